@@ -1,0 +1,23 @@
+"""sqlinfer: batch inference in SQL, on DuckDB, on your own GPU."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlinfer.errors import SqlinferError
+from sqlinfer.types import Parameters, Request
+
+if TYPE_CHECKING:
+    from sqlinfer.sql import connect, register
+
+__version__ = "0.1.0"
+__all__ = ["Parameters", "Request", "SqlinferError", "connect", "register"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the SQL floor (and with it DuckDB) when it is first asked for."""
+    if name in ("connect", "register"):
+        from sqlinfer import sql
+
+        return getattr(sql, name)
+    raise AttributeError(f"module 'sqlinfer' has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""The sqlinfer command; knows no torch and no SQL text surgery."""

@@ -1,0 +1,48 @@
+"""The errors that sqlinfer raises, and how a message names what was meant."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class SqlinferError(Exception):
+    """Something the user can mend; the message says how."""
+
+
+class ModelNotFound(SqlinferError):
+    """No model of this name, version or alias is registered, and no folder or hub cache holds it."""
+
+
+class ModelUnusable(SqlinferError):
+    """The model's files are there and cannot be used: corrupt, incomplete, or of a kind not allowed."""
+
+
+class StoreUnusable(SqlinferError):
+    """The state file cannot be used: written by a newer sqlinfer, corrupt, or locked."""
+
+
+class RequestsFailed(SqlinferError):
+    """Rows of a statement got no answer; the answers of all other rows are kept."""
+
+
+class Interrupted(SqlinferError):
+    """The user stopped the job; what was answered is kept."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A sentence that names the known names closest to name, or lists a few; empty if none is known.
+
+    >>> nearest("sumarize", ["ai_query", "summarize"])
+    'Did you mean summarize?'
+    >>> nearest("xyz", ["b", "a"])
+    'Known: a, b.'
+    """
+    names = sorted(set(known))
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    if close:
+        return f"Did you mean {' or '.join(close)}?"
+    if not names:
+        return ""
+    shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+    return f"Known: {shown}."

@@ -1,0 +1,117 @@
+"""What crosses the borders between the floors: requests, completions, model versions.
+
+Knows nothing but the standard library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+Overflow = Literal["truncate", "error"]
+Task = Literal["generate", "summarize", "count_tokens"]
+FinishReason = Literal["stop", "length", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """How an answer is generated; None leaves the choice to the model's registration, then to the model.
+
+    max_tokens, min_tokens: new tokens, at most and at least. temperature: 0 is greedy. top_p: 0..1.
+    top_k: number of tokens, 0 is all. num_beams: encoder-decoder models only. stop: texts that end the
+    answer and are cut from it.
+    """
+
+    max_tokens: int | None = None
+    min_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    num_beams: int | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] | None = None
+
+    def over(self, defaults: Parameters) -> Parameters:
+        """These parameters, with what they leave open taken from defaults."""
+        if self == _UNSET:
+            return defaults
+        mine = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Parameters(**{k: getattr(defaults, k) if v is None else v for k, v in mine.items()})
+
+
+_UNSET = Parameters()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One question for a model.
+
+    text: the row's own part. instruction: the part that rows share; it stands before the text for models
+    that follow instructions, and models trained for one task do without it. task: what is asked, so that
+    such a model finds its own prefix ("summarize: "). overflow: what happens to a text that is longer
+    than the model's context. request_id: names the answer; whoever sends the request chooses it.
+    """
+
+    text: str
+    instruction: str = ""
+    task: Task = "generate"
+    parameters: Parameters = Parameters()
+    overflow: Overflow = "error"
+    request_id: bytes = field(default=b"", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """The answer to one request: text, or an error and no text.
+
+    prompt_tokens, completion_tokens: counts of the model's tokens. truncated: the text was cut to fit.
+    For the task "count_tokens" the text is the count of the request's own text in decimal digits.
+    """
+
+    request_id: bytes
+    text: str | None = None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    finish_reason: FinishReason = "stop"
+    truncated: bool = False
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """Weights under a name; never changes once registered.
+
+    source: hub id or folder as the user gave it. revision: commit of the hub's repository, pinned. path:
+    the folder with the files. task: "" (whatever the model says), "generate" or "summarize". dtype: "auto",
+    "float32", "bfloat16" or "float16". parameters: defaults of its calls. fingerprint: hash of weights,
+    tokenizer, configuration and of what the registration adds.
+    """
+
+    name: str
+    version: int
+    source: str
+    path: Path
+    fingerprint: str
+    revision: str | None = None
+    task: str = ""
+    dtype: str = "auto"
+    parameters: Parameters = Parameters()
+    description: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    trusted: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.name}/{self.version}" if self.version else self.name
+
+
+class Engine(Protocol):
+    """Answers requests with one model version."""
+
+    def generate(self, requests: Iterable[Request], cancel: Any = None) -> Iterator[Completion]:
+        """Yield one completion a request, in order of finishing; a bad request is an error of its own.
+
+        cancel: a threading.Event; once set, the iterator ends within a step, unfinished requests unanswered.
+        """
+        ...
