@@ -1,0 +1,86 @@
+"""The running batch of a decoder-only model: prefill, decode, rows that join and leave.
+
+Rows are padded on the left. Knows no sampling: it turns token ids into logits.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+
+from sqlinfer.engine import kv
+from sqlinfer.engine.sequence import Sequence
+
+
+class DecoderBatch:
+    """Sequences in flight with their cache."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.rows: list[Sequence] = []
+        accepted = inspect.signature(model.forward).parameters
+        self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
+        self._takes_positions = "position_ids" in accepted
+        self.clear()
+
+    @property
+    def can_merge(self) -> bool:
+        """Whether rows may join a batch that already runs."""
+        return kv.new_cache(self.model.config)[1]
+
+    def clear(self) -> None:
+        """Drop all rows and their memory."""
+        self.rows = []
+        self._cache: Any = None
+        self._mask: Any = None  # (rows, slots)
+
+    @torch.inference_mode()
+    def join(self, rows: list[Sequence]) -> torch.Tensor:
+        """Prefill new rows and add them to the batch. Returns their logits (rows, vocab)."""
+        ids, mask = kv.padded([row.history for row in rows], self.model.device, left=True)
+        cache, _ = kv.new_cache(self.model.config)
+        logits = self._forward(ids, mask, kv.positions(mask), cache)
+        if self._cache is None:
+            self._cache, self._mask = cache, mask
+        else:
+            kv.merge(self._cache, cache, left=True)
+            self._mask = kv.merge_masks(self._mask, mask, left=True)
+        self.rows = self.rows + rows
+        return logits
+
+    @torch.inference_mode()
+    def step(self) -> torch.Tensor:
+        """Feed each row its last token. Returns the logits (rows, vocab) of the next."""
+        last = torch.tensor([[row.output[-1]] for row in self.rows], device=self.model.device)
+        mask = torch.cat([self._mask, self._mask.new_ones(len(self.rows), 1)], dim=1)
+        logits = self._forward(last, mask, mask.sum(-1, keepdim=True) - 1, self._cache)
+        self._mask = mask
+        return logits
+
+    @torch.inference_mode()
+    def keep(self, rows: list[Sequence], lines: list[int]) -> None:
+        """Go on with these rows only; lines are their indices in the batch."""
+        if not rows:
+            return self.clear()
+        if lines != list(range(len(self.rows))):
+            index = torch.tensor(lines, device=self.model.device)
+            self._cache.reorder_cache(index)
+            self._mask = self._mask.index_select(0, index)
+        self.rows = rows
+        if self.can_merge:
+            unused = self._mask.shape[1] - max(len(row.history) - 1 for row in rows)
+            kv.trim(self._cache, unused, left=True)
+            self._mask = self._mask[:, unused:]
+        return None
+
+    def _forward(
+        self, ids: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, cache: Any
+    ) -> torch.Tensor:
+        more = {"position_ids": positions} if self._takes_positions else {}
+        output = self.model(
+            input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, **more, **self._last_only
+        )
+        logits: torch.Tensor = output.logits[:, -1]
+        return logits

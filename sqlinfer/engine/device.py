@@ -1,0 +1,114 @@
+"""What the machine offers: device, dtype, memory; loads torch when asked."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlinfer.engine.scheduler import Limits
+from sqlinfer.errors import ModelUnusable, SqlinferError, nearest
+
+if TYPE_CHECKING:
+    import torch
+
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+OVERFLOWS_IN_FP16 = ("t5", "mt5", "umt5", "longt5", "switch_transformers", "pop2piano")
+FALLBACK_MEMORY = 4 << 30
+
+
+def pick_device(name: str | None = None) -> torch.device:
+    """The device of that name ("cuda:1", "cpu"), else of SQLINFER_DEVICE, else the fastest one there is."""
+    import torch
+
+    name = name or os.environ.get("SQLINFER_DEVICE") or "auto"
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise SqlinferError(f"Device {name!r} cannot be used: {error}. Try SQLINFER_DEVICE=cpu.") from error
+    return device
+
+
+def pick_dtype(name: str, device: torch.device, model_type: str) -> torch.dtype:
+    """The dtype of that name; "auto" is bfloat16 where the hardware computes in it, else float32."""
+    import torch
+
+    if name not in DTYPES:
+        raise ModelUnusable(f"Unknown dtype {name!r}. {nearest(name, DTYPES)}")
+    if name == "float16" and model_type in OVERFLOWS_IN_FP16:
+        raise ModelUnusable(f"A {model_type} model overflows in float16. Use bfloat16 or float32.")
+    if name == "auto":
+        name = "bfloat16" if _computes_in_bfloat16(device) else "float32"
+    dtype: torch.dtype = getattr(torch, name)
+    return dtype
+
+
+def _computes_in_bfloat16(device: torch.device) -> bool:
+    """By capability and not by a timing: the answers must not depend on how busy the machine is."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu":
+        return False
+    probes = [getattr(torch.cpu, n, None) for n in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")]
+    return any(probe() for probe in probes if probe is not None)
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that can be allocated on the device, about."""
+    import torch
+
+    if device.type == "cuda":
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0] + cached)
+    meminfo = Path("/proc/meminfo")
+    if meminfo.exists():
+        for line in meminfo.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return FALLBACK_MEMORY
+
+
+def limits(device: torch.device, config: Any, dtype: torch.dtype, *, refill: bool) -> Limits:
+    """How large a batch may be: a share of the free memory for the cache, a size that keeps the device busy."""
+    on_gpu = device.type != "cpu"
+    share = 0.4 if on_gpu else 0.2  # growing a cache copies it
+    tokens = int(free_memory(device) * share / _cache_bytes_per_token(config, dtype))
+    return Limits(
+        max_lines=256 if on_gpu else 64,
+        max_tokens=max(tokens, 1),
+        max_prefill_tokens=16384 if on_gpu else 4096,
+        refill=refill,
+    )
+
+
+def _cache_bytes_per_token(config: Any, dtype: torch.dtype) -> int:
+    text = config.get_text_config(decoder=True)
+    heads = getattr(text, "num_attention_heads", None) or 1
+    key_heads = getattr(text, "num_key_value_heads", None) or heads
+    head_dim = getattr(text, "head_dim", None) or getattr(text, "d_kv", None) or text.hidden_size // heads
+    return 2 * int(text.num_hidden_layers) * int(key_heads) * int(head_dim) * dtype.itemsize
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out, on any device."""
+    import torch
+
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and ("not enough memory" in text or "can't allocate memory" in text)
+
+
+def release_memory(device: torch.device) -> None:
+    """Give cached blocks back to the device."""
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()

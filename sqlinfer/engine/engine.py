@@ -1,0 +1,158 @@
+"""Requests in, completions out, for one model version. Loads the weights when the first request needs them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from collections.abc import Sequence as Series
+from typing import Any
+
+from sqlinfer.engine.prompt import Prompts
+from sqlinfer.engine.run import Run
+from sqlinfer.engine.scheduler import Limits
+from sqlinfer.engine.sequence import Sequence
+from sqlinfer.types import Completion, ModelVersion, Parameters, Request, Task
+
+WINDOW_REQUESTS = 1024
+WINDOW_CHARACTERS = 8 << 20
+
+
+class TorchEngine:
+    """Runs one model version with torch.
+
+    Threads may call generate at once: each call has a batch of its own, and the calls take turns step by step.
+    """
+
+    def __init__(self, version: ModelVersion, dtype: str | None = None, device: str | None = None) -> None:
+        self.version = version
+        self.limits: Limits | None = None  # set to bound the batch; None: what the device can hold
+        self._dtype_name = dtype or version.dtype
+        self._device_name = device
+        self._load_lock = threading.RLock()
+        self._step_lock = threading.Lock()
+        self._prompts: Prompts | None = None
+        self._config: Any = None
+        self._model: Any = None
+
+    def generate(
+        self, requests: Iterable[Request], cancel: threading.Event | None = None
+    ) -> Iterator[Completion]:
+        """Yield one completion a request, in order of finishing; a bad request is an error of its own.
+
+        requests are pulled in windows, so the iterable may be endless. cancel: once set, the iterator ends
+        within a step, unfinished requests unanswered. Raises ModelUnusable.
+        """
+        windows = _windows(requests)
+        run: Run | None = None
+        while not (cancel is not None and cancel.is_set()):
+            if run is None or not run.scheduler.waiting:
+                window = next(windows, [])
+                outcomes = self.prompts.prepare(window)
+                yield from (o for o in outcomes if isinstance(o, Completion))
+                if asked := [o for o in outcomes if isinstance(o, Sequence)]:
+                    run = run or self._start()
+                    run.scheduler.add(asked)
+                elif window:
+                    continue
+            if run is None or not run.scheduler.has_work:
+                return
+            with self._step_lock:
+                finished = run.step()
+            yield from map(self._complete, finished)
+
+    def defaults(self, task: Task = "generate") -> dict[str, Any]:
+        """What a request of this task gets when it leaves every parameter open, by name."""
+        settings = self.prompts.defaults.resolve(self.version.parameters, task)
+        shown = {
+            "max_tokens": settings.max_tokens,
+            "min_tokens": settings.min_tokens,
+            "temperature": settings.temperature,
+            "num_beams": settings.num_beams,
+        }
+        if settings.temperature > 0:
+            shown |= {"top_p": settings.top_p, "top_k": settings.top_k, "seed": settings.seed}
+        return shown | dict(settings.model)
+
+    def count_prompt_tokens(self, requests: Series[Request]) -> list[int]:
+        """Tokens of each prompt as the model would read it; 0 for a request that cannot be asked."""
+        return self.prompts.count(requests)
+
+    @property
+    def prompts(self) -> Prompts:
+        """The tokenizer's side of the model, without weights."""
+        from sqlinfer.engine.loader import load_prompts
+
+        with self._load_lock:
+            if self._prompts is None:
+                self._prompts, self._config = load_prompts(self.version)
+            return self._prompts
+
+    @property
+    def model(self) -> Any:
+        """The transformers model, loaded once."""
+        from sqlinfer.engine.device import pick_device, pick_dtype
+        from sqlinfer.engine.loader import load_model
+
+        with self._load_lock:
+            if self._model is None:
+                assert self.prompts is not None
+                device = pick_device(self._device_name)
+                dtype = pick_dtype(self._dtype_name, device, self._config.model_type)
+                self._model = load_model(self.version, self._config, device, dtype)
+            return self._model
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the weights are in memory."""
+        return self._model is not None
+
+    def close(self) -> None:
+        """Free the weights; the next request loads them again."""
+        from sqlinfer.engine.device import release_memory
+
+        with self._load_lock, self._step_lock:
+            if self._model is not None:
+                device, self._model = self._model.device, None
+                release_memory(device)
+
+    def _start(self) -> Run:
+        """A run with an empty batch of the right kind."""
+        from sqlinfer.engine.decoder import DecoderBatch
+        from sqlinfer.engine.device import limits
+        from sqlinfer.engine.seq2seq import Seq2SeqBatch
+
+        model = self.model
+        batch = Seq2SeqBatch(model) if self._config.is_encoder_decoder else DecoderBatch(model)
+        own = limits(model.device, model.config, model.dtype, refill=batch.can_merge)
+        return Run(batch, self.limits or own, model.device, self.prompts.text)
+
+    def _complete(self, sequence: Sequence) -> Completion:
+        """The completion of a finished sequence; its text ends before the first stop text."""
+        text = None
+        if sequence.error is None:
+            text = self.prompts.text(sequence.output)
+            cuts = [text.find(stop) for stop in sequence.settings.stop if stop in text]
+            text = text[: min(cuts, default=len(text))]
+        return Completion(
+            sequence.request.request_id,
+            text,
+            prompt_tokens=len(sequence.prompt),
+            completion_tokens=len(sequence.output),
+            finish_reason=sequence.finish_reason or "error",
+            truncated=sequence.truncated,
+            error=sequence.error,
+        )
+
+
+def _windows(requests: Iterable[Request]) -> Iterator[list[Request]]:
+    """Requests in lists that are bounded in number and in text."""
+    window: list[Request] = []
+    characters = 0
+    for request in requests:
+        window.append(request)
+        characters += len(request.text) + len(request.instruction)
+        if len(window) >= WINDOW_REQUESTS or characters >= WINDOW_CHARACTERS:
+            yield window
+            window, characters = [], 0
+    if window:
+        yield window

@@ -1,0 +1,74 @@
+"""Key-value caches whose rows come and go: made, merged, selected, trimmed. Knows no sequences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.nn.functional import pad
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+
+def new_cache(config: Any) -> tuple[DynamicCache, bool]:
+    """An empty cache for a model, and whether batches of it can be merged.
+
+    A sliding window keeps whole rows and leaves the window to the attention mask, so that rows of different
+    age fit together. Caches of any other kind (recurrent states, chunks) stay as they are and are not merged.
+    """
+    cache = DynamicCache(config=config)
+    text = config.get_text_config(decoder=True)
+    chunked = getattr(text, "attention_chunk_size", None) is not None
+    if chunked or any(type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer) for layer in cache.layers):
+        return cache, False
+    cache.layers = [DynamicLayer() for _ in cache.layers]
+    return cache, True
+
+
+def merge(cache: DynamicCache, other: DynamicCache, *, left: bool) -> None:
+    """Append the rows of other to cache; the shorter is padded, on the left or on the right."""
+    for mine, new in zip(cache.layers, other.layers, strict=True):
+        missing = mine.keys.shape[-2] - new.keys.shape[-2]
+        mine.keys = torch.cat([_pad(mine.keys, -missing, left), _pad(new.keys, missing, left)])
+        mine.values = torch.cat([_pad(mine.values, -missing, left), _pad(new.values, missing, left)])
+
+
+def trim(cache: DynamicCache, count: int, *, left: bool) -> None:
+    """Drop count slots of padding from each row."""
+    if count <= 0:
+        return
+    for layer in cache.layers:
+        length = layer.keys.shape[-2]
+        kept = slice(count, length) if left else slice(0, length - count)
+        layer.keys, layer.values = layer.keys[:, :, kept], layer.values[:, :, kept]
+
+
+def merge_masks(mask: torch.Tensor, other: torch.Tensor, *, left: bool) -> torch.Tensor:
+    """The attention masks (rows, slots) of two merged batches."""
+    missing = mask.shape[1] - other.shape[1]
+    sides = [(max(n, 0), 0) if left else (0, max(n, 0)) for n in (-missing, missing)]
+    return torch.cat([pad(mask, sides[0]), pad(other, sides[1])])
+
+
+def padded(
+    rows: list[list[int]], device: torch.device, *, left: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids and attention mask (rows, slots) of rows of unequal length."""
+    longest = max(map(len, rows))
+    fill = [[0] * (longest - len(row)) for row in rows]
+    ones = [[1] * len(row) for row in rows]
+    ids = [f + r if left else r + f for r, f in zip(rows, fill, strict=True)]
+    mask = [f + o if left else o + f for o, f in zip(ones, fill, strict=True)]
+    return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
+
+
+def positions(mask: torch.Tensor) -> torch.Tensor:
+    """Position of each slot in its row; 0 for padding."""
+    return (mask.cumsum(-1) - 1).clamp_(min=0)
+
+
+def _pad(states: torch.Tensor, count: int, left: bool) -> torch.Tensor:
+    """states (rows, heads, slots, head_dim) with count more slots of zeros, if count is positive."""
+    if count <= 0:
+        return states
+    return pad(states, (0, 0, count, 0) if left else (0, 0, 0, count))

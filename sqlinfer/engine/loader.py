@@ -1,0 +1,231 @@
+"""A model's folder to a tokenizer and to weights; local files only, no code from the folder is ever run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlinfer.engine.prompt import Context, Prompts
+from sqlinfer.engine.settings import Defaults
+from sqlinfer.errors import ModelUnusable
+from sqlinfer.types import ModelVersion
+
+if TYPE_CHECKING:
+    import torch
+
+UNKNOWN_LENGTH = 10**9  # tokenizers write 1e30 where they know no length
+LOCAL = {"local_files_only": True, "trust_remote_code": False}
+RELATIVE_POSITIONS = ("t5", "mt5", "umt5", "longt5", "switch_transformers")
+END_MARK = "sqlinfer"
+
+
+def load_prompts(version: ModelVersion) -> tuple[Prompts, Any]:
+    """The prompt side of a model and its configuration, without weights. Raises ModelUnusable."""
+    config = load_config(version)
+    tokenizer = _load_tokenizer(version)
+    generation = _load_generation(version, config)
+    is_encoder_decoder = bool(config.is_encoder_decoder)
+    decoder = config.get_text_config(decoder=True)
+    learned = config.model_type not in RELATIVE_POSITIONS
+    positions = getattr(decoder, "max_position_embeddings", None) if learned else None
+    known = tokenizer.model_max_length if tokenizer.model_max_length < UNKNOWN_LENGTH else None
+    tokenizer.model_max_length = int(1e30)  # or it warns; lengths are our business
+    defaults = Defaults(
+        generation,
+        getattr(config, "task_specific_params", None) or {},
+        eos=_end_tokens(generation, config, tokenizer),
+        context=positions,
+        is_encoder_decoder=is_encoder_decoder,
+    )
+    context = Context(
+        tokens=_reads(config, positions, known),
+        vocabulary=int(decoder.vocab_size),
+        start=_decoder_start(version, config, generation) if is_encoder_decoder else (),
+    )
+    return Prompts(version, tokenizer, defaults, context), config
+
+
+def load_config(version: ModelVersion) -> Any:
+    """The configuration of a model's folder. Raises ModelUnusable."""
+    from transformers import AutoConfig
+
+    folder = Path(version.path)
+    if not folder.is_dir():
+        raise _unusable(version, "its folder is missing", "Put it back, or register the model again")
+    file = folder / "config.json"
+    if not file.is_file():
+        raise _unusable(version, "config.json is missing", "Copy the model's whole folder")
+    try:
+        json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise _unusable(version, f"config.json is not JSON ({error})", "Fetch the file again") from error
+    try:
+        with quiet():
+            return AutoConfig.from_pretrained(folder, **LOCAL)
+    except (ValueError, KeyError, OSError, TypeError) as error:
+        kind = json.loads(file.read_text(encoding="utf-8")).get("model_type", "none")
+        remedy = "A newer transformers may know it: pip install -U transformers"
+        raise _unusable(version, f"its model type {kind!r} cannot be read ({_first_line(error)})", remedy) from error
+
+
+def load_model(version: ModelVersion, config: Any, device: torch.device, dtype: torch.dtype) -> Any:
+    """The weights, on the device and ready for inference. Raises ModelUnusable."""
+    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+    _check_weights(version)
+    kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    try:
+        with quiet():
+            model, report = kind.from_pretrained(
+                version.path,
+                config=config,
+                dtype=dtype,
+                use_safetensors=None if version.trusted else True,
+                output_loading_info=True,
+                **LOCAL,
+            )
+    except (ValueError, KeyError, OSError, TypeError, ImportError) as error:
+        what = f"its weights cannot be loaded ({_first_line(error)})"
+        raise _unusable(version, what, "Register a model that writes text") from error
+    if missing := sorted(report["missing_keys"]):
+        what = f"its weights lack {len(missing)} tensors that the architecture needs, among them {missing[0]}"
+        raise _unusable(version, what, "Register a model that writes text, with all its weights")
+    if not getattr(model, "_supports_default_dynamic_cache", lambda: True)():
+        raise _unusable(version, f"architecture {type(model).__name__} has a cache of its own kind", "Use another")
+    return model.to(device).eval()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers' progress bars and warnings off the screen."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _load_tokenizer(version: ModelVersion) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        with quiet():
+            return AutoTokenizer.from_pretrained(version.path, **LOCAL)
+    except Exception as error:  # noqa: BLE001 - the tokenizers library raises bare Exception for a bad file
+        what = f"its tokenizer cannot be loaded ({_first_line(error)})"
+        raise _unusable(version, what, "Copy tokenizer.json and tokenizer_config.json into the folder") from error
+
+
+def _load_generation(version: ModelVersion, config: Any) -> dict[str, Any]:
+    """generation_config.json, or what older configurations hold in its place; only what is set."""
+    from transformers import GenerationConfig
+
+    try:
+        with quiet():
+            if (Path(version.path) / "generation_config.json").is_file():
+                generation = GenerationConfig.from_pretrained(version.path, local_files_only=True)
+            else:
+                generation = GenerationConfig.from_model_config(config)
+    except (ValueError, TypeError, OSError) as error:
+        what = f"generation_config.json cannot be read ({_first_line(error)})"
+        raise _unusable(version, what, "Fetch the file again, or delete it") from error
+    return {k: v for k, v in generation.to_dict().items() if v is not None}
+
+
+def _end_tokens(generation: dict[str, Any], config: Any, tokenizer: Any) -> frozenset[int]:
+    """Every token that ends an answer: the model's, the tokenizer's and the chat template's."""
+    ends: set[int] = set()
+    for ids in (generation.get("eos_token_id"), getattr(config, "eos_token_id", None), tokenizer.eos_token_id):
+        ends.update([ids] if isinstance(ids, int) else ids or ())
+    if tokenizer.chat_template is not None and not config.is_encoder_decoder:
+        ends.update(_chat_end(tokenizer))
+    return frozenset(ends)
+
+
+def _chat_end(tokenizer: Any) -> list[int]:
+    """The special token that the chat template writes after an answer, if it writes one."""
+    chat = [{"role": "user", "content": "?"}, {"role": "assistant", "content": END_MARK}]
+    try:
+        rendered = tokenizer.apply_chat_template(chat, tokenize=False)
+    except Exception:  # noqa: BLE001 - a template may raise anything for a chat that it does not foresee
+        return []
+    tail = tokenizer(rendered.rpartition(END_MARK)[2].lstrip(), add_special_tokens=False)["input_ids"]
+    return [t for t in tail[:1] if t in tokenizer.all_special_ids or t in tokenizer.added_tokens_decoder]
+
+
+def _reads(config: Any, positions: int | None, known: int | None) -> int | None:
+    """Tokens of a prompt: what the positions allow, else what the model was trained on, else unbounded."""
+    trained = known or getattr(config, "n_positions", None)
+    if not config.is_encoder_decoder:
+        return positions or trained
+    bounds = [b for b in (positions, trained) if b]
+    return min(bounds, default=None)
+
+
+def _decoder_start(version: ModelVersion, config: Any, generation: dict[str, Any]) -> tuple[int, ...]:
+    for source in (generation.get("decoder_start_token_id"), getattr(config, "decoder_start_token_id", None)):
+        if isinstance(source, int):
+            return (source,)
+    if isinstance(generation.get("bos_token_id"), int):
+        return (generation["bos_token_id"],)
+    raise _unusable(version, "no decoder_start_token_id is set", "Add it to generation_config.json")
+
+
+def _check_weights(version: ModelVersion) -> None:
+    """Raise ModelUnusable unless the folder has whole safetensors files, or pickles of a trusted model."""
+    folder = Path(version.path)
+    single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if single.is_file():
+        shards = [single]
+    elif index.is_file():
+        shards = _shards(version, index)
+    elif any(folder.glob("pytorch_model*.bin*")):
+        if not version.trusted:
+            remedy = f"If you trust its source: sqlinfer models register {version.name} {version.source} --trust"
+            raise _unusable(version, "its weights are pickles, and loading a pickle may run any code", remedy)
+        return
+    else:
+        raise _unusable(version, "it has no weights (model.safetensors)", "Copy the model's whole folder")
+    for shard in shards:
+        _check_shard(version, shard)
+
+
+def _shards(version: ModelVersion, index: Path) -> list[Path]:
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise _unusable(version, f"{index.name} cannot be read ({error!r})", "Fetch the file again") from error
+    shards = [index.parent / str(name) for name in names]
+    if missing := [s.name for s in shards if not s.is_file()]:
+        what = f"{len(missing)} of {len(shards)} weight files are missing, among them {missing[0]}"
+        raise _unusable(version, what, "Copy the model's whole folder")
+    return shards
+
+
+def _check_shard(version: ModelVersion, shard: Path) -> None:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(shard, framework="pt") as tensors:
+            tensors.keys()
+    except (SafetensorError, OSError) as error:
+        what = f"{shard.name} is truncated or corrupt ({_first_line(error)})"
+        raise _unusable(version, what, "Fetch the file again") from error
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
+
+
+def _unusable(version: ModelVersion, what: str, remedy: str) -> ModelUnusable:
+    return ModelUnusable(f"Model {version} in {version.path} cannot be used: {what}. {remedy}.")

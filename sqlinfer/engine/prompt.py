@@ -1,0 +1,205 @@
+"""Requests to token ids and token ids to text: templates, prefixes and the model's context.
+
+Needs a tokenizer and no weights. Knows no torch.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence as Series
+from dataclasses import dataclass
+from typing import Any
+
+from sqlinfer.engine.sequence import Sequence
+from sqlinfer.engine.settings import Defaults, Settings
+from sqlinfer.types import Completion, ModelVersion, Request
+
+RENDER_ERRORS = (ValueError, TypeError, KeyError, OverflowError, RuntimeError)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """How much a model reads.
+
+    tokens: of the prompt (and of the answer too, for a decoder-only model); None if the model sets no bound.
+    vocabulary: token ids are below it. start: what an encoder-decoder model's decoder begins with.
+    """
+
+    tokens: int | None
+    vocabulary: int
+    start: tuple[int, ...] = ()
+
+
+class Prompts:
+    """Renders and tokenises for one model; a lock guards the tokenizer, which is not safe among threads."""
+
+    def __init__(self, version: ModelVersion, tokenizer: Any, defaults: Defaults, context: Context) -> None:
+        self.version = version
+        self.defaults = defaults
+        self.context = context
+        self._tokenizer = tokenizer
+        self._lock = threading.Lock()
+        self._is_chat = tokenizer.chat_template is not None and not defaults.is_encoder_decoder
+
+    def prepare(self, requests: Series[Request]) -> list[Sequence | Completion]:
+        """A sequence for each request, or the completion of one that needs no model: counted or failed."""
+        outcomes: list[Sequence | Completion] = []
+        for request, prompt in zip(requests, self._encode_all(requests), strict=True):
+            if isinstance(prompt, str):
+                outcomes.append(failed(request, prompt))
+            elif request.task == "count_tokens":
+                outcomes.append(Completion(request.request_id, str(len(prompt)), prompt_tokens=len(prompt)))
+            else:
+                outcomes.append(self._sequence(request, prompt))
+        return outcomes
+
+    def text(self, token_ids: list[int]) -> str:
+        """What token ids say, special tokens left out."""
+        with self._lock:
+            return str(
+                self._tokenizer.decode(token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+            )
+
+    def count(self, requests: Series[Request]) -> list[int]:
+        """Prompt tokens of each request; 0 for one that cannot be asked."""
+        return [len(o.prompt) if isinstance(o, Sequence) else o.prompt_tokens for o in self.prepare(requests)]
+
+    def render(self, request: Request, text: str) -> str:
+        """The prompt as text: chat template, task prefix, or instruction and text."""
+        if request.task == "count_tokens":
+            return text
+        prefix = self._task_prefix(request)
+        if prefix is not None:
+            return prefix + text
+        message = f"{request.instruction}\n\n{text}" if request.instruction else text
+        if not self._is_chat:
+            return message
+        chat = [{"role": "user", "content": message}]
+        return str(
+            self._tokenizer.apply_chat_template(
+                chat, tokenize=False, add_generation_prompt=True, enable_thinking=False
+            )
+        )
+
+    def _task_prefix(self, request: Request) -> str | None:
+        """The prefix of a model trained for the task; None for a model that follows instructions."""
+        if request.task == "generate" or not self.defaults.is_encoder_decoder:
+            return None
+        prefix = self.defaults.prefix(request.task)
+        return "" if prefix is None and self.version.task == request.task else prefix
+
+    def _encode_all(self, requests: Series[Request]) -> list[list[int] | str]:
+        """Token ids, or why there are none. One call for the whole window; row by row only if that fails."""
+        try:
+            with self._lock:
+                rendered = [self.render(r, r.text) for r in requests]
+                plain = [r.task == "count_tokens" for r in requests]
+                encoded = self._tokenize([t for t, p in zip(rendered, plain, strict=True) if not p], plain=False)
+                counted = self._tokenize([t for t, p in zip(rendered, plain, strict=True) if p], plain=True)
+        except RENDER_ERRORS:
+            return [self._encode_one(r) for r in requests]
+        prompts, counts = iter(encoded), iter(counted)
+        return [next(counts) if p else next(prompts) for p in plain]
+
+    def _encode_one(self, request: Request) -> list[int] | str:
+        try:
+            with self._lock:
+                rendered = self.render(request, request.text)
+                return self._tokenize([rendered], plain=request.task == "count_tokens")[0]
+        except UnicodeEncodeError as error:
+            where = f"U+{ord(error.object[error.start]):04X} at character {error.start} of the prompt"
+            return f"the text is not valid Unicode: half of a surrogate pair, {where}"
+        except RENDER_ERRORS as error:
+            return f"the text could not be tokenised: {type(error).__name__}: {error}"
+
+    def _tokenize(self, texts: list[str], plain: bool) -> list[list[int]]:
+        """Token ids of texts; plain: without the special tokens that the model expects. Holds the lock."""
+        if not texts:
+            return []
+        for text in texts:
+            text.encode()  # the tokenizer's own error for a lone surrogate names neither text nor place
+        special = not plain and not self._is_chat
+        ids: list[list[int]] = self._tokenizer(texts, add_special_tokens=special, verbose=False)["input_ids"]
+        return ids
+
+    def _sequence(self, request: Request, prompt: list[int]) -> Sequence | Completion:
+        """The sequence of a request, its text cut if it must and may be."""
+        try:
+            settings = self.defaults.resolve(request.parameters.over(self.version.parameters), request.task)
+            truncated = False
+            if self._excess(prompt, settings) > 0:
+                if request.overflow == "error":
+                    raise ValueError(self._too_long(prompt, settings))
+                prompt, truncated = self._cut(request, prompt, settings), True
+            prompt = prompt or self._nothing()
+            self._check_vocabulary(prompt)
+        except RENDER_ERRORS as error:
+            return failed(request, str(error), len(prompt))
+        start = list(self.context.start) if self.defaults.is_encoder_decoder else prompt
+        return Sequence(request, settings, prompt, start, truncated)
+
+    def _room(self, settings: Settings) -> int | None:
+        """Tokens that a prompt may have. Raises ValueError if the answer leaves none."""
+        both = self.defaults.context  # of the decoder
+        if both is not None and settings.max_tokens >= both:
+            raise ValueError(
+                f"max_tokens is {settings.max_tokens}, and model {self.version} holds {both} tokens; ask for fewer"
+            )
+        if self.context.tokens is None or self.defaults.is_encoder_decoder:
+            return self.context.tokens
+        return self.context.tokens - settings.max_tokens
+
+    def _excess(self, prompt: list[int], settings: Settings) -> int:
+        room = self._room(settings)
+        return 0 if room is None else len(prompt) - room
+
+    def _cut(self, request: Request, prompt: list[int], settings: Settings) -> list[int]:
+        """The prompt with as much of the text as fits. Raises ValueError if not even no text fits."""
+        text = request.text
+        while (excess := self._excess(prompt, settings)) > 0:
+            if not text:
+                raise ValueError(self._too_long(prompt, settings, without_text=True))
+            with self._lock:
+                text = self._shorter(text, excess)
+                prompt = self._tokenize([self.render(request, text)], plain=False)[0]
+        return prompt
+
+    def _shorter(self, text: str, excess: int) -> str:
+        """Text without its last excess tokens, and at least one character shorter. Holds the lock."""
+        if not self._tokenizer.is_fast:
+            num_tokens = max(len(self._tokenize([text], plain=True)[0]), excess)
+            return text[: min(len(text) - 1, len(text) * (num_tokens - excess) // num_tokens)]
+        encoding = self._tokenizer(
+            text, add_special_tokens=False, return_offsets_mapping=True, return_attention_mask=False, verbose=False
+        )
+        offsets = encoding["offset_mapping"]
+        end = offsets[-excess][0] if excess < len(offsets) else 0
+        return text[: min(end, len(text) - 1)]
+
+    def _nothing(self) -> list[int]:
+        """The prompt of an empty text: a token that begins a text, as the model must read something."""
+        for token in (self._tokenizer.bos_token_id, self._tokenizer.eos_token_id):
+            if token is not None:
+                return [token]
+        raise ValueError("the text is empty, and the model has no token that begins a text; give an instruction")
+
+    def _check_vocabulary(self, prompt: list[int]) -> None:
+        if max(prompt) >= self.context.vocabulary:
+            raise ValueError(
+                f"the tokenizer of model {self.version} gives token {max(prompt)}, and the model knows "
+                f"{self.context.vocabulary} tokens; tokenizer and weights do not belong together"
+            )
+
+    def _too_long(self, prompt: list[int], settings: Settings, without_text: bool = False) -> str:
+        what = "instruction and template alone have" if without_text else "the prompt has"
+        remedy = "Shorten the instruction" if without_text else "Shorten the text, let it be cut (overflow: truncate)"
+        reserved = "" if self.defaults.is_encoder_decoder else f" besides {settings.max_tokens} for the answer"
+        return (
+            f"{what} {len(prompt)} tokens, and model {self.version} reads {max(self._room(settings) or 0, 0)}"
+            f"{reserved}. {remedy}{'' if self.defaults.is_encoder_decoder else ' or ask for fewer max_tokens'}."
+        )
+
+
+def failed(request: Request, message: str, prompt_tokens: int = 0) -> Completion:
+    """The completion of a request that got no answer."""
+    return Completion(request.request_id, prompt_tokens=prompt_tokens, finish_reason="error", error=message)

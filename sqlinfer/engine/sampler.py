@@ -1,0 +1,90 @@
+"""Logits to tokens: greedy, sampled or by beams, each row by its own settings and its own noise."""
+
+from __future__ import annotations
+
+import torch
+
+from sqlinfer.engine.beam import Beams
+from sqlinfer.engine.processors import build_processors
+from sqlinfer.engine.sequence import Sequence
+
+
+@torch.inference_mode()
+def choose(rows: list[Sequence], logits: torch.Tensor) -> None:
+    """Give each row its next token, given logits (lines, vocab); rows fill num_lines lines each, in order."""
+    logits = logits.float()
+    broken = logits.isnan().any(dim=-1).tolist()
+    single: list[tuple[Sequence, int]] = []  # row, line
+    line = 0
+    for row in rows:
+        lines = slice(line, line + row.num_lines)
+        if row.processors is None:
+            row.processors = build_processors(row, logits.device)
+        if any(broken[lines]):
+            row.fail("the model's output for this row is not a number (NaN); float32 may help")
+        elif row.num_lines > 1:
+            _advance_beams(row, logits[lines])
+        else:
+            single.append((row, line))
+        line = lines.stop
+    if single:
+        _choose_single([row for row, _ in single], logits[[line for _, line in single]])
+
+
+def kept_lines(rows: list[Sequence]) -> list[int]:
+    """The lines, among those of rows, that unfinished rows continue."""
+    lines: list[int] = []
+    first = 0
+    for row in rows:
+        if not row.is_finished:
+            lines += [first + source for source in row.sources]
+        first += row.num_lines
+    return lines
+
+
+def _choose_single(rows: list[Sequence], logits: torch.Tensor) -> None:
+    """One token for each row, given logits (rows, vocab)."""
+    for i, row in enumerate(rows):
+        if row.processors:
+            ids = torch.tensor([row.history], device=logits.device)
+            logits[i] = row.processors(ids, logits[i : i + 1])[0]
+    tokens = logits.argmax(dim=-1)
+    sampled = [i for i, row in enumerate(rows) if row.settings.temperature > 0]
+    if sampled:
+        tokens[sampled] = sample([rows[i] for i in sampled], logits[sampled])
+    for row, token in zip(rows, tokens.tolist(), strict=True):
+        row.append(token)
+
+
+def sample(rows: list[Sequence], logits: torch.Tensor) -> torch.Tensor:
+    """Token ids (rows,) drawn from logits (rows, vocab) by inverting the distribution at each row's noise."""
+
+    def column(values: list[float]) -> torch.Tensor:
+        return torch.tensor(values, dtype=torch.float32, device=logits.device)[:, None]
+
+    vocabulary = logits.shape[-1]
+    scores, order = (logits / column([r.settings.temperature for r in rows])).sort(dim=-1, descending=True, stable=True)
+    probs = scores.softmax(dim=-1)
+    rank = torch.arange(vocabulary, device=logits.device)
+    probs = probs.masked_fill(rank >= column([r.settings.top_k or vocabulary for r in rows]), 0.0)
+    before = probs.cumsum(dim=-1) - probs
+    mass = probs.sum(dim=-1, keepdim=True) * column([r.settings.top_p for r in rows])
+    probs = probs.masked_fill((before >= mass) & (rank > 0), 0.0)
+    total = probs.cumsum(dim=-1)
+    target = column([r.noise() for r in rows]) * total[:, -1:]
+    chosen = (total <= target).sum(dim=-1, keepdim=True)
+    last = (probs > 0).sum(dim=-1, keepdim=True) - 1
+    return order.gather(-1, chosen.minimum(last))[:, 0]
+
+
+def _advance_beams(row: Sequence, logits: torch.Tensor) -> None:
+    """Grow the beams of one row, given logits (beams, vocab)."""
+    if row.beams is None:
+        row.beams = Beams(row.settings)
+    log_probs = logits.log_softmax(dim=-1)
+    if row.processors:
+        ids = torch.tensor([row.start + tokens for tokens in row.beams.tokens], device=logits.device)
+        log_probs = row.processors(ids, log_probs)
+    row.sources = row.beams.advance(log_probs)
+    if row.beams.is_done:
+        row.finish(row.beams.best)

@@ -1,0 +1,96 @@
+"""Who runs next: waiting and running sequences under a budget of tokens; knows no torch."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from sqlinfer.engine.sequence import Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a batch may hold.
+
+    max_lines: rows of the model's batch, a beam being one. max_tokens: cache slots, counted as lines times the
+    longest of them. max_prefill_tokens: prompt tokens of one prefill. refill: may rows join a running batch?
+    """
+
+    max_lines: int = 64
+    max_tokens: int = 65536
+    max_prefill_tokens: int = 4096
+    refill: bool = True
+
+
+class Scheduler:
+    """Admits the longest waiting sequences as far as the limits go; finished ones make room for the next."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.waiting: deque[Sequence] = deque()
+        self.running: list[Sequence] = []
+
+    def add(self, sequences: Iterable[Sequence]) -> None:
+        """Queue a window of sequences, the longest first, so that neighbours need little padding."""
+        self.waiting.extend(sequences)
+        self.waiting = deque(sorted(self.waiting, key=lambda s: (-s.max_length, s.prompt)))
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self.waiting or self.running)
+
+    def admit(self) -> list[Sequence]:
+        """Move the sequences that start now from waiting to running."""
+        joining: list[Sequence] = []
+        if not self._refill_pays():
+            return joining
+        while self.waiting and self._fits(joining, self.waiting[0]):
+            joining.append(self.waiting.popleft())
+        self.running += joining
+        return joining
+
+    def retire(self) -> list[Sequence]:
+        """Take the finished sequences out of the batch."""
+        finished = [s for s in self.running if s.is_finished]
+        if finished:
+            self.running = [s for s in self.running if not s.is_finished]
+        return finished
+
+    def shrink(self, back: list[Sequence]) -> None:
+        """Put sequences back to waiting and halve the batch: it did not fit the memory."""
+        lines, tokens = _lines(self.running), _tokens(self.running)
+        self.limits = replace(self.limits, max_lines=max(1, lines // 2), max_tokens=max(1, tokens // 2))
+        leaving = set(map(id, back))
+        self.running = [s for s in self.running if id(s) not in leaving]
+        for sequence in back:
+            sequence.restart()
+        self.waiting.extendleft(reversed(back))
+
+    def _refill_pays(self) -> bool:
+        """A prefill costs about a step, so rows join a running batch when an eighth of it is free."""
+        if not self.waiting or not self.running:
+            return bool(self.waiting)
+        free = self.limits.max_lines - _lines(self.running)
+        return self.limits.refill and free >= max(1, self.limits.max_lines // 8)
+
+    def _fits(self, joining: list[Sequence], candidate: Sequence) -> bool:
+        """Whether candidate may join too; what runs alone always may."""
+        batch = [*self.running, *joining, candidate]
+        if len(batch) == 1:
+            return True
+        joiners = [*joining, candidate]
+        prefill = max(len(s.prompt) + len(s.output) for s in joiners) * len(joiners)
+        return (
+            _lines(batch) <= self.limits.max_lines
+            and _tokens(batch) <= self.limits.max_tokens
+            and (not joining or prefill <= self.limits.max_prefill_tokens)
+        )
+
+
+def _lines(batch: list[Sequence]) -> int:
+    return sum(s.num_lines for s in batch)
+
+
+def _tokens(batch: list[Sequence]) -> int:
+    return _lines(batch) * max((s.max_length for s in batch), default=0)

@@ -1,0 +1,139 @@
+"""The running batch of an encoder-decoder model: encode, decode, rows and beams that join and leave.
+
+A row fills one line of the batch, or one a beam. The encoder's side is padded on the right, the decoder's on
+the left. Knows no sampling and no beam search: it turns token ids into logits.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from transformers import EncoderDecoderCache
+from transformers.modeling_outputs import BaseModelOutput
+
+from sqlinfer.engine import kv
+from sqlinfer.engine.loader import RELATIVE_POSITIONS
+from sqlinfer.engine.sequence import Sequence
+
+
+class Seq2SeqBatch:
+    """Sequences in flight with their caches."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.rows: list[Sequence] = []
+        self._embed_positions = getattr(model.get_decoder(), "embed_positions", None)
+        self.can_merge = self._knows_row_positions() and kv.new_cache(model.config)[1]
+        self.clear()
+
+    def _knows_row_positions(self) -> bool:
+        """Whether rows of different age can share a batch: positions are relative, or ours to give."""
+        if self.model.config.model_type in RELATIVE_POSITIONS:
+            return True
+        embed = self._embed_positions
+        return embed is not None and "position_ids" in inspect.signature(embed.forward).parameters
+
+    def clear(self) -> None:
+        """Drop all rows and their memory."""
+        self.rows = []
+        self._cache: Any = None
+        self._mask: Any = None  # (lines, decoder slots)
+        self._encoder_mask: Any = None  # (lines, encoder slots)
+
+    @torch.inference_mode()
+    def join(self, rows: list[Sequence]) -> torch.Tensor:
+        """Encode new rows and add them to the batch. Returns the logits (lines, vocab) of their first tokens."""
+        device = self.model.device
+        ids, encoder_mask = kv.padded([row.prompt for row in rows], device, left=False)
+        states = self.model.get_encoder()(input_ids=ids, attention_mask=encoder_mask).last_hidden_state
+        per_row = torch.tensor([row.num_lines for row in rows], device=device)
+        states, encoder_mask = (t.repeat_interleave(per_row, dim=0) for t in (states, encoder_mask))
+        starts = [row.start for row in rows for _ in range(row.num_lines)]
+        ids, mask = kv.padded(starts, device, left=True)
+        cache = EncoderDecoderCache(kv.new_cache(self.model.config)[0], kv.new_cache(self.model.config)[0])
+        logits = self._forward(ids, mask, states, encoder_mask, cache)
+        self._add(cache, mask, encoder_mask)
+        self.rows = self.rows + rows
+        return logits
+
+    def _add(self, cache: Any, mask: torch.Tensor, encoder_mask: torch.Tensor) -> None:
+        if self._cache is None:
+            self._cache, self._mask, self._encoder_mask = cache, mask, encoder_mask
+            return
+        kv.merge(self._cache.self_attention_cache, cache.self_attention_cache, left=True)
+        kv.merge(self._cache.cross_attention_cache, cache.cross_attention_cache, left=False)
+        self._mask = kv.merge_masks(self._mask, mask, left=True)
+        self._encoder_mask = kv.merge_masks(self._encoder_mask, encoder_mask, left=False)
+
+    @torch.inference_mode()
+    def step(self) -> torch.Tensor:
+        """Feed each line its last token. Returns the logits (lines, vocab) of the next."""
+        last = [[token] for row in self.rows for token in row.last_tokens]
+        mask = torch.cat([self._mask, self._mask.new_ones(len(last), 1)], dim=1)
+        # the encoder's states are in the cache; the model only looks at their shape
+        shape = (*self._encoder_mask.shape, self.model.config.hidden_size)
+        states = torch.empty(1, dtype=self.model.dtype, device=self.model.device).expand(shape)
+        ids = torch.tensor(last, device=self.model.device)
+        logits = self._forward(ids, mask, states, self._encoder_mask, self._cache)
+        self._mask = mask
+        return logits
+
+    @torch.inference_mode()
+    def keep(self, rows: list[Sequence], lines: list[int]) -> None:
+        """Go on with these rows; lines are what continues as their lines, repeated or dropped at will."""
+        if not rows:
+            return self.clear()
+        if lines != list(range(len(self._mask))):
+            index = torch.tensor(lines, device=self.model.device)
+            self._cache.reorder_cache(index)
+            self._mask = self._mask.index_select(0, index)
+            self._encoder_mask = self._encoder_mask.index_select(0, index)
+        self.rows = rows
+        if self.can_merge:
+            self._trim()
+        return None
+
+    def _trim(self) -> None:
+        unused = self._mask.shape[1] - max(row.num_decoded for row in self.rows)
+        kv.trim(self._cache.self_attention_cache, unused, left=True)
+        self._mask = self._mask[:, unused:]
+        unread = self._encoder_mask.shape[1] - max(len(row.prompt) for row in self.rows)
+        kv.trim(self._cache.cross_attention_cache, unread, left=False)
+        self._encoder_mask = self._encoder_mask[:, : self._encoder_mask.shape[1] - unread]
+
+    def _forward(
+        self, ids: torch.Tensor, mask: torch.Tensor, states: torch.Tensor, encoder_mask: torch.Tensor, cache: Any
+    ) -> torch.Tensor:
+        with self._row_positions(kv.positions(mask)[:, -ids.shape[1] :]):
+            output = self.model(
+                encoder_outputs=BaseModelOutput(last_hidden_state=states),
+                attention_mask=encoder_mask,
+                decoder_input_ids=ids,
+                decoder_attention_mask=mask,
+                past_key_values=cache,
+                use_cache=True,
+            )
+        logits: torch.Tensor = output.logits[:, -1]
+        return logits
+
+    @contextmanager
+    def _row_positions(self, at: torch.Tensor) -> Iterator[None]:
+        """Look up learned positions at (lines, tokens), where the model would take the cache's length for all."""
+        if not self.can_merge or self._embed_positions is None:
+            yield
+            return
+        hooks = [
+            self._embed_positions.register_forward_pre_hook(
+                lambda _, args, kwargs: (args, {**kwargs, "position_ids": at.flatten()}), with_kwargs=True
+            ),
+            self._embed_positions.register_forward_hook(lambda _, args, output: output.reshape(*at.shape, -1)),
+        ]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
