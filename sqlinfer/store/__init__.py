@@ -1,1 +1,24 @@
 """What outlives a run, in one SQLite file: models, answers, jobs; knows no torch, no SQL of the user's."""
+
+from sqlinfer.store.answers import Answers
+from sqlinfer.store.database import Database
+from sqlinfer.store.fingerprint import fingerprint
+from sqlinfer.store.home import state_folder
+from sqlinfer.store.jobs import Job, Jobs, RowError
+from sqlinfer.store.keys import AnswerKeys, answer_key
+from sqlinfer.store.registry import Registry
+from sqlinfer.store.store import Store
+
+__all__ = [
+    "AnswerKeys",
+    "Answers",
+    "Database",
+    "Job",
+    "Jobs",
+    "Registry",
+    "RowError",
+    "Store",
+    "answer_key",
+    "fingerprint",
+    "state_folder",
+]

@@ -1,0 +1,224 @@
+"""The answers that were generated, by key; each distinct request is generated once, ever.
+
+Knows no model and no SQL function, only their names. Failed completions are no answers. Each statement
+here yields one row or none: sqlite3 lets go of the interpreter at each row, and beside a busy Python thread
+it gets it back only after milliseconds.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from sqlinfer.errors import StoreUnusable
+from sqlinfer.store.database import Database
+from sqlinfer.types import Completion
+
+KEY_BYTES = 16
+_CHUNK = 2048
+_FLUSH_S = 0.2
+_FLUSH_ROWS = 1000
+_INSERT_ROWS = 100
+
+_WANTED = (
+    "WITH RECURSIVE wanted (start, n) AS (SELECT 1, 0 UNION ALL SELECT start + 16, n + 1 FROM wanted "
+    "WHERE start + 16 <= length(?1)) SELECT json_group_array(n), {columns} "
+    "FROM wanted CROSS JOIN answers ON answers.key = substr(?1, start, 16)"
+)
+_TEXTS = _WANTED.format(columns="json_group_array(text)")
+_COLUMNS = ("text", "prompt_tokens", "completion_tokens", "finish_reason", "truncated")
+_COMPLETIONS = _WANTED.format(columns=", ".join(f"json_group_array({name})" for name in _COLUMNS))
+
+_Origin = tuple[str, str]
+
+
+class Answers:
+    """Finds and keeps answers. An answer is committed within about 0.2 s of put, or by flush."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._waiting: dict[bytes, tuple[Completion, _Origin]] = {}
+        self._origin_ids: dict[_Origin, int] = {}
+        self._lock = threading.Lock()
+        self._flushing = threading.Lock()
+        self._flushed = 0.0
+        self._timer: threading.Timer | None = None
+        self._failure: StoreUnusable | None = None
+
+    @property
+    def path(self) -> Path | None:
+        """The file that holds the answers; None if they go with the process."""
+        return self._database.path
+
+    def texts(self, keys: Sequence[bytes]) -> dict[bytes, str]:
+        """The texts of those of the keys that have an answer."""
+        found = {key: completion.text or "" for key, completion in self._among_waiting(keys).items()}
+        for part in _chunks(keys):
+            with self._database.reading() as connection:
+                numbers, texts = connection.execute(_TEXTS, (b"".join(part),)).fetchone()
+            found.update(zip(map(part.__getitem__, json.loads(numbers)), json.loads(texts), strict=True))
+        return found
+
+    def get_many(self, keys: Sequence[bytes]) -> dict[bytes, Completion]:
+        """The whole completions of those of the keys that have an answer; request_id is the key."""
+        found = self._among_waiting(keys)
+        for part in _chunks(keys):
+            with self._database.reading() as connection:
+                row = connection.execute(_COMPLETIONS, (b"".join(part),)).fetchone()
+            for number, text, prompt, completion, reason, cut in zip(*map(json.loads, row), strict=True):
+                key = part[number]
+                found[key] = Completion(key, text, prompt, completion, reason, bool(cut))
+        return found
+
+    def put(self, completion: Completion, *, fingerprint: str, function: str) -> None:
+        """Keep an answer under its request_id, which is its key; one that is there already stays."""
+        self.put_many((completion,), fingerprint=fingerprint, function=function)
+
+    def put_many(self, completions: Iterable[Completion], *, fingerprint: str, function: str) -> None:
+        """Keep answers of one model and one function, each under its request_id."""
+        origin = (fingerprint, function)
+        fresh = {}
+        for completion in completions:
+            if completion.text is None or completion.error is not None:
+                raise ValueError(f"a failed completion is no answer: {completion.error}")
+            if len(completion.request_id) != KEY_BYTES:
+                raise ValueError(f"a key has {KEY_BYTES} bytes, this one {len(completion.request_id)}")
+            fresh[completion.request_id] = (completion, origin)
+        with self._lock:
+            failure, self._failure = self._failure, None
+            self._waiting.update(fresh)
+            due = len(self._waiting) >= _FLUSH_ROWS or time.monotonic() - self._flushed >= _FLUSH_S
+            if self._waiting and not due and self._timer is None:
+                self._timer = threading.Timer(_FLUSH_S, self._flush_late)
+                self._timer.start()  # no daemon: an interpreter that ends waits for it
+        if failure is not None:
+            raise failure
+        if due:
+            self.flush()
+
+    def flush(self) -> None:
+        """Commit what was put."""
+        with self._flushing:
+            with self._lock:
+                batch = dict(self._waiting)
+                timer, self._timer = self._timer, None
+            if timer is not None:
+                timer.cancel()
+            if batch:
+                self._write(batch)
+            with self._lock:
+                self._flushed = time.monotonic()
+                for key in batch:
+                    self._waiting.pop(key, None)
+
+    def stats(self) -> dict[str, Any]:
+        """Counts: answers, text_bytes, file_bytes, and answers by function and by model fingerprint."""
+        self.flush()
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT fingerprint, function, count(*), sum(length(CAST(text AS BLOB))) "
+                "FROM answers JOIN origins USING (origin_id) GROUP BY origin_id ORDER BY fingerprint, function"
+            ).fetchall()
+        functions: dict[str, int] = {}
+        models: dict[str, int] = {}
+        for fingerprint, function, count, _ in rows:
+            functions[function] = functions.get(function, 0) + count
+            models[fingerprint] = models.get(fingerprint, 0) + count
+        return {
+            "path": None if self.path is None else str(self.path),
+            "answers": sum(row[2] for row in rows),
+            "text_bytes": sum(row[3] for row in rows),
+            "file_bytes": 0 if self.path is None else self.path.stat().st_size,
+            "functions": functions,
+            "models": models,
+        }
+
+    def clear(self, function: str | None = None, model: str | None = None) -> int:
+        """Delete answers, all or those of a function or a model fingerprint; how many went.
+
+        The texts are wiped from the file, not only unlinked, and the space goes back to the disk.
+        """
+        self.flush()
+        with self._database.maintaining() as connection:
+            connection.execute("PRAGMA secure_delete = ON")
+        with self._database.writing() as connection:
+            gone = connection.execute(
+                "DELETE FROM answers WHERE origin_id IN (SELECT origin_id FROM origins "
+                "WHERE function = coalesce(?1, function) AND fingerprint = coalesce(?2, fingerprint))",
+                (function, model),
+            ).rowcount
+        with self._database.maintaining() as connection, suppress(sqlite3.OperationalError):
+            # Another process may hold the file open in a transaction: then the space is used again later.
+            connection.execute("PRAGMA secure_delete = OFF")
+            connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return gone
+
+    def close(self) -> None:
+        """Commit what was put and stop the clock; the database stays open."""
+        self.flush()
+
+    def _among_waiting(self, keys: Sequence[bytes]) -> dict[bytes, Completion]:
+        # Before the file is asked: a key that leaves the waiting ones meanwhile is in the file.
+        if not self._waiting:
+            return {}
+        with self._lock:
+            waiting = self._waiting
+            return {key: waiting[key][0] for key in keys if key in waiting}
+
+    def _flush_late(self) -> None:
+        try:
+            self.flush()
+        except StoreUnusable as error:
+            with self._lock:
+                self._failure = error  # the next put raises it; the answers wait on
+
+    def _write(self, batch: dict[bytes, tuple[Completion, _Origin]]) -> None:
+        now = int(time.time())
+        # Sorted, neighbours share a page of the tree.
+        keys = sorted(batch)
+        with self._database.writing() as connection:
+            ids = {origin: self._origin_id(connection, origin) for origin in {origin for _, origin in batch.values()}}
+            for at in range(0, len(keys), _INSERT_ROWS):
+                part = keys[at : at + _INSERT_ROWS]
+                bound: list[Any] = []
+                for key in part:
+                    completion, origin = batch[key]
+                    bound += _row(completion, ids[origin], now)
+                connection.execute(
+                    "INSERT OR IGNORE INTO answers VALUES "
+                    + ", ".join(["(?, CAST(? AS TEXT), ?, ?, ?, ?, ?, ?)"] * len(part)),
+                    bound,
+                )
+        self._origin_ids.update(ids)
+
+    def _origin_id(self, connection: sqlite3.Connection, origin: _Origin) -> int:
+        if origin in self._origin_ids:
+            return self._origin_ids[origin]
+        connection.execute("INSERT OR IGNORE INTO origins (fingerprint, function) VALUES (?, ?)", origin)
+        row = connection.execute("SELECT origin_id FROM origins WHERE fingerprint = ? AND function = ?", origin)
+        return int(row.fetchone()[0])
+
+
+def _row(completion: Completion, origin_id: int, now: int) -> tuple[Any, ...]:
+    return (
+        completion.request_id,
+        (completion.text or "").encode("utf-8", "surrogatepass"),
+        origin_id,
+        completion.prompt_tokens,
+        completion.completion_tokens,
+        completion.finish_reason,
+        completion.truncated,
+        now,
+    )
+
+
+def _chunks(keys: Sequence[bytes]) -> Iterable[Sequence[bytes]]:
+    for at in range(0, len(keys), _CHUNK):
+        yield keys[at : at + _CHUNK]

@@ -1,0 +1,194 @@
+"""One SQLite file for many threads and processes: opening, transactions, and what its errors mean.
+
+Knows no table. WAL with synchronous=NORMAL: a killed process loses nothing that was committed; a power cut
+may lose the transactions since the last checkpoint, and never harms the file.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlinfer.errors import StoreUnusable
+from sqlinfer.store.migrations import MIGRATIONS, migrate
+
+TIMEOUT_S = 30.0
+_MMAP_BYTES = 1 << 30
+
+
+class Database:
+    """A file of the newest schema; path None is a private one that goes with the process.
+
+    Readers come from a pool and not from threading.local: a thread that DuckDB made is a new thread to
+    Python at each call, so a connection of its own would be opened for each chunk.
+    """
+
+    def __init__(self, path: Path | None, timeout_s: float = TIMEOUT_S) -> None:
+        self.path = path
+        self._timeout_s = timeout_s
+        self._pool: list[sqlite3.Connection] = []
+        self._lock = threading.RLock()
+        self._closed = False
+        self._writer: sqlite3.Connection | None = None
+        with self._meaning():
+            if path is not None:
+                _create(path)
+            self._writer = self._open()
+            try:
+                self._prepare(self._writer)
+            except BaseException:
+                self._writer.close()
+                raise
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection for SELECTs; several threads may read at once."""
+        if self.path is None:
+            with self._lock, self._meaning():
+                yield self._writing_connection()
+            return
+        with self._meaning():
+            connection = self._borrow()
+            try:
+                yield connection
+            finally:
+                self._pool.append(connection)
+                if self._closed:
+                    self._drain()
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """A connection inside one transaction: committed at the end, rolled back by an exception."""
+        with self._lock, self._meaning():
+            connection = self._writing_connection()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def maintaining(self) -> Iterator[sqlite3.Connection]:
+        """The writing connection outside any transaction, for pragmas and VACUUM."""
+        with self._lock, self._meaning():
+            yield self._writing_connection()
+
+    def close(self) -> None:
+        """Close the connections; those in use by other threads close when they are given back."""
+        with self._lock:
+            self._closed = True
+            self._drain()
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+
+    def _borrow(self) -> sqlite3.Connection:
+        if self._closed:
+            raise StoreUnusable(f"The store {self.path} is closed. Connect again.")
+        try:
+            return self._pool.pop()
+        except IndexError:
+            return self._open()
+
+    def _drain(self) -> None:
+        while self._pool:
+            try:
+                self._pool.pop().close()
+            except IndexError:
+                return
+
+    def _writing_connection(self) -> sqlite3.Connection:
+        if self._writer is None:
+            raise StoreUnusable(f"The store {self.path or ''} is closed. Connect again.")
+        return self._writer
+
+    def _open(self) -> sqlite3.Connection:
+        # SQLite deletes a database named "" itself, also when the process is killed.
+        connection = sqlite3.connect(
+            self.path or "", timeout=self._timeout_s, isolation_level=None, check_same_thread=False
+        )
+        connection.text_factory = _text
+        for pragma in ("synchronous = NORMAL", f"mmap_size = {_MMAP_BYTES}", "foreign_keys = ON"):
+            connection.execute(f"PRAGMA {pragma}")
+        return connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        (have,) = connection.execute("PRAGMA user_version").fetchone()
+        if have > len(MIGRATIONS):
+            raise StoreUnusable(
+                f"{self.path} was written by a newer sqlinfer: its schema is version {have}, this sqlinfer knows "
+                f"{len(MIGRATIONS)}. Upgrade: pip install --upgrade sqlinfer"
+            )
+        if self.path is not None:
+            self._use_wal(connection)
+        if have < len(MIGRATIONS):
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                migrate(connection)
+                connection.execute("COMMIT")
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+
+    def _use_wal(self, connection: sqlite3.Connection) -> None:
+        # SQLite does not wait here when another process switches at the same moment.
+        until = time.monotonic() + self._timeout_s
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > until:
+                    raise
+                time.sleep(0.01)
+
+    @contextmanager
+    def _meaning(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.IntegrityError:
+            raise
+        except (sqlite3.DatabaseError, OSError) as error:
+            raise StoreUnusable(self._explain(error)) from error
+
+    def _explain(self, error: Exception) -> str:
+        where = self.path or "the temporary store"
+        said = str(error)
+        if "locked" in said or "busy" in said:
+            return (
+                f"{where} has been locked by another process for {self._timeout_s:g} s. End that process, or set "
+                "SQLINFER_HOME to another folder."
+            )
+        if "malformed" in said or "not a database" in said:
+            return (
+                f"{where} is corrupt ({said}). Move it away together with its -wal and -shm files, and the next run "
+                "makes a new one; `sqlinfer answers path` prints where it lies. Registered models and kept answers "
+                "are lost."
+            )
+        if "full" in said:
+            return f"The disk is full: {where} cannot grow. Make room, or run `sqlinfer answers clear`."
+        return f"{where} cannot be used: {said}. Check the folder's permissions, or set SQLINFER_HOME to another one."
+
+
+def _create(path: Path) -> None:
+    if not path.parent.is_dir():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # The -wal and -shm files take the mode of this one.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+
+
+def _text(stored: bytes) -> str:
+    return stored.decode("utf-8", "surrogatepass")
+
+
+def printable(text: str) -> str:
+    """The text with lone surrogates, which SQLite does not bind, as question marks."""
+    return text.encode("utf-8", "replace").decode()

@@ -1,0 +1,88 @@
+"""The fingerprint of a model: a hash of its files' names and contents and of how it is registered.
+
+Knows no registry. Big files are hashed once: their hashes are remembered with size and times.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from sqlinfer.store.database import Database
+
+_PATTERNS = (
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "*.model",
+    "*.tiktoken",
+    "chat_template.*",
+    "additional_chat_templates/*.jinja",
+)
+_TRUSTED_PATTERNS = ("*.bin", "*.bin.index.json", "*.pt", "*.pth", "*.py")
+_SETTLED_NS = 2_000_000_000
+
+
+def fingerprint(path: Path, extra: Mapping[str, Any], content_hash: Callable[[Path], str] | None = None) -> str:
+    """32 hex digits; extra: what the registration adds, such as dtype, task and parameters.
+
+    With extra["trusted"], pickled weights and the model's own Python count too.
+    """
+    content_hash = content_hash or hash_content
+    hasher = hashlib.blake2b(b"sqlinfer model 1", digest_size=16)
+    entries = [
+        [file.relative_to(path).as_posix(), content_hash(file)]
+        for file in model_files(path, bool(extra.get("trusted")))
+    ]
+    hasher.update(json.dumps([entries, extra], sort_keys=True).encode())
+    return hasher.hexdigest()
+
+
+def model_files(path: Path, trusted: bool = False) -> list[Path]:
+    """The files in a model's folder that decide its answers, in order of name."""
+    patterns = _PATTERNS + (_TRUSTED_PATTERNS if trusted else ())
+    return sorted({file for pattern in patterns for file in path.glob(pattern) if file.is_file()})
+
+
+def hash_content(file: Path) -> str:
+    """A hash of a file's content."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+class FileHashes:
+    """Content hashes that are remembered until a file's size or times change."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def __call__(self, file: Path) -> str:
+        """The hash of a file's content."""
+        stat = file.stat()
+        seen = (str(file.absolute()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+        with self._database.reading() as connection:
+            row = connection.execute(
+                "SELECT hash FROM file_hashes WHERE path = ? AND size = ? AND mtime_ns = ? AND ctime_ns = ?", seen
+            ).fetchone()
+        if row is not None:
+            return str(row[0])
+        found = hash_content(file)
+        after = file.stat()
+        # A file written just now may change again within the same tick of the clock, and look the same.
+        settled = time.time_ns() - max(after.st_mtime_ns, after.st_ctime_ns) > _SETTLED_NS
+        if settled and (after.st_size, after.st_mtime_ns, after.st_ctime_ns) == seen[1:]:
+            with self._database.writing() as connection:
+                connection.execute("INSERT OR REPLACE INTO file_hashes VALUES (?, ?, ?, ?, ?)", (*seen, found))
+        return found

@@ -1,0 +1,187 @@
+"""The record of what ran: statements, counts, errors of rows, speed of models.
+
+Knows no SQL of the user's beyond its text.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from sqlinfer.errors import SqlinferError
+from sqlinfer.store.database import Database, printable
+from sqlinfer.store.process import is_alive, process_identity
+
+JobState = Literal["running", "done", "failed", "interrupted", "killed"]
+_COUNTS = ("rows", "requests", "known", "generated", "failed", "prompt_tokens", "completion_tokens", "seconds")
+_EXCERPT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One execution of a statement.
+
+    state: "killed" is a running job whose process is gone. started, ended: unix seconds. models: name and
+    version of each model. known, generated, failed: requests that were answered before, now, and not.
+    """
+
+    job_id: int
+    statement: str
+    state: JobState
+    started: float
+    ended: float | None
+    pid: int
+    models: tuple[str, ...]
+    settings: Mapping[str, Any]
+    rows: int
+    requests: int
+    known: int
+    generated: int
+    failed: int
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RowError:
+    """A request of a job that got no answer; excerpt: the beginning of its text."""
+
+    key: bytes
+    function: str
+    model: str
+    excerpt: str
+    message: str
+
+
+_JOB_COLUMNS = ", ".join(f.name for f in fields(Job))
+
+
+class Jobs:
+    """Records jobs. keep_texts=False leaves the excerpts of failed rows out."""
+
+    def __init__(self, database: Database, keep_texts: bool = True) -> None:
+        self._database = database
+        self._keep_texts = keep_texts
+
+    def start(self, statement: str, models: Sequence[str] = (), settings: Mapping[str, Any] | None = None) -> int:
+        """Record a job of this process as running; its id."""
+        now = time.time()
+        with self._database.writing() as connection:
+            job_id = connection.execute(
+                "INSERT INTO jobs (statement, state, started, touched, pid, process, models, settings) "
+                "VALUES (?, 'running', ?, ?, ?, ?, ?, ?)",
+                (
+                    printable(statement),
+                    now,
+                    now,
+                    os.getpid(),
+                    process_identity(),
+                    json.dumps(list(models)),
+                    json.dumps(dict(settings or {}), default=str),
+                ),
+            ).lastrowid
+        return int(job_id or 0)
+
+    def update(self, job_id: int, **counts: float) -> None:
+        """Set counts of a running job: rows, requests, known, generated, failed, tokens, seconds."""
+        self._set(job_id, counts)
+
+    def finish(self, job_id: int, state: JobState, error: str | None = None, **counts: float) -> None:
+        """Record the end of a job with its last counts; error: the message of a failed one."""
+        if state not in ("done", "failed", "interrupted"):
+            raise ValueError(f"a job ends done, failed or interrupted, not {state}")
+        _check_counts(counts)
+        self._set(job_id, counts | {"state": state, "ended": time.time(), "error": error and printable(error)})
+
+    def list(self, limit: int = 20) -> Sequence[Job]:
+        """The last jobs, newest first."""
+        return self._select("ORDER BY job_id DESC LIMIT ?", limit)
+
+    def show(self, job_id: int) -> Job:
+        """The job of this id; SqlinferError if there is none."""
+        found = self._select("WHERE job_id = ?", job_id)
+        if not found:
+            raise SqlinferError(f"There is no job {job_id}. `sqlinfer jobs list` shows the jobs.")
+        return found[0]
+
+    def add_errors(self, job_id: int, errors: Iterable[tuple[bytes, str, str, str, str]]) -> None:
+        """Record failed requests: key, function, model, text (an excerpt is kept), message."""
+        now = time.time()
+        rows = [
+            (job_id, key, function, model, printable(text[:_EXCERPT]) if self._keep_texts else "", printable(said), now)
+            for key, function, model, text, said in errors
+        ]
+        with self._database.writing() as connection:
+            connection.executemany("INSERT OR REPLACE INTO errors VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+
+    def errors(self, job_id: int) -> Sequence[RowError]:
+        """The failed requests of a job."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT key, function, model, excerpt, message FROM errors WHERE job_id = ? ORDER BY created, key",
+                (job_id,),
+            ).fetchall()
+        return [RowError(*row) for row in rows]
+
+    def clear(self) -> int:
+        """Forget the jobs that have ended, with their errors; how many went."""
+        ended = [(job.job_id,) for job in self.list(limit=-1) if job.state != "running"]
+        with self._database.writing() as connection:
+            connection.executemany("DELETE FROM jobs WHERE job_id = ?", ended)
+        return len(ended)
+
+    def record_speed(self, fingerprint: str, prompt_tokens: int, completion_tokens: int, seconds: float) -> None:
+        """Record how quick a model was in one job."""
+        if seconds <= 0:
+            return
+        with self._database.writing() as connection:
+            connection.execute(
+                "INSERT INTO speeds (fingerprint, prompt_tokens, completion_tokens, seconds) VALUES (?, ?, ?, ?)",
+                (fingerprint, prompt_tokens, completion_tokens, seconds),
+            )
+
+    def speed(self, fingerprint: str) -> tuple[float, float] | None:
+        """Prompt and completion tokens a second over the model's last five jobs; None before the first."""
+        with self._database.reading() as connection:
+            prompt, completion, seconds = connection.execute(
+                "SELECT sum(prompt_tokens), sum(completion_tokens), sum(seconds) FROM (SELECT * FROM speeds "
+                "WHERE fingerprint = ? ORDER BY speed_id DESC LIMIT 5)",
+                (fingerprint,),
+            ).fetchone()
+        return (prompt / seconds, completion / seconds) if seconds else None
+
+    def _set(self, job_id: int, values: Mapping[str, Any]) -> None:
+        named = ", ".join(f"{name} = ?" for name in (*values, "touched"))
+        if not values.keys() & {"state"}:
+            _check_counts(values)
+        with self._database.writing() as connection:
+            connection.execute(f"UPDATE jobs SET {named} WHERE job_id = ?", (*values.values(), time.time(), job_id))
+
+    def _select(self, condition: str, value: int) -> Sequence[Job]:
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                f"SELECT {_JOB_COLUMNS}, process, touched FROM jobs {condition}", (value,)
+            ).fetchall()
+        return [_job(row) for row in rows]
+
+
+def _check_counts(counts: Mapping[str, Any]) -> None:
+    unknown = counts.keys() - set(_COUNTS)
+    if unknown:
+        raise ValueError(f"a job has no count {sorted(unknown)[0]}; its counts are {', '.join(_COUNTS)}")
+
+
+def _job(row: Sequence[Any]) -> Job:
+    *columns, process, touched = row
+    known = dict(zip((f.name for f in fields(Job)), columns, strict=True))
+    known["models"] = tuple(json.loads(known["models"]))
+    known["settings"] = json.loads(known["settings"])
+    if known["state"] == "running" and not is_alive(known["pid"], process, touched):
+        known["state"] = "killed"
+    return Job(**known)

@@ -1,0 +1,90 @@
+"""The key of an answer: a hash of all that decides what the answer is.
+
+Knows no database.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from sqlinfer.types import Overflow, Parameters, Request
+
+if TYPE_CHECKING:
+    from hashlib import blake2b
+
+_FLOATS = ("temperature", "top_p")
+_INTEGERS = ("max_tokens", "min_tokens", "top_k", "num_beams", "seed")
+
+
+class AnswerKeys:
+    """Makes the keys of one function on one model; quick when only the text differs from call to call."""
+
+    __slots__ = ("_fingerprint", "_function_hash", "_last")
+
+    def __init__(self, fingerprint: str, function_hash: str) -> None:
+        self._fingerprint = fingerprint
+        self._function_hash = function_hash
+        self._last: tuple[Request, blake2b] | None = None
+
+    def __call__(self, request: Request) -> bytes:
+        """16 bytes, equal for equal requests; request_id is no part of it."""
+        last = self._last  # one read: another thread may replace it meanwhile
+        if last is None or not _alike(last[0], request):
+            shared = _shared(self._fingerprint, self._function_hash, *_rest(request))
+            self._last = last = (request, shared)
+        hasher = last[1].copy()
+        hasher.update(request.text.encode("utf-8", "surrogatepass"))
+        return hasher.digest()
+
+
+def answer_key(fingerprint: str, function_hash: str, request: Request) -> bytes:
+    """The key of one request; for many of one function, AnswerKeys is quicker."""
+    return _keys(fingerprint, function_hash)(request)
+
+
+@lru_cache(maxsize=256)
+def _keys(fingerprint: str, function_hash: str) -> AnswerKeys:
+    return AnswerKeys(fingerprint, function_hash)
+
+
+def _alike(one: Request, other: Request) -> bool:
+    return (
+        one.parameters is other.parameters
+        and one.instruction == other.instruction
+        and one.task == other.task
+        and one.overflow == other.overflow
+    )
+
+
+def _rest(request: Request) -> tuple[str, str, Overflow, Parameters]:
+    return request.instruction, request.task, request.overflow, request.parameters
+
+
+@lru_cache(maxsize=4096)
+def _shared(
+    fingerprint: str, function_hash: str, instruction: str, task: str, overflow: str, parameters: Parameters
+) -> blake2b:
+    # Each part is preceded by its length, so that parts cannot run into each other; the text comes last.
+    hasher = hashlib.blake2b(b"sqlinfer answer 1", digest_size=16)
+    parts = [fingerprint, function_hash, instruction, task, overflow, *_written(parameters)]
+    for part in parts:
+        encoded = part.encode("utf-8", "surrogatepass")
+        hasher.update(len(encoded).to_bytes(8, "little"))
+        hasher.update(encoded)
+    return hasher
+
+
+def _written(parameters: Parameters) -> list[str]:
+    # 1 and 1.0 are equal parameters, and 0.0 and -0.0: they must be written alike.
+    parts = []
+    for name in _INTEGERS:
+        number = getattr(parameters, name)
+        parts.append("" if number is None else str(int(number)))
+    for name in _FLOATS:
+        number = getattr(parameters, name)
+        parts.append("" if number is None else repr(float(number) + 0.0))
+    if parameters.stop is None:
+        return [*parts, ""]
+    return [*parts, str(len(parameters.stop)), *parameters.stop]

@@ -1,0 +1,336 @@
+"""The models: names, versions that never change, aliases, tags, and the model for each task.
+
+Knows where files lie and that they are whole; loads no weights.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from sqlinfer.errors import ModelNotFound, ModelUnusable, SqlinferError, nearest
+from sqlinfer.store.database import Database, printable
+from sqlinfer.store.fingerprint import FileHashes
+from sqlinfer.store.fingerprint import fingerprint as fingerprint_of
+from sqlinfer.store.names import Reference, check_alias, check_name, parse_reference
+from sqlinfer.store.source import find_source, is_folder, is_hub_id
+from sqlinfer.types import ModelVersion, Parameters
+
+TASKS = ("", "generate", "summarize")
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+Builtins = Mapping[str, Callable[[Path], Path]]
+
+_VERSION_COLUMNS = "name, version, source, path, fingerprint, revision, task, dtype, parameters, trusted"
+
+
+class Registry:
+    """Finds, adds and lists models.
+
+    builtins: models that sqlinfer brings, by name; each makes its folder in the folder it is given, when first
+    asked for. defaults: the built-in default for each task, "" for any.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        folder: Path,
+        builtins: Builtins | None = None,
+        defaults: Mapping[str, str] | None = None,
+    ) -> None:
+        self._database = database
+        self._folder = folder / "models"
+        self._builtins = builtins or {}
+        self._defaults = defaults or {}
+        self._hashes = FileHashes(database)
+
+    def register(  # noqa: PLR0913 - what a user may say of a model, by keyword
+        self,
+        name: str,
+        source: str,
+        *,
+        revision: str | None = None,
+        task: str = "",
+        dtype: str = "auto",
+        parameters: Parameters = Parameters(),  # noqa: B008 - frozen
+        description: str = "",
+        tags: Mapping[str, str] | None = None,
+        trust: bool = False,
+    ) -> ModelVersion:
+        """Register a folder or hub id under a name; a name that is there gets its next version.
+
+        The same files with the same settings are the same version: registering them again adds none.
+        description and tags, if given, are the name's from now on.
+        """
+        check_name(name)
+        if name in self._builtins:
+            raise SqlinferError(f"{name!r} is a built-in model. Choose another name.")
+        _check_choice("task", task, TASKS)
+        _check_choice("dtype", dtype, DTYPES)
+        found = find_source(source, revision, trust)
+        model = ModelVersion(name, 0, source, found.path, "", found.revision, task, dtype, parameters, trusted=trust)
+        model = replace(model, fingerprint=self._fingerprint(model))
+        with self._database.writing() as connection:
+            version = _add_version(connection, model)
+            if description:
+                connection.execute("UPDATE models SET description = ? WHERE name = ?", (printable(description), name))
+            connection.executemany(
+                "INSERT OR REPLACE INTO tags VALUES (?, 0, ?, ?)",
+                [(name, tag, printable(value)) for tag, value in (tags or {}).items()],
+            )
+        return self._one(Reference(name, version=version))
+
+    def get(self, written: str) -> ModelVersion:
+        """The model version behind 'name', 'name@alias', 'name/3', 'org/name' of the hub, or './folder'.
+
+        ModelNotFound names what is near; ModelUnusable if its files are incomplete or have changed.
+        """
+        if is_folder(written):
+            return self._unregistered(written)
+        # A name stands before the version of a name: 'org/7' may be registered as neither.
+        reference = parse_reference(written)
+        if self._versions(reference.name):
+            return self._intact(self._one(reference))
+        if written in self._builtins:
+            return self._built_in(written)
+        if "/" in written and is_hub_id(written):
+            try:
+                return self._unregistered(written)
+            except ModelNotFound as error:
+                raise ModelNotFound(f"No model {written!r} is registered. {self._known(written)} {error}") from error
+        raise ModelNotFound(f"No model {written!r} is registered. {self._known(reference.name)}")
+
+    def list(self) -> Sequence[ModelVersion]:
+        """The newest version of each name, then the built-in models; these with fingerprint "" until asked for."""
+        newest = {model.name: model for model in self._versions()}
+        built_in = [ModelVersion(n, 0, "built-in", self._folder / n, "") for n in self._builtins if n not in newest]
+        return sorted(newest.values(), key=lambda model: model.name) + sorted(built_in, key=lambda model: model.name)
+
+    def versions(self, name: str) -> Sequence[ModelVersion]:
+        """All versions of a name, oldest first."""
+        found = self._versions(name)
+        if not found:
+            raise ModelNotFound(f"No model {name!r} is registered. {self._known(name)}")
+        return found
+
+    def search(self, text: str) -> Sequence[ModelVersion]:
+        """The models whose name, description, task or tags hold every word of the text, in any case of letters."""
+        words = text.lower().split()
+
+        def told(model: ModelVersion) -> str:
+            tags = " ".join(f"{tag}={value} {tag} {value}" for tag, value in model.tags.items())
+            return f"{model.name} {model.description} {model.task} {model.source} {tags}".lower()
+
+        return [model for model in self.list() if all(word in told(model) for word in words)]
+
+    def set_alias(self, name: str, alias: str, version: int) -> None:
+        """Let 'name@alias' mean a version; an alias that is there moves."""
+        check_alias(alias)
+        model = self._one(Reference(name, version=version))
+        with self._database.writing() as connection:
+            connection.execute("INSERT OR REPLACE INTO aliases VALUES (?, ?, ?)", (name, alias, model.version))
+
+    def drop_alias(self, name: str, alias: str) -> None:
+        """Take an alias away."""
+        self._one(Reference(name, alias=alias))
+        with self._database.writing() as connection:
+            connection.execute("DELETE FROM aliases WHERE name = ? AND alias = ?", (name, alias))
+
+    def aliases(self, name: str) -> dict[str, int]:
+        """The aliases of a name and their versions."""
+        with self._database.reading() as connection:
+            rows = connection.execute("SELECT alias, version FROM aliases WHERE name = ? ORDER BY alias", (name,))
+            return {str(alias): int(version) for alias, version in rows}
+
+    def tag(self, name: str, tag: str, value: str, version: int | None = None) -> None:
+        """Set a tag of all versions of a name, or of one version."""
+        self._one(Reference(name, version=version))
+        with self._database.writing() as connection:
+            row = (name, version or 0, tag, printable(value))
+            connection.execute("INSERT OR REPLACE INTO tags VALUES (?, ?, ?, ?)", row)
+
+    def untag(self, name: str, tag: str, version: int | None = None) -> None:
+        """Take a tag away."""
+        model = self._one(Reference(name, version=version))
+        with self._database.writing() as connection:
+            row = (name, version or 0, tag)
+            gone = connection.execute("DELETE FROM tags WHERE name = ? AND version = ? AND tag = ?", row).rowcount
+        if not gone:
+            raise SqlinferError(f"{name} has no tag {tag!r}. {nearest(tag, model.tags)}".rstrip())
+
+    def describe(self, name: str, text: str) -> None:
+        """Set the description of a name."""
+        self.versions(name)
+        with self._database.writing() as connection:
+            connection.execute("UPDATE models SET description = ? WHERE name = ?", (printable(text), name))
+
+    def remove(self, written: str) -> None:
+        """Forget 'name', or one version 'name/3'; files and answers stay, and version numbers are not used again."""
+        reference = parse_reference(written)
+        model = self._one(reference)
+        with self._database.writing() as connection:
+            if reference.version is None and reference.alias is None:
+                connection.execute("DELETE FROM versions WHERE name = ?", (model.name,))
+            else:
+                key = (model.name, model.version)
+                connection.execute("DELETE FROM versions WHERE name = ? AND version = ?", key)
+                connection.execute("DELETE FROM tags WHERE name = ? AND version = ?", key)
+            if not connection.execute("SELECT 1 FROM versions WHERE name = ?", (model.name,)).fetchone():
+                connection.execute("DELETE FROM tags WHERE name = ?", (model.name,))
+                connection.execute("UPDATE models SET description = '' WHERE name = ?", (model.name,))
+                self._drop_defaults(connection, model.name)
+
+    def default(self, task: str = "") -> str:
+        """The name of the model for a task when none is named: the user's choice, else the built-in one."""
+        with self._database.reading() as connection:
+            chosen = dict(connection.execute("SELECT task, name FROM default_models").fetchall())
+        for names in (chosen, self._defaults):
+            for asked in (task, ""):
+                if asked in names:
+                    return str(names[asked])
+        raise ModelNotFound(
+            f"No model is named and there is no default{f' for {task}' if task else ''}. "
+            "Name one, or choose: sqlinfer models default NAME"
+        )
+
+    def set_default(self, task: str, name: str) -> None:
+        """Choose the model for a task, "" for all tasks without a choice of their own; name may carry an alias."""
+        _check_choice("task", task, TASKS)
+        reference = parse_reference(name)
+        if self._versions(reference.name):
+            self._one(reference)
+        elif name not in self._builtins:
+            self.get(name)
+        with self._database.writing() as connection:
+            connection.execute("INSERT OR REPLACE INTO default_models VALUES (?, ?)", (task, name))
+
+    def _drop_defaults(self, connection: sqlite3.Connection, name: str) -> None:
+        for task, chosen in connection.execute("SELECT task, name FROM default_models").fetchall():
+            if parse_reference(chosen).name == name:
+                connection.execute("DELETE FROM default_models WHERE task = ?", (task,))
+
+    def _one(self, reference: Reference) -> ModelVersion:
+        found = {model.version: model for model in self.versions(reference.name)}
+        if reference.alias is not None:
+            aliases = self.aliases(reference.name)
+            if reference.alias not in aliases:
+                raise ModelNotFound(
+                    f"{reference.name} has no alias {reference.alias!r}. {nearest(reference.alias, aliases)} "
+                    f"Set it: sqlinfer models alias {reference.name} ALIAS VERSION"
+                )
+            return found[aliases[reference.alias]]
+        version = max(found) if reference.version is None else reference.version
+        if version not in found:
+            have = ", ".join(map(str, found))
+            raise ModelNotFound(f"{reference.name} has no version {version}. Its versions: {have}.")
+        return found[version]
+
+    def _versions(self, name: str | None = None) -> Sequence[ModelVersion]:
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                f"SELECT {_VERSION_COLUMNS}, description FROM versions JOIN models USING (name) "
+                "WHERE name = coalesce(?, name) ORDER BY name, version",
+                (name,),
+            ).fetchall()
+            tags = connection.execute(
+                "SELECT name, version, tag, value FROM tags WHERE name = coalesce(?, name) ORDER BY version, tag",
+                (name,),
+            ).fetchall()
+        return [_model(row, tags) for row in rows]
+
+    def _fingerprint(self, model: ModelVersion) -> str:
+        extra = {"task": model.task, "dtype": model.dtype, "parameters": asdict(model.parameters)}
+        return fingerprint_of(model.path, extra | {"trusted": model.trusted}, self._hashes)
+
+    def _unregistered(self, source: str) -> ModelVersion:
+        found = find_source(source)
+        return self._with_fingerprint(ModelVersion(source, 0, source, found.path, "", found.revision))
+
+    def _built_in(self, name: str) -> ModelVersion:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = self._builtins[name](self._folder)
+        return self._with_fingerprint(ModelVersion(name, 0, "built-in", path, ""))
+
+    def _with_fingerprint(self, model: ModelVersion) -> ModelVersion:
+        return replace(model, fingerprint=self._fingerprint(model))
+
+    def _intact(self, model: ModelVersion) -> ModelVersion:
+        # A hub cache may have been emptied since: the pinned revision is fetched again.
+        source = str(model.path) if is_folder(model.source) else model.source
+        path = find_source(source, None if is_folder(model.source) else model.revision, model.trusted).path
+        now = replace(model, path=path)
+        if self._fingerprint(now) != model.fingerprint:
+            raise ModelUnusable(
+                f"The files of {model} in {path} have changed since it was registered, and a version never changes. "
+                f"Register them as the next version: sqlinfer models register {model.name} {model.source}"
+            )
+        return now
+
+    def _known(self, name: str) -> str:
+        known = nearest(name, [model.name for model in self.list()])
+        return f"{known} To register it: sqlinfer models register NAME SOURCE".lstrip()
+
+
+def _add_version(connection: sqlite3.Connection, model: ModelVersion) -> int:
+    connection.execute("INSERT OR IGNORE INTO models (name) VALUES (?)", (model.name,))
+    same = connection.execute(
+        "SELECT version FROM versions WHERE name = ? AND fingerprint = ?", (model.name, model.fingerprint)
+    ).fetchone()
+    if same:
+        # The same files may have come to lie elsewhere.
+        connection.execute(
+            "UPDATE versions SET source = ?, path = ?, revision = ? WHERE name = ? AND version = ?",
+            (model.source, str(model.path), model.revision, model.name, same[0]),
+        )
+        return int(same[0])
+    connection.execute("UPDATE models SET last_version = last_version + 1 WHERE name = ?", (model.name,))
+    (version,) = connection.execute("SELECT last_version FROM models WHERE name = ?", (model.name,)).fetchone()
+    parameters = json.dumps({name: value for name, value in asdict(model.parameters).items() if value is not None})
+    connection.execute(
+        f"INSERT INTO versions ({_VERSION_COLUMNS}, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            model.name,
+            version,
+            model.source,
+            str(model.path),
+            model.fingerprint,
+            model.revision,
+            model.task,
+            model.dtype,
+            parameters,
+            model.trusted,
+            time.time(),
+        ),
+    )
+    return int(version)
+
+
+def _model(row: Sequence[Any], tags: Sequence[tuple[str, int, str, str]]) -> ModelVersion:
+    name, version, source, path, fingerprint, revision, task, dtype, parameters, trusted, description = row
+    defaults = json.loads(parameters)
+    if "stop" in defaults:
+        defaults["stop"] = tuple(defaults["stop"])
+    return ModelVersion(
+        name,
+        version,
+        source,
+        Path(path),
+        fingerprint,
+        revision,
+        task,
+        dtype,
+        Parameters(**defaults),
+        description=description,
+        tags={tag: value for owner, which, tag, value in tags if owner == name and which in (0, version)},
+        trusted=bool(trusted),
+    )
+
+
+def _check_choice(what: str, value: str, known: Sequence[str]) -> None:
+    if value not in known:
+        raise SqlinferError(f"There is no {what} {value!r}. {nearest(value, [name for name in known if name])}")

@@ -1,0 +1,156 @@
+"""Finds the folder behind what a user writes: a folder, or a hub id 'org/name'; checks that it is whole.
+
+Loads no weights and runs no code of the model's. huggingface_hub is imported when a hub id is asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlinfer.errors import ModelNotFound, ModelUnusable
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_WANTED = ["*.safetensors", "*.json", "*.model", "*.tiktoken", "*.jinja", "vocab.txt", "merges.txt"]
+_WANTED_TRUSTED = ["*.bin", "*.py"]
+_PICKLES = ("*.bin", "*.pt", "*.pth")
+_HEADER_LIMIT = 100_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Where a source's files lie; revision: the commit, for a hub id."""
+
+    path: Path
+    revision: str | None = None
+
+
+def is_folder(source: str) -> bool:
+    """Whether a source is written as a folder: './path', '../path', '/path' or '~/path'."""
+    return source.startswith(("./", "../", "/", "~")) or source in (".", "..") or Path(source).is_absolute()
+
+
+def is_hub_id(source: str) -> bool:
+    """Whether a source can be the id of a repository on the hub."""
+    return _HUB_ID.fullmatch(source) is not None
+
+
+def find_source(source: str, revision: str | None = None, trust: bool = False) -> Found:
+    """The folder of a source, checked; a hub id comes from the local cache, else it is downloaded.
+
+    ModelNotFound if there is none, ModelUnusable if files are missing, cut short or of a kind not allowed.
+    """
+    if is_folder(source):
+        path = Path(source).expanduser().resolve()
+        if not path.is_dir():
+            raise ModelNotFound(f"There is no folder {path}. A model is a folder with config.json and *.safetensors.")
+        if revision is not None:
+            raise ModelNotFound(f"The folder {source} has no revision {revision}: only a hub id has revisions.")
+        check_files(path, trust)
+        return Found(path)
+    if not is_hub_id(source):
+        raise ModelNotFound(f"{source!r} is neither a folder ('./path') nor a hub id ('org/name').")
+    if Path(source).is_dir():
+        raise ModelNotFound(f"{source!r} reads as a hub id, and a folder of that name is here. Write './{source}'.")
+    return _find_on_hub(source, revision, trust)
+
+
+def _find_on_hub(source: str, revision: str | None, trust: bool) -> Found:
+    broken: ModelUnusable | None = None
+    try:
+        path = _snapshot(source, revision, trust, local=True)
+        check_files(path, trust)
+        return Found(path, path.name)
+    except ModelNotFound:
+        pass
+    except ModelUnusable as error:
+        broken = error  # perhaps a download that was cut off: fetch the rest
+    try:
+        path = _snapshot(source, revision, trust, local=False)
+    except ModelNotFound:
+        if broken is not None:
+            raise broken from None
+        raise
+    check_files(path, trust)
+    return Found(path, path.name)
+
+
+def _snapshot(source: str, revision: str | None, trust: bool, local: bool) -> Path:
+    try:
+        import huggingface_hub
+    except ImportError:
+        raise ModelNotFound(f"{source!r} is a hub id; to fetch it: pip install huggingface_hub") from None
+    wanted = _WANTED + (_WANTED_TRUSTED if trust else [])
+    try:
+        return Path(
+            huggingface_hub.snapshot_download(source, revision=revision, local_files_only=local, allow_patterns=wanted)
+        )
+    except Exception as error:  # the hub's errors have many roots, and all mean the same here
+        at = f" at revision {revision}" if revision else ""
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModelNotFound(
+            f"The model {source!r}{at} is not in the local hub cache and could not be downloaded: {said} "
+            "With a network: `hf download` it, log in with `hf auth login` if it is gated, or check its name. "
+            "Without: copy its folder here and name it './folder'."
+        ) from error
+
+
+def check_files(path: Path, trust: bool = False) -> None:
+    """Raise ModelUnusable unless the folder holds a whole model; reads headers only."""
+    _read_json(path, "config.json")
+    for index in sorted(path.glob("*.safetensors.index.json")):
+        shards = _read_json(path, index.name).get("weight_map", {})
+        missing = sorted({str(shard) for shard in shards.values() if not (path / str(shard)).is_file()})
+        if missing:
+            raise ModelUnusable(f"{path} is incomplete: {index.name} names {', '.join(missing)}. {_AGAIN}")
+    weights = sorted(path.glob("*.safetensors"))
+    for file in weights:
+        _check_safetensors(file)
+    pickles = sorted(file.name for pattern in _PICKLES for file in path.glob(pattern))
+    if weights or (pickles and trust):
+        return
+    if pickles:
+        raise ModelUnusable(
+            f"{path} holds pickled weights only ({pickles[0]}), and a pickle can run any code when it is loaded. "
+            "Take a version with *.safetensors, or register it with --trust if you trust its author."
+        )
+    raise ModelUnusable(f"{path} is incomplete: it holds no *.safetensors. {_AGAIN}")
+
+
+_AGAIN = "Download or copy it again."
+
+
+def _read_json(path: Path, name: str) -> dict[str, Any]:
+    try:
+        content = json.loads((path / name).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelUnusable(f"{path} is no model's folder, or incomplete: {name} is missing. {_AGAIN}") from None
+    except (OSError, ValueError) as error:
+        raise ModelUnusable(f"{path / name} cannot be read: {error}. {_AGAIN}") from error
+    if not isinstance(content, dict):
+        raise ModelUnusable(f"{path / name} cannot be read: it holds no JSON object. {_AGAIN}")
+    return content
+
+
+def _check_safetensors(file: Path) -> None:
+    # The form: 8 bytes little-endian with the header's length, the header in JSON, the tensors to the end.
+    size = os.stat(file).st_size  # noqa: PTH116 - follows the hub cache's links in one call
+    with file.open("rb") as opened:
+        first = opened.read(8)
+        if first.startswith(b"version "):
+            raise ModelUnusable(f"{file} is a pointer of git-lfs and not the weights. Run: git lfs pull")
+        length = int.from_bytes(first, "little")
+        if len(first) < 8 or length > min(_HEADER_LIMIT, size - 8):
+            raise ModelUnusable(f"{file} is cut short or no safetensors file ({size:,} bytes). {_AGAIN}")
+        try:
+            tensors = json.loads(opened.read(length))
+            ends = [entry["data_offsets"][1] for name, entry in tensors.items() if name != "__metadata__"]
+        except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+            raise ModelUnusable(f"{file} has a broken header: {error}. {_AGAIN}") from error
+    expected = 8 + length + max(ends, default=0)
+    if size != expected:
+        raise ModelUnusable(f"{file} is cut short: {size:,} bytes of {expected:,}. {_AGAIN}")

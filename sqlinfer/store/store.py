@@ -1,0 +1,57 @@
+"""The store: registry, answers and jobs over one file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+from sqlinfer.store.answers import Answers
+from sqlinfer.store.database import TIMEOUT_S, Database
+from sqlinfer.store.home import state_folder
+from sqlinfer.store.jobs import Jobs
+from sqlinfer.store.registry import Builtins, Registry
+
+FILE_NAME = "state.db"
+
+
+class Store:
+    """Opens the store in a folder (default: state_folder()), making it if it is not there.
+
+    keep_answers=False: answers live in a private temporary database and go with the process, and jobs keep
+    no excerpts of rows; registry and jobs are kept as ever. builtins, defaults: see Registry. timeout_s: how
+    long to wait for another process that writes.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None = None,
+        *,
+        keep_answers: bool = True,
+        builtins: Builtins | None = None,
+        defaults: Mapping[str, str] | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
+        self.folder = folder or state_folder()
+        self.path = self.folder / FILE_NAME
+        self._database = Database(self.path, timeout_s)
+        self._answers_database = self._database if keep_answers else Database(None)
+        self.registry = Registry(self._database, self.folder, builtins, defaults)
+        self.answers = Answers(self._answers_database)
+        self.jobs = Jobs(self._database, keep_texts=keep_answers)
+
+    def close(self) -> None:
+        """Commit what waits and close the file; a closed store answers nothing."""
+        try:
+            self.answers.close()
+        finally:
+            self._answers_database.close()
+            self._database.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
