@@ -1,1 +1,6 @@
 """The DuckDB side: functions on a connection, and statements run as probe, infer, replay."""
+
+from sqlinfer.sql.connect import Registration, connect, register
+from sqlinfer.sql.session import Session
+
+__all__ = ["Registration", "Session", "connect", "register"]

@@ -1,0 +1,225 @@
+"""What a SQL function is, and how the files of a udfs/ folder become functions.
+
+A file holds one function: its name is the SQL name, its signature the SQL signature, the first line of its
+docstring the help. It turns one row into a Request. A second function `read`, if there is one, turns the
+answer's text into the value, and its return annotation says the SQL type. Knows no SQL text and no model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from sqlinfer.errors import SqlinferError, nearest
+from sqlinfer.types import Parameters, Request
+
+SQL_TYPES: Mapping[Any, str] = {str: "VARCHAR", bool: "BOOLEAN", int: "INTEGER", float: "DOUBLE"}
+OPTIONS = ("model", *Parameters.__dataclass_fields__, "on_error")
+"""The named parameters that every function takes besides its own."""
+
+REQUIRED = inspect.Parameter.empty
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One parameter of a SQL function: its name, Python type and default (REQUIRED if it has none)."""
+
+    name: str
+    kind: Any
+    default: Any = REQUIRED
+
+    @property
+    def required(self) -> bool:
+        return self.default is REQUIRED
+
+    def check(self, value: Any, function: str) -> Any:
+        """The value as the function's author wants it; an error names function, argument and value."""
+        if _fits(value, self.kind):
+            return float(value) if self.kind is float else value
+        raise SqlinferError(f"{function}: {self.name} must be {_words(self.kind)}, not {value!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A SQL function: names, signature, SQL type of its value, and the two halves `ask` and `read`.
+
+    ask: one row's arguments -> Request. read: an answer's text -> value. file_hash: SHA-256 of the file, in hex;
+    part of the key of every answer, so an edited file asks anew.
+    """
+
+    name: str
+    aliases: tuple[str, ...]
+    arguments: tuple[Argument, ...]
+    returns: str
+    help: str
+    file_hash: str
+    path: Path
+    ask: Callable[..., Request]
+    read: Callable[[str], Any] | None
+
+    @property
+    def signature(self) -> str:
+        """As SQL: `summarize(text, max_words := 50)`."""
+        parts = [a.name if a.required else f"{a.name} := {_sql_literal(a.default)}" for a in self.arguments]
+        return f"{self.name}({', '.join(parts)})"
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The common named parameters that this function takes besides its own arguments."""
+        own = {argument.name for argument in self.arguments}
+        return tuple(option for option in OPTIONS if option not in own)
+
+
+class Functions(Mapping[str, Function]):
+    """Functions by SQL name, aliases too; names are lower case."""
+
+    def __init__(self, functions: Iterable[Function]) -> None:
+        self._by_name: dict[str, Function] = {}
+        for function in functions:
+            for name in (function.name, *function.aliases):
+                if name in self._by_name:
+                    other = self._by_name[name]
+                    raise SqlinferError(f"two functions are named {name}: {other.path} and {function.path}; rename one")
+                self._by_name[name] = function
+
+    def __getitem__(self, name: str) -> Function:
+        try:
+            return self._by_name[name.lower()]
+        except KeyError:
+            raise SqlinferError(f"no function is named {name}. {nearest(name, self._by_name)}") from None
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.lower() in self._by_name
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_name)
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+
+def built_in_folder() -> Path:
+    """The folder of the functions that come with sqlinfer, in the wheel or in a source checkout."""
+    package = Path(__file__).parent
+    inside = package / "udfs"
+    return inside if inside.is_dir() else package.parent / "udfs"
+
+
+def load_functions(*folders: Path) -> Functions:
+    """The built-in functions and those of the user's folders; a folder that is not there is empty."""
+    found: list[Function] = []
+    seen: set[Path] = set()
+    for folder in (built_in_folder(), *folders):
+        where = folder.resolve()
+        if where not in seen and where.is_dir():
+            seen.add(where)
+            found += [load_function(path) for path in sorted(where.glob("*.py")) if not path.name.startswith("_")]
+    return Functions(found)
+
+
+def load_function(path: Path) -> Function:
+    """Load one file; an error names the file and what is wrong in it."""
+    source = path.read_bytes()
+    file_hash = hashlib.sha256(source).hexdigest()
+    module = _run(path, source, file_hash)
+    name = path.stem.lower()
+    ask = getattr(module, path.stem, None)
+    if not inspect.isfunction(ask):
+        raise SqlinferError(f"{path}: expected a function `def {path.stem}(...) -> Request` (the file's name)")
+    help_text = (inspect.getdoc(ask) or "").partition("\n")[0]
+    if not help_text:
+        raise SqlinferError(f"{path}: {path.stem} needs a docstring; its first line is the function's help")
+    read = getattr(module, "read", None)
+    return Function(
+        name=name,
+        aliases=tuple(alias.lower() for alias in getattr(module, "ALIASES", ())),
+        arguments=_arguments(ask, path),
+        returns=_sql_type(read, path) if read else "VARCHAR",
+        help=help_text,
+        file_hash=file_hash,
+        path=path,
+        ask=ask,
+        read=read,
+    )
+
+
+def _run(path: Path, source: bytes, file_hash: str) -> ModuleType:
+    module_name = f"sqlinfer_udfs.{path.stem}_{file_hash[:12]}"
+    if module_name in sys.modules:
+        return sys.modules[module_name]
+    spec = importlib.util.spec_from_loader(module_name, loader=None, origin=str(path))
+    assert spec is not None  # a spec without a loader is always made
+    module = importlib.util.module_from_spec(spec)
+    module.__file__ = str(path)
+    sys.modules[module_name] = module
+    try:
+        exec(compile(source, str(path), "exec"), module.__dict__)
+    except Exception as error:
+        del sys.modules[module_name]
+        raise SqlinferError(f"{path}: {type(error).__name__}: {error}") from error
+    return module
+
+
+def _arguments(ask: Callable[..., Any], path: Path) -> tuple[Argument, ...]:
+    try:
+        hints = get_type_hints(ask)
+    except NameError as error:
+        raise SqlinferError(f"{path}: {error} in the signature of {path.stem}") from error
+    arguments = []
+    for parameter in inspect.signature(ask).parameters.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise SqlinferError(f"{path}: {path.stem} may not take *{parameter.name}; SQL needs each argument's name")
+        if parameter.name in OPTIONS and parameter.name != "model":
+            raise SqlinferError(f"{path}: every function takes {parameter.name} already; choose another name")
+        arguments.append(Argument(parameter.name, hints.get(parameter.name, str), parameter.default))
+    if not arguments:
+        raise SqlinferError(f"{path}: {path.stem} takes no argument, so all rows would ask the same")
+    return tuple(arguments)
+
+
+def _sql_type(read: Callable[..., Any], path: Path) -> str:
+    kind = get_type_hints(read).get("return")
+    if get_origin(kind) is list and get_args(kind)[0] in SQL_TYPES:
+        return SQL_TYPES[get_args(kind)[0]] + "[]"
+    if kind not in SQL_TYPES:
+        known = ", ".join(k.__name__ for k in SQL_TYPES)
+        raise SqlinferError(f"{path}: read must say what it returns, one of {known} or a list of one of them")
+    return SQL_TYPES[kind]
+
+
+def _sql_literal(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_sql_literal(item) for item in value)}]"
+    return repr(value) if isinstance(value, int | float) else "'" + str(value).replace("'", "''") + "'"
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    origin = get_origin(kind)
+    if origin is Literal:
+        return value in get_args(kind)
+    if origin is list:
+        return isinstance(value, list) and all(_fits(item, get_args(kind)[0]) for item in value)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if kind is float:
+        return not isinstance(value, bool | str) and hasattr(value, "__float__")
+    return isinstance(value, kind) if isinstance(kind, type) else True
+
+
+def _words(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return " or ".join(repr(choice) for choice in get_args(kind))
+    if get_origin(kind) is list:
+        return f"a list, each of its items {_words(get_args(kind)[0])}"
+    return {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}.get(kind, str(kind))

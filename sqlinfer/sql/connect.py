@@ -1,0 +1,84 @@
+"""The two ways in: a session of our own, or our functions on a plain DuckDB connection."""
+
+from __future__ import annotations
+
+import atexit
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from sqlinfer.functions import load_functions
+from sqlinfer.sql.answerer import Answerer
+from sqlinfer.sql.bindings import Binding
+from sqlinfer.sql.runtime import Runtime
+from sqlinfer.sql.session import Session
+from sqlinfer.store import Store, state_folder
+
+
+def connect(
+    path: str | PathLike[str] = ":memory:",
+    *,
+    read_only: bool = False,
+    config: dict[str, Any] | None = None,
+    model: str | None = None,
+    store: bool = True,
+    udfs: Sequence[str | PathLike[str]] | None = None,
+) -> Session:
+    """Open a database with AI functions; statements ask each distinct question once, in full batches.
+
+    path: a DuckDB file or ":memory:". model: answers calls that name none. store: False keeps no answer after the
+    session. udfs: folders of the user's own functions; None means udfs/ here and in the project.
+    """
+    runtime = _runtime(model, store, udfs)
+    try:
+        connection = duckdb.connect(str(path), read_only=read_only, config=config or {})
+    except duckdb.Error:
+        runtime.store.close()
+        raise
+    return Session(connection, runtime)
+
+
+class Registration:
+    """Our functions on a plain connection; close it to take them away, before the connection or after."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._binding = Binding(connection, Answerer(runtime))
+        atexit.register(self.close)
+
+    def close(self) -> None:
+        """Take the functions away; calls that run go on to their end first."""
+        atexit.unregister(self.close)
+        self._binding.close()
+        self._runtime.store.close()
+
+    def __enter__(self) -> Registration:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def register(
+    connection: duckdb.DuckDBPyConnection,
+    *,
+    model: str | None = None,
+    store: bool = True,
+    udfs: Sequence[str | PathLike[str]] | None = None,
+) -> Registration:
+    """Put the functions on a plain DuckDB connection: each chunk of 2,048 rows is asked as DuckDB brings it.
+
+    Named parameters belong to this one connection; register its cursors too. The database file stays open in this
+    process until the registration is closed.
+    """
+    return Registration(connection, _runtime(model, store, udfs))
+
+
+def _runtime(model: str | None, store: bool, udfs: Sequence[str | PathLike[str]] | None) -> Runtime:
+    home = state_folder()
+    folders = [Path.cwd() / "udfs", home.parent / "udfs"] if udfs is None else [Path(folder) for folder in udfs]
+    functions = load_functions(*folders)
+    return Runtime(Store(home, keep_answers=store), functions, model)

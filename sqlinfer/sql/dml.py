@@ -1,0 +1,98 @@
+"""A pass over SQL text: UPDATE, DELETE and MERGE as SELECTs of what they compute.
+
+The SELECTs are for probes only, so that sqlglot may write them anew; the statement that runs is the user's.
+"""
+
+from __future__ import annotations
+
+import sqlglot
+from sqlglot import exp
+
+
+def selected(sql: str) -> list[str]:
+    """What an UPDATE, DELETE or MERGE computes, selected from the rows that it touches; [] if it is not understood.
+
+    >>> selected("DELETE FROM t WHERE f(x)")
+    ['SELECT 1 FROM t WHERE f(x)']
+    """
+    try:
+        statement = sqlglot.parse_one(sql, read="duckdb")
+    except sqlglot.errors.SqlglotError:
+        return []
+    if isinstance(statement, exp.Update):
+        queries = [_updated(statement)]
+    elif isinstance(statement, exp.Delete):
+        queries = [_deleted(statement)]
+    elif isinstance(statement, exp.Merge):
+        queries = _merged(statement)
+    else:
+        return []
+    return [query.sql(dialect="duckdb", normalize_functions=False) for query in queries]
+
+
+def _updated(statement: exp.Update) -> exp.Select:
+    query = exp.select(*_values(statement.expressions)).from_(statement.this)
+    return _with_clauses(query, statement, statement.args.get("from_"))
+
+
+def _deleted(statement: exp.Delete) -> exp.Select:
+    query = exp.select("1").from_(statement.this)
+    for source in statement.args.get("using") or []:
+        query = query.join(source, join_type="cross")
+    return _with_clauses(query, statement, None)
+
+
+def _with_clauses(query: exp.Select, statement: exp.Expr, source: exp.Expr | None) -> exp.Select:
+    for table in [source.this, *(source.args.get("joins") or [])] if source is not None else []:
+        query = query.join(table, join_type="cross") if not isinstance(table, exp.Join) else query.join(table)
+    where = statement.args.get("where")
+    if where is not None:
+        query = query.where(where.this)
+    with_ = statement.args.get("with_")
+    if with_ is not None:
+        query.set("with_", with_)
+    return query
+
+
+def _merged(statement: exp.Merge) -> list[exp.Select]:
+    """One query for each WHEN: the rows that it takes and the values that it computes for them."""
+    target, source = statement.this, statement.args["using"]
+    on = statement.args.get("on")
+    columns = statement.args.get("using_cond") or None
+    queries = []
+    earlier: dict[str, list[exp.Expr]] = {}
+    for when in statement.args["whens"].expressions:
+        by_source = bool(when.args.get("source"))
+        side = "matched" if when.args.get("matched") else "target" if by_source else "source"
+        then = when.args.get("then")
+        values = _then_values(then)
+        first, second = (source, target) if side == "source" else (target, source)
+        query = exp.select(*values).from_(first.copy())
+        kind = "inner" if side == "matched" else "anti"
+        query = query.join(
+            second.copy(), join_type=kind, on=on.copy() if isinstance(on, exp.Expr) else None, using=columns
+        )
+        condition = when.args.get("condition")
+        for other in earlier.get(side, []):
+            query = query.where(exp.not_(exp.func("coalesce", other.copy(), exp.false(), dialect="duckdb")))
+        if isinstance(condition, exp.Expr):
+            query = query.where(condition.copy())
+            earlier.setdefault(side, []).append(condition)
+        with_ = statement.args.get("with_")
+        if with_ is not None:
+            query.set("with_", with_.copy())
+        queries.append(query)
+    return queries
+
+
+def _then_values(then: exp.Expr | None) -> list[exp.Expr]:
+    if isinstance(then, exp.Update):
+        return _values(then.expressions)
+    if isinstance(then, exp.Insert) and isinstance(then.expression, exp.Tuple):
+        return [value.copy() for value in then.expression.expressions]
+    return [exp.Literal.number(1)]
+
+
+def _values(assignments: list[exp.Expr]) -> list[exp.Expr]:
+    values = [a.expression.copy() for a in assignments if isinstance(a, exp.EQ)]
+    return values or [exp.Literal.number(1)]

@@ -1,0 +1,27 @@
+"""Errors that pass through DuckDB: it keeps their text alone, we kept the error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import duckdb
+
+from sqlinfer.errors import Interrupted
+from sqlinfer.sql.answerer import Answerer
+
+
+@contextmanager
+def translated(answerer: Answerer) -> Iterator[None]:
+    """Raise the error that a function of ours raised, in place of DuckDB's error about it."""
+    try:
+        yield
+    except (duckdb.Error, RuntimeError) as error:
+        cause, answerer.cause = answerer.cause, None
+        if cause is not None and str(cause).strip().partition("\n")[0] in str(error):
+            raise cause from None
+        if isinstance(error, duckdb.InterruptException) or "Query interrupted" in str(error):
+            if answerer.cancel.is_set():
+                raise Interrupted("stopped; every finished answer is kept. Run it again to go on") from None
+            raise KeyboardInterrupt from None
+        raise

@@ -1,0 +1,149 @@
+"""The questions that a probe recorded: a set on disk, so that memory does not grow with the rows.
+
+Equal requests are one. The file is private to one statement and goes away with it.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sqlinfer.functions import Function
+from sqlinfer.types import ModelVersion, Parameters, Request
+
+_SCHEMA = """
+CREATE TABLE shared (id INTEGER PRIMARY KEY, request TEXT);
+CREATE TABLE pending (key BLOB UNIQUE, version INTEGER, shared INTEGER, size INTEGER, text TEXT);
+"""
+_REMEMBERED = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where requests come from and who answers them: one function asking one model version."""
+
+    function: Function
+    version: ModelVersion
+
+
+class Pending:
+    """A set of requests by key, grouped by origin."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._file = tempfile.NamedTemporaryFile(prefix="sqlinfer-", suffix=".pending", dir=folder)  # noqa: SIM115
+        self._db = sqlite3.connect(self._file.name, check_same_thread=False, isolation_level=None)
+        self._db.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-65536;" + _SCHEMA)
+        self._db.execute("BEGIN")
+        self._lock = threading.Lock()
+        self._shared: dict[Any, int] = {}
+        self._num_shared = 0
+        self.origins: list[Origin] = []
+
+    def add(self, asked: Iterable[tuple[Origin, Request]]) -> None:
+        """Record requests; each one's request_id is its key. Safe from several threads."""
+        with self._lock:
+            rows = [
+                (r.request_id, self._origin(origin), self._shared_id(r), len(r.text), _stored(r.text))
+                for origin, r in asked
+            ]
+            self._db.executemany("INSERT OR IGNORE INTO pending VALUES (?, ?, ?, ?, ?)", rows)
+
+    def count(self) -> int:
+        """How many distinct requests are recorded."""
+        return int(self._db.execute("SELECT count(*) FROM pending").fetchone()[0])
+
+    def prefer(self, is_first: Callable[[Origin], bool]) -> None:
+        """Forget all other requests while there are requests of origins that come first."""
+        first = [origin for origin in self.origins if is_first(origin)]
+        if first:
+            where, numbers = self._of(first)
+            self._db.execute(f"DELETE FROM pending WHERE NOT {where}", numbers)
+
+    def by_model(self) -> list[tuple[ModelVersion, list[Origin]]]:
+        """The model versions that are asked, each with the origins that ask it and have requests."""
+        used = {row[0] for row in self._db.execute("SELECT DISTINCT version FROM pending")}
+        grouped: dict[str, tuple[ModelVersion, list[Origin]]] = {}
+        for number, origin in enumerate(self.origins):
+            if number in used:
+                grouped.setdefault(origin.version.fingerprint, (origin.version, []))[1].append(origin)
+        return list(grouped.values())
+
+    def requests(self, origins: Sequence[Origin], every: int = 1) -> Iterator[tuple[Origin, Request]]:
+        """The requests of some origins, those that share an instruction together and longest first.
+
+        every: 10 gives one in ten of them.
+        """
+        where, numbers = self._of(origins)
+        rowids = self._db.execute(
+            f"SELECT rowid FROM pending WHERE {where} AND rowid % ? = 0 ORDER BY shared, size DESC, rowid",
+            [*numbers, every],
+        )
+        shared, template = -1, Request("")
+        for (rowid,) in rowids:
+            key, number, shared_id, text = self._db.execute(
+                "SELECT key, version, shared, text FROM pending WHERE rowid = ?", (rowid,)
+            ).fetchone()
+            if shared_id != shared:
+                (stored,) = self._db.execute("SELECT request FROM shared WHERE id = ?", (shared_id,)).fetchone()
+                shared, template = shared_id, _template(json.loads(stored))
+            text = text if isinstance(text, str) else text.decode("utf-8", "surrogatepass")
+            yield self.origins[number], replace(template, text=text, request_id=key)
+
+    def measure(self, origins: Sequence[Origin]) -> tuple[int, int]:
+        """How many requests some origins have, and how many characters their texts have in all."""
+        where, numbers = self._of(origins)
+        row = self._db.execute(f"SELECT count(*), coalesce(sum(size), 0) FROM pending WHERE {where}", numbers)
+        num_requests, num_characters = row.fetchone()
+        return num_requests, num_characters
+
+    def close(self) -> None:
+        self._db.close()
+        self._file.close()
+
+    def _of(self, origins: Sequence[Origin]) -> tuple[str, list[int]]:
+        numbers = [self._origin(origin) for origin in origins]
+        return f"version IN ({','.join('?' * len(numbers))})", numbers
+
+    def _origin(self, origin: Origin) -> int:
+        for number, known in enumerate(self.origins):
+            if known is origin or (
+                known.function is origin.function and known.version.fingerprint == origin.version.fingerprint
+            ):
+                return number
+        self.origins.append(origin)
+        return len(self.origins) - 1
+
+    def _shared_id(self, request: Request) -> int:
+        identity = (request.instruction, request.task, request.parameters, request.overflow)
+        number = self._shared.get(identity)
+        if number is None:
+            if len(self._shared) >= _REMEMBERED:  # instructions that differ from row to row: let go of old ones
+                self._shared.clear()
+            number = self._shared[identity] = self._num_shared
+            self._num_shared += 1
+            fields = asdict(request)
+            for own in ("text", "request_id"):
+                del fields[own]
+            self._db.execute("INSERT INTO shared VALUES (?, ?)", (number, json.dumps(fields)))
+        return number
+
+
+def _template(fields: dict[str, Any]) -> Request:
+    stop = fields["parameters"]["stop"]
+    parameters = Parameters(**{**fields["parameters"], "stop": tuple(stop) if stop is not None else None})
+    return Request("", **{**fields, "parameters": parameters})
+
+
+def _stored(text: str) -> str | bytes:
+    """SQLite holds UTF-8 alone: a text with a lone surrogate goes in as bytes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
+    return text

@@ -1,0 +1,81 @@
+"""A lazy DuckDB relation whose questions are answered in phases when it is fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from sqlinfer.sql.answerer import Answerer
+from sqlinfer.sql.errors import translated
+from sqlinfer.sql.job import recorded
+from sqlinfer.sql.phases import settle
+
+_BATCH_ROWS = 10_000
+_LAZY = frozenset(
+    """aggregate alias columns create_view cross cross_join description distinct dtypes except_ explain filter
+    intersect join limit order project query select select_dtypes select_types set_alias shape_columns sort sql_query
+    type types union""".split()
+)
+
+
+class Relation:
+    """Behaves as a DuckDB relation: what derives a relation stays lazy, what fetches asks first."""
+
+    def __init__(self, relation: duckdb.DuckDBPyRelation, answerer: Answerer) -> None:
+        self._relation = relation
+        self._answerer = answerer
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        if name not in _LAZY:
+            value = getattr(self._relation, name) if name != "shape" else None
+            return self._shape() if name == "shape" else partial(self._fetch, value) if callable(value) else value
+        with translated(self._answerer):
+            value = getattr(self._relation, name)
+        return partial(self._derive, value) if callable(value) else value
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        self._settle()
+        with translated(self._answerer):
+            return self._relation.to_arrow_table().__arrow_c_stream__(requested_schema)
+
+    def __repr__(self) -> str:
+        return str(self._fetch(self._relation.__repr__))
+
+    def __str__(self) -> str:
+        return str(self._fetch(self._relation.__str__))
+
+    def __len__(self) -> int:
+        return int(self._fetch(self._relation.__len__))
+
+    def __getitem__(self, name: str) -> Relation:
+        return Relation(self._relation[name], self._answerer)
+
+    def _shape(self) -> tuple[int, int]:
+        self._settle()
+        return self._relation.shape
+
+    def _settle(self) -> None:
+        self._answerer.new_statement()
+        with translated(self._answerer), recorded(self._answerer, self._relation.sql_query()):
+            self._answerer.counts.rows += settle(self._answerer, [partial(open_reader, self._relation)])
+
+    def _fetch(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        self._settle()
+        return self._derive(method, *args, **kwargs)
+
+    def _derive(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        plain = [argument._relation if isinstance(argument, Relation) else argument for argument in args]
+        with translated(self._answerer):
+            value = method(*plain, **kwargs)
+        return Relation(value, self._answerer) if isinstance(value, duckdb.DuckDBPyRelation) else value
+
+
+def open_reader(relation: duckdb.DuckDBPyRelation) -> pa.RecordBatchReader:
+    """A stream of a relation's rows; the connection is busy until it is drained."""
+    return relation.to_arrow_reader(_BATCH_ROWS)

@@ -1,0 +1,59 @@
+"""What the connections of one session share: functions, store, settings, and the way to the engines."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+from sqlinfer.engine.pool import get_engine
+from sqlinfer.functions import Function, Functions
+from sqlinfer.sql.pending import Origin
+from sqlinfer.store import Store
+from sqlinfer.types import Completion, Engine, ModelVersion, Request
+
+_WINDOW = 2048
+
+
+class Runtime:
+    """Finds models, asks engines, keeps answers.
+
+    model: the model of calls that name none; None leaves it to the registry. open_engine: how an engine is had
+    for a model version.
+    """
+
+    def __init__(self, store: Store, functions: Functions, model: str | None = None) -> None:
+        self.store = store
+        self.functions = functions
+        self.model = model
+        self.num_sessions = 0
+        self.open_engine: Callable[[ModelVersion], Engine] = get_engine
+
+    def origin(self, function: Function, model: str | None, task: str) -> Origin:
+        """Who answers a function's calls; model: a name as the user wrote it, or None."""
+        name = model or self.model or self.store.registry.default(task)
+        return Origin(function, self.store.registry.get(name))
+
+    def infer(
+        self, version: ModelVersion, asked: Iterator[tuple[Origin, Request]], cancel: threading.Event
+    ) -> Iterator[Completion]:
+        """Ask one model version; every answer is kept as it finishes, then handed on."""
+        names: dict[bytes, str] = {}
+        answers = self.store.answers
+
+        def requests() -> Iterator[Request]:
+            while window := list(islice(asked, _WINDOW)):
+                known = answers.texts([request.request_id for _, request in window])
+                for origin, request in window:
+                    if request.request_id not in known:  # another process may have answered meanwhile
+                        names[request.request_id] = origin.function.name
+                        yield request
+
+        try:
+            for completion in self.open_engine(version).generate(requests(), cancel):
+                function = names.pop(completion.request_id)
+                if completion.text is not None:
+                    answers.put(completion, fingerprint=version.fingerprint, function=function)
+                yield completion
+        finally:
+            answers.flush()

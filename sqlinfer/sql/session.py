@@ -1,0 +1,189 @@
+"""The live handle that sqlinfer.connect returns: a DuckDB connection whose statements run in phases."""
+
+from __future__ import annotations
+
+import atexit
+import weakref
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from sqlinfer.sql.answerer import Answerer
+from sqlinfer.sql.bindings import Binding
+from sqlinfer.sql.errors import translated
+from sqlinfer.sql.job import recorded
+from sqlinfer.sql.mentions import Mentions
+from sqlinfer.sql.model_statements import is_model_statement, run_model_statement
+from sqlinfer.sql.phases import OpenReader, recording, settle
+from sqlinfer.sql.plan import Parameters, Plan, plan
+from sqlinfer.sql.relation import Relation, open_reader
+from sqlinfer.sql.runtime import Runtime
+from sqlinfer.sql.statement import own_parameters, split
+from sqlinfer.sql.tokens import tokenize
+from sqlinfer.sql.validate import validate
+
+_OPEN: weakref.WeakSet[Session] = weakref.WeakSet()
+
+
+class Session:
+    """Behaves as a DuckDB connection: what is not here is the connection's own.
+
+    Statements with AI functions are probed first, their questions answered in full batches, then run. Results of
+    `sql` are relations, `execute` leaves its result on the session.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, runtime: Runtime) -> None:
+        self.runtime = runtime
+        self.answerer = Answerer(runtime)
+        self._connection = connection
+        self._connection.execute("SET python_scan_all_frames = true")
+        self._binding = Binding(connection, self.answerer)
+        self._mentions = Mentions(connection, runtime.functions)
+        self._closed = False
+        runtime.num_sessions += 1
+        _OPEN.add(self)
+
+    def execute(self, query: Any, parameters: Parameters = None, *args: Any, **kwargs: Any) -> Session:
+        """Run one statement or several; parameters go to the last. The result is fetched from the session."""
+        if not isinstance(query, str):
+            with translated(self.answerer):
+                self._connection.execute(query, parameters, *args, **kwargs)
+            return self
+        statements = split(query)
+        for statement in statements[:-1]:
+            self._run(statement, None)
+        if statements:
+            self._run(statements[-1], parameters)
+        return self
+
+    def executemany(self, query: str, parameters: Sequence[Any] | None = None) -> Session:
+        """Run a statement once for each of a list of parameters."""
+        if not self._mentions.names(tokenize(query)):
+            self._connection.executemany(query, parameters)
+            return self
+        for values in parameters or []:
+            self.execute(query, values)
+        return self
+
+    def sql(self, query: str, *, alias: str = "", params: Parameters = None) -> Any:
+        """A query as a lazy relation; its questions are asked when it is fetched. Other statements run at once."""
+        statements = split(query)
+        for statement in statements[:-1]:
+            self._run(statement, None)
+        if not statements:
+            return None
+        last = statements[-1]
+        if is_model_statement(last):
+            return self._relation(self._connection.from_arrow(run_model_statement(self.runtime.store.registry, last)))
+        planned = self.plan(last, params)
+        if planned.is_ai and not planned.is_query:
+            self._run(last, params)
+            return None
+        with translated(self.answerer), recording(self.answerer, lambda questions: None):
+            return self._relation(self._connection.sql(planned.sql, alias=alias, params=planned.values))
+
+    query = sql
+
+    def cursor(self) -> Session:
+        """Another connection to the same database, with the same functions, store and engines."""
+        return Session(self._connection.cursor(), self.runtime)
+
+    def interrupt(self) -> None:
+        """Stop the running statement, from another thread or a signal handler; finished answers are kept."""
+        self.answerer.cancel.set()
+        self._connection.interrupt()
+
+    def close(self) -> None:
+        """Close the connection; the last session of a family closes the store too."""
+        if self._closed:
+            return
+        self._closed = True
+        self._binding.close()
+        self._connection.close()
+        self.runtime.num_sessions -= 1
+        if self.runtime.num_sessions == 0:
+            self.runtime.store.close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if not getattr(self, "_closed", True):
+            self.close()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        value = getattr(self._connection, name)
+        return partial(self._call, value) if callable(value) else value
+
+    def _call(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        with translated(self.answerer):
+            value = method(*args, **kwargs)
+        if value is self._connection:
+            return self
+        return self._relation(value)
+
+    def _relation(self, value: Any) -> Any:
+        return Relation(value, self.answerer) if isinstance(value, duckdb.DuckDBPyRelation) else value
+
+    def plan(self, statement: str, parameters: Parameters = None) -> Plan:
+        """What will run for one statement."""
+        return plan(statement, parameters, self._mentions, self.runtime.functions)
+
+    def _run(self, statement: str, parameters: Parameters) -> None:
+        if is_model_statement(statement):
+            self._show(run_model_statement(self.runtime.store.registry, statement))
+            return
+        planned = self.plan(statement, parameters)
+        with translated(self.answerer):
+            if planned.is_quiet:
+                with recording(self.answerer, lambda questions: None):
+                    self._execute(planned)
+            elif planned.is_ai:
+                self._run_in_phases(planned)
+            else:
+                self._execute(planned)
+
+    def _run_in_phases(self, planned: Plan) -> None:
+        self.answerer.new_statement()
+        with recorded(self.answerer, planned.sql) as counts:
+            if planned.queries:
+                self.validate(planned)
+                counts.rows += settle(self.answerer, self.readers(planned))
+            self._execute(planned)
+
+    def validate(self, planned: Plan) -> None:
+        """Raise what is wrong with a statement, before anything is asked."""
+        with recording(self.answerer, lambda questions: None):
+            validate(self._connection, planned.sql, planned.values, self.runtime.functions)
+
+    def readers(self, planned: Plan) -> list[OpenReader]:
+        """Ways to run the SELECT parts of a statement and stream their rows, each with its own parameters."""
+        return [partial(self._reader, query, own_parameters(query, planned.values)) for query in planned.queries]
+
+    def _reader(self, query: str, values: Parameters) -> pa.RecordBatchReader:
+        return open_reader(self._connection.sql(query, params=values))
+
+    def _execute(self, planned: Plan) -> None:
+        if planned.values is None:
+            self._connection.execute(planned.sql)
+        else:
+            self._connection.execute(planned.sql, planned.values)
+
+    def _show(self, rows: pa.Table) -> None:
+        """Leave a table of ours as the result; DuckDB finds it by the name of the variable."""
+        self._connection.execute("FROM rows")
+
+
+@atexit.register
+def _close_all() -> None:
+    """DuckDB prints a report of leaks at exit for connections that are still open."""
+    for session in list(_OPEN):
+        session.close()

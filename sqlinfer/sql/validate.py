@@ -1,0 +1,72 @@
+"""Finds the errors of a statement that need no answers, before any question is asked."""
+
+from __future__ import annotations
+
+import re
+import duckdb
+
+from sqlinfer.errors import SqlinferError, nearest
+from sqlinfer.functions import Functions
+from sqlinfer.sql.plan import Parameters
+from sqlinfer.sql.select_part import created_table
+from sqlinfer.sql.tokens import closing, tokenize
+
+_EXPLAIN = "EXPLAIN "
+
+
+def validate(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Parameters, functions: Functions) -> None:
+    """Bind a statement without running it: DuckDB's own error, or one of ours for a parameter that a function does
+    not have, or for a table that is there already."""
+    try:
+        connection.execute(_EXPLAIN + sql, parameters).fetchall()
+    except duckdb.Error as error:
+        if "does not support the supplied arguments" in str(error):
+            _check_names(sql, functions)
+        raise type(error)(_without_explain(str(error))).with_traceback(None) from None
+    table = created_table(sql)
+    if table is not None and _exists(connection, table):
+        raise SqlinferError(
+            f"table {table} exists already; write CREATE OR REPLACE TABLE {table} to replace it, "
+            f"or INSERT INTO {table} to add rows"
+        )
+
+
+def _check_names(sql: str, functions: Functions) -> None:
+    """Refuse a named parameter that the function of its call does not have."""
+    tokens = tokenize(sql)
+    for index, token in enumerate(tokens[:-1]):
+        if token.word not in functions or tokens[index + 1].text != "(":
+            continue
+        function = functions[token.word]
+        names = [*(argument.name for argument in function.arguments), *function.options]
+        inside = tokens[index + 2 : closing(tokens, index + 1)]
+        for name, sign in zip(inside, inside[1:], strict=False):
+            named = sign.text in (":=", "=>") and name.depth == token.depth + 1
+            if named and name.word and name.word not in map(str.lower, names):
+                raise SqlinferError(
+                    f"{token.word} has no parameter {name.text}. {nearest(name.word, names)} "
+                    f"Its signature: {function.signature}"
+                )
+
+
+def _exists(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
+    try:
+        connection.execute(f"DESCRIBE {table}").fetchall()
+    except duckdb.CatalogException:
+        return False
+    parts = re.findall(r'"((?:[^"]|"")*)"|(\w+)', table)
+    name = (parts[-1][0] or parts[-1][1]).replace('""', '"')
+    query = "SELECT 1 FROM duckdb_tables() WHERE lower(table_name) = lower(?) UNION ALL "
+    query += "SELECT 1 FROM duckdb_views() WHERE lower(view_name) = lower(?)"
+    return connection.execute(query, [name, name]).fetchone() is not None
+
+
+def _without_explain(message: str) -> str:
+    """DuckDB's message as if EXPLAIN had not stood before the statement; the caret moves along."""
+    lines = message.split("\n")
+    for number, line in enumerate(lines):
+        if line.startswith("LINE 1: " + _EXPLAIN):
+            lines[number] = line.replace(_EXPLAIN, "", 1)
+            if number + 1 < len(lines) and lines[number + 1].strip(" ").startswith("^"):
+                lines[number + 1] = lines[number + 1][len(_EXPLAIN) :]
+    return "\n".join(lines)

@@ -1,0 +1,90 @@
+"""What all tests share: a state folder of their own, and a model that echoes."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sqlinfer.store import Store
+from sqlinfer.types import Completion, Request
+
+DATA = Path(__file__).parents[1].parent / "shared" / "data"
+
+
+class EchoEngine:
+    """Answers with a function of the prompt; counts what it is asked. Mocks the model and nothing else.
+
+    A text that holds "boom" fails. answer: request -> text.
+    """
+
+    def __init__(self, answer: Callable[[Request], str] | None = None) -> None:
+        self.asked: list[Request] = []
+        self.batches: list[int] = []
+        self._answer = answer or _echo
+
+    def generate(self, requests: Iterable[Request], cancel: Any = None) -> Iterator[Completion]:
+        batch = 0
+        for request in requests:
+            if cancel is not None and cancel.is_set():
+                break
+            batch += 1
+            self.asked.append(request)
+            if "boom" in request.text:
+                yield Completion(request.request_id, error="the model gave no answer", finish_reason="error")
+            else:
+                yield Completion(request.request_id, self._answer(request), len(request.text), 1)
+        self.batches.append(batch)
+
+    @property
+    def texts(self) -> list[str]:
+        return [request.text for request in self.asked]
+
+
+def _echo(request: Request) -> str:
+    if request.instruction == "yes or no":
+        return "yes" if "angry" in request.text else "no"
+    if request.task == "count_tokens":
+        return str(len(request.text.split()))
+    return f"<{request.text}>"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No test touches the user's state."""
+    folder = tmp_path / "home"
+    monkeypatch.setenv("SQLINFER_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def echo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of a model, complete and without meaning."""
+    folder = tmp_path_factory.mktemp("models") / "echo"
+    write_model(folder)
+    return folder
+
+
+def write_model(folder: Path, weight: float = 1.0) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps({"model_type": "llama", "architectures": ["LlamaForCausalLM"]}))
+    (folder / "tokenizer.json").write_text("{}")
+    header = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
+    weights = struct.pack("<Q", len(header)) + header + struct.pack("<f", weight)
+    (folder / "model.safetensors").write_bytes(weights)
+
+
+@pytest.fixture
+def echo() -> EchoEngine:
+    return EchoEngine()
+
+
+@pytest.fixture
+def registered(home: Path, echo_folder: Path) -> None:
+    """The model `echo` is registered."""
+    with Store(home) as store:
+        store.registry.register("echo", str(echo_folder))
