@@ -74,4 +74,5 @@ class Beams:
         length = len(self.tokens[0])
         if self._early_stopping == "never" and self._length_penalty > 0:
             length = self.settings.max_tokens
-        return self.scores[0] / length**self._length_penalty > self.finished[-1].score
+        best = self.scores[0] / float(length**self._length_penalty)
+        return best > self.finished[-1].score

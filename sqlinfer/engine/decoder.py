@@ -42,12 +42,13 @@ class DecoderBatch:
         ids, mask = kv.padded([row.history for row in rows], self.model.device, left=True)
         cache, _ = kv.new_cache(self.model.config)
         logits = self._forward(ids, mask, kv.positions(mask), cache)
+        running, self.rows = self.rows, []  # a merge that breaks off leaves no row behind
         if self._cache is None:
             self._cache, self._mask = cache, mask
         else:
             kv.merge(self._cache, cache, left=True)
             self._mask = kv.merge_masks(self._mask, mask, left=True)
-        self.rows = self.rows + rows
+        self.rows = running + rows
         return logits
 
     @torch.inference_mode()
@@ -75,9 +76,7 @@ class DecoderBatch:
             self._mask = self._mask[:, unused:]
         return None
 
-    def _forward(
-        self, ids: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, cache: Any
-    ) -> torch.Tensor:
+    def _forward(self, ids: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, cache: Any) -> torch.Tensor:
         more = {"position_ids": positions} if self._takes_positions else {}
         output = self.model(
             input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, **more, **self._last_only

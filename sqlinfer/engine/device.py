@@ -51,7 +51,7 @@ def _computes_in_bfloat16(device: torch.device) -> bool:
     import torch
 
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu":
         return False
     probes = [getattr(torch.cpu, n, None) for n in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")]
@@ -73,7 +73,7 @@ def free_memory(device: torch.device) -> int:
     return FALLBACK_MEMORY
 
 
-def limits(device: torch.device, config: Any, dtype: torch.dtype, *, refill: bool) -> Limits:
+def limits(device: torch.device, config: Any, dtype: torch.dtype) -> Limits:
     """How large a batch may be: a share of the free memory for the cache, a size that keeps the device busy."""
     on_gpu = device.type != "cpu"
     share = 0.4 if on_gpu else 0.2  # growing a cache copies it
@@ -82,7 +82,6 @@ def limits(device: torch.device, config: Any, dtype: torch.dtype, *, refill: boo
         max_lines=256 if on_gpu else 64,
         max_tokens=max(tokens, 1),
         max_prefill_tokens=16384 if on_gpu else 4096,
-        refill=refill,
     )
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator
 from collections.abc import Sequence as Series
+from dataclasses import replace
 from typing import Any
 
 from sqlinfer.engine.prompt import Prompts
 from sqlinfer.engine.run import Run
 from sqlinfer.engine.scheduler import Limits
 from sqlinfer.engine.sequence import Sequence
-from sqlinfer.types import Completion, ModelVersion, Parameters, Request, Task
+from sqlinfer.types import Completion, ModelVersion, Request, Task
 
 WINDOW_REQUESTS = 1024
 WINDOW_CHARACTERS = 8 << 20
@@ -34,9 +35,7 @@ class TorchEngine:
         self._config: Any = None
         self._model: Any = None
 
-    def generate(
-        self, requests: Iterable[Request], cancel: threading.Event | None = None
-    ) -> Iterator[Completion]:
+    def generate(self, requests: Iterable[Request], cancel: threading.Event | None = None) -> Iterator[Completion]:
         """Yield one completion a request, in order of finishing; a bad request is an error of its own.
 
         requests are pulled in windows, so the iterable may be endless. cancel: once set, the iterator ends
@@ -78,13 +77,21 @@ class TorchEngine:
         return self.prompts.count(requests)
 
     @property
+    def config(self) -> Any:
+        """The transformers configuration of the model."""
+        from sqlinfer.engine.loader import load_config
+
+        with self._load_lock:
+            self._config = self._config or load_config(self.version)
+            return self._config
+
+    @property
     def prompts(self) -> Prompts:
         """The tokenizer's side of the model, without weights."""
         from sqlinfer.engine.loader import load_prompts
 
         with self._load_lock:
-            if self._prompts is None:
-                self._prompts, self._config = load_prompts(self.version)
+            self._prompts = self._prompts or load_prompts(self.version, self.config)
             return self._prompts
 
     @property
@@ -95,10 +102,9 @@ class TorchEngine:
 
         with self._load_lock:
             if self._model is None:
-                assert self.prompts is not None
                 device = pick_device(self._device_name)
-                dtype = pick_dtype(self._dtype_name, device, self._config.model_type)
-                self._model = load_model(self.version, self._config, device, dtype)
+                dtype = pick_dtype(self._dtype_name, device, self.config.model_type)
+                self._model = load_model(self.version, self.config, device, dtype)
             return self._model
 
     @property
@@ -122,9 +128,11 @@ class TorchEngine:
         from sqlinfer.engine.seq2seq import Seq2SeqBatch
 
         model = self.model
-        batch = Seq2SeqBatch(model) if self._config.is_encoder_decoder else DecoderBatch(model)
-        own = limits(model.device, model.config, model.dtype, refill=batch.can_merge)
-        return Run(batch, self.limits or own, model.device, self.prompts.text)
+        batch = Seq2SeqBatch(model) if self.config.is_encoder_decoder else DecoderBatch(model)
+        bounds = self.limits or limits(model.device, model.config, model.dtype)
+        if not batch.can_merge:
+            bounds = replace(bounds, refill=False)
+        return Run(batch, bounds, model.device, self.prompts.text)
 
     def _complete(self, sequence: Sequence) -> Completion:
         """The completion of a finished sequence; its text ends before the first stop text."""

@@ -50,9 +50,7 @@ def merge_masks(mask: torch.Tensor, other: torch.Tensor, *, left: bool) -> torch
     return torch.cat([pad(mask, sides[0]), pad(other, sides[1])])
 
 
-def padded(
-    rows: list[list[int]], device: torch.device, *, left: bool
-) -> tuple[torch.Tensor, torch.Tensor]:
+def padded(rows: list[list[int]], device: torch.device, *, left: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """Token ids and attention mask (rows, slots) of rows of unequal length."""
     longest = max(map(len, rows))
     fill = [[0] * (longest - len(row)) for row in rows]

@@ -22,9 +22,8 @@ RELATIVE_POSITIONS = ("t5", "mt5", "umt5", "longt5", "switch_transformers")
 END_MARK = "sqlinfer"
 
 
-def load_prompts(version: ModelVersion) -> tuple[Prompts, Any]:
-    """The prompt side of a model and its configuration, without weights. Raises ModelUnusable."""
-    config = load_config(version)
+def load_prompts(version: ModelVersion, config: Any) -> Prompts:
+    """The prompt side of a model, without weights. Raises ModelUnusable."""
     tokenizer = _load_tokenizer(version)
     generation = _load_generation(version, config)
     is_encoder_decoder = bool(config.is_encoder_decoder)
@@ -45,7 +44,7 @@ def load_prompts(version: ModelVersion) -> tuple[Prompts, Any]:
         vocabulary=int(decoder.vocab_size),
         start=_decoder_start(version, config, generation) if is_encoder_decoder else (),
     )
-    return Prompts(version, tokenizer, defaults, context), config
+    return Prompts(version, tokenizer, defaults, context)
 
 
 def load_config(version: ModelVersion) -> Any:
@@ -120,7 +119,7 @@ def _load_tokenizer(version: ModelVersion) -> Any:
     try:
         with quiet():
             return AutoTokenizer.from_pretrained(version.path, **LOCAL)
-    except Exception as error:  # noqa: BLE001 - the tokenizers library raises bare Exception for a bad file
+    except Exception as error:
         what = f"its tokenizer cannot be loaded ({_first_line(error)})"
         raise _unusable(version, what, "Copy tokenizer.json and tokenizer_config.json into the folder") from error
 

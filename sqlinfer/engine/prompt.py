@@ -56,9 +56,7 @@ class Prompts:
     def text(self, token_ids: list[int]) -> str:
         """What token ids say, special tokens left out."""
         with self._lock:
-            return str(
-                self._tokenizer.decode(token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-            )
+            return str(self._tokenizer.decode(token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
     def count(self, requests: Series[Request]) -> list[int]:
         """Prompt tokens of each request; 0 for one that cannot be asked."""
@@ -76,9 +74,7 @@ class Prompts:
             return message
         chat = [{"role": "user", "content": message}]
         return str(
-            self._tokenizer.apply_chat_template(
-                chat, tokenize=False, add_generation_prompt=True, enable_thinking=False
-            )
+            self._tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True, enable_thinking=False)
         )
 
     def _task_prefix(self, request: Request) -> str | None:
@@ -129,7 +125,7 @@ class Prompts:
             truncated = False
             if self._excess(prompt, settings) > 0:
                 if request.overflow == "error":
-                    raise ValueError(self._too_long(prompt, settings))
+                    raise ValueError(self._too_long(request, prompt, settings))
                 prompt, truncated = self._cut(request, prompt, settings), True
             prompt = prompt or self._nothing()
             self._check_vocabulary(prompt)
@@ -158,7 +154,7 @@ class Prompts:
         text = request.text
         while (excess := self._excess(prompt, settings)) > 0:
             if not text:
-                raise ValueError(self._too_long(prompt, settings, without_text=True))
+                raise ValueError(self._too_long(request, prompt, settings))
             with self._lock:
                 text = self._shorter(text, excess)
                 prompt = self._tokenize([self.render(request, text)], plain=False)[0]
@@ -190,13 +186,21 @@ class Prompts:
                 f"{self.context.vocabulary} tokens; tokenizer and weights do not belong together"
             )
 
-    def _too_long(self, prompt: list[int], settings: Settings, without_text: bool = False) -> str:
-        what = "instruction and template alone have" if without_text else "the prompt has"
-        remedy = "Shorten the instruction" if without_text else "Shorten the text, let it be cut (overflow: truncate)"
-        reserved = "" if self.defaults.is_encoder_decoder else f" besides {settings.max_tokens} for the answer"
+    def _too_long(self, request: Request, prompt: list[int], settings: Settings) -> str:
+        """Why a prompt does not fit: its tokens, the limit and what can be done."""
+        with self._lock:
+            bare = self._tokenize([self.render(request, "")], plain=False)[0]
+        if self._excess(bare, settings) > 0:
+            what, remedy = f"instruction and template alone have {len(bare)}", "Shorten the instruction"
+        else:
+            what = f"the prompt has {len(prompt)}"
+            remedy = "Shorten the text or let it be cut (overflow: truncate)"
+        limit = max(self._room(settings) or 0, 0)
+        if self.defaults.is_encoder_decoder:
+            return f"{what} tokens, and model {self.version} reads {limit}. {remedy}."
         return (
-            f"{what} {len(prompt)} tokens, and model {self.version} reads {max(self._room(settings) or 0, 0)}"
-            f"{reserved}. {remedy}{'' if self.defaults.is_encoder_decoder else ' or ask for fewer max_tokens'}."
+            f"{what} tokens, and model {self.version} reads {limit} besides {settings.max_tokens} for the answer. "
+            f"{remedy}, or ask for fewer max_tokens."
         )
 
 

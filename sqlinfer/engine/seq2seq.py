@@ -56,8 +56,9 @@ class Seq2SeqBatch:
         ids, mask = kv.padded(starts, device, left=True)
         cache = EncoderDecoderCache(kv.new_cache(self.model.config)[0], kv.new_cache(self.model.config)[0])
         logits = self._forward(ids, mask, states, encoder_mask, cache)
+        running, self.rows = self.rows, []  # a merge that breaks off leaves no row behind
         self._add(cache, mask, encoder_mask)
-        self.rows = self.rows + rows
+        self.rows = running + rows
         return logits
 
     def _add(self, cache: Any, mask: torch.Tensor, encoder_mask: torch.Tensor) -> None:
@@ -130,7 +131,7 @@ class Seq2SeqBatch:
             self._embed_positions.register_forward_pre_hook(
                 lambda _, args, kwargs: (args, {**kwargs, "position_ids": at.flatten()}), with_kwargs=True
             ),
-            self._embed_positions.register_forward_hook(lambda _, args, output: output.reshape(*at.shape, -1)),
+            self._embed_positions.register_forward_hook(lambda _, __, output: output.reshape(*at.shape, -1)),
         ]
         try:
             yield

@@ -95,6 +95,4 @@ class Sequence:
             seed = self.settings.seed.to_bytes(16, "little", signed=True)
             self._noise = hashlib.blake2b(seed + array("q", self.prompt).tobytes(), digest_size=16).digest()
         step = len(self.output).to_bytes(8, "little")
-        return (
-            int.from_bytes(hashlib.blake2b(self._noise + step, digest_size=8).digest(), "little") / 2**64
-        )
+        return int.from_bytes(hashlib.blake2b(self._noise + step, digest_size=8).digest(), "little") / 2**64

@@ -1,0 +1,53 @@
+"""Tiny models built from a configuration, one of each shape, for the whole test session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sqlinfer.engine.engine import TorchEngine
+from sqlinfer.engine.pool import open_engine
+from sqlinfer.types import ModelVersion
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Folder of the tiny model of a shape."""
+    from sqlinfer.engine import shapes
+
+    root = tmp_path_factory.mktemp("models")
+    return lambda shape: root / shape if (root / shape).exists() else shapes.build(shape, root / shape)
+
+
+@pytest.fixture(scope="session")
+def version_of(folder_of: Callable[[str], Path]) -> Callable[..., ModelVersion]:
+    """Model version of a shape."""
+
+    def make(shape: str, **more: object) -> ModelVersion:
+        folder = folder_of(shape)
+        values = {"fingerprint": f"tiny-{shape}", "dtype": "float32", **more}
+        return ModelVersion(shape, 1, str(folder), folder, **values)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def engine_of(version_of: Callable[..., ModelVersion]) -> Callable[[str], TorchEngine]:
+    """Engine of a shape, loaded once for all tests; its batch limits are the default again in each test."""
+    engines: dict[str, TorchEngine] = {}
+
+    def get(shape: str) -> TorchEngine:
+        engine = engines.setdefault(shape, open_engine(version_of(shape), device="cpu"))
+        engine.limits = None
+        return engine
+
+    return get

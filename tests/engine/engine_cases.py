@@ -1,0 +1,44 @@
+"""Texts, requests and answers that the engine's tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from sqlinfer.engine.engine import TorchEngine
+from sqlinfer.types import Completion, Parameters, Request
+
+EngineOf = Callable[[str], TorchEngine]
+
+TEXTS = (
+    "The order arrived two days late.",
+    "a",
+    "Rows and columns, tables and queries, joins and counts.",
+    "Please buy the lamp near the window again, and the chair, and the small table; then come back at seven.",
+    "Grüße aus München, 東京 и Москва \N{GRINNING FACE}\N{FAMILY}",
+    "one hundred degrees",
+    "The box was open. " * 6,
+    "zzz",
+)
+
+
+def requests(
+    texts: tuple[str, ...] | list[str] = TEXTS, *, task: str = "generate", **parameters: object
+) -> list[Request]:
+    """One request a text, named by its place."""
+    return [
+        Request(text, task=task, parameters=Parameters(**parameters), request_id=str(i).encode())
+        for i, text in enumerate(texts)
+    ]
+
+
+def answer(engine: TorchEngine, asked: list[Request]) -> list[Completion]:
+    """Completions in the order of the requests."""
+    completions = list(engine.generate(asked))
+    assert len(completions) == len(asked)
+    return sorted(completions, key=lambda c: int(c.request_id))
+
+
+def texts(completions: list[Completion]) -> list[str]:
+    """The answers, none of which may be an error."""
+    assert [c.error for c in completions] == [None] * len(completions)
+    return [str(c.text) for c in completions]

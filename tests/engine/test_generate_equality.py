@@ -1,0 +1,125 @@
+"""Batched = one by one = transformers' own generate, token for token in fp32."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from engine_cases import TEXTS, EngineOf, answer, requests, texts
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from sqlinfer.engine.engine import TorchEngine
+from sqlinfer.engine.pool import open_engine
+from sqlinfer.engine.scheduler import Limits
+from sqlinfer.types import ModelVersion, Request
+
+DECODERS = ("llama", "qwen3", "gpt2")
+SHAPES = (*DECODERS, "t5", "bart")
+
+
+def generate(engine: TorchEngine, text: str, task: str = "generate", **options: object) -> str:
+    """The answer of transformers' own generate to one text."""
+    (request,) = requests([text], task=task)
+    (sequence,) = engine.prompts.prepare([request])
+    prompt = torch.tensor([sequence.prompt])
+    eos = sorted(engine.prompts.defaults.eos)
+    output = engine.model.generate(
+        prompt, attention_mask=torch.ones_like(prompt), eos_token_id=eos, do_sample=False, **options
+    )[0].tolist()
+    return engine.prompts.text(output[len(sequence.start) :])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_greedy_is_generate(shape: str, engine_of: EngineOf) -> None:
+    engine = engine_of(shape)
+    ours = texts(answer(engine, requests(max_tokens=24, num_beams=1)))
+    theirs = [generate(engine, text, max_new_tokens=24, num_beams=1) for text in TEXTS]
+    assert ours == theirs
+    assert len(set(ours)) > len(ours) // 2  # the model does not answer one thing to all
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_rows_that_join_a_running_batch_are_generate(shape: str, engine_of: EngineOf) -> None:
+    engine = engine_of(shape)
+    engine.limits = Limits(max_lines=3)
+    many = [f"{text} {i}" for i in range(2) for text in TEXTS]
+    asked = [r for i, text in enumerate(many) for r in requests([text], max_tokens=(5, 30, 11)[i % 3], num_beams=1)]
+    ours = [c.text for r in asked for c in engine.generate([r])]
+    together = list(engine.generate([_named(r, i) for i, r in enumerate(asked)]))
+    assert [c.text for c in sorted(together, key=lambda c: int(c.request_id))] == ours
+    assert ours[:3] == [
+        generate(engine, text, max_new_tokens=n, num_beams=1) for text, n in zip(many, (5, 30, 11), strict=False)
+    ]
+
+
+def _named(request: Request, i: int) -> Request:
+    return replace(request, request_id=str(i).encode())
+
+
+@pytest.mark.parametrize("max_lines", [4, 9, 64])
+@pytest.mark.parametrize(("shape", "task"), [("bart", "generate"), ("t5", "summarize")])
+def test_beam_search_by_the_models_defaults_is_generate(
+    shape: str, task: str, max_lines: int, engine_of: EngineOf
+) -> None:
+    engine = engine_of(shape)
+    engine.limits = Limits(max_lines=max_lines)
+    assert engine.defaults(task)["num_beams"] == 4
+    params = {}
+    if shape == "t5":
+        params = {k: v for k, v in engine.model.config.task_specific_params["summarization"].items() if k != "prefix"}
+    ours = texts(answer(engine, requests(task=task)))
+    assert ours == [generate(engine, text, task, **params) for text in TEXTS]
+
+
+@pytest.mark.parametrize("early_stopping", [True, False, "never"])
+@pytest.mark.parametrize("length_penalty", [0.0, 1.0, 2.0, -1.0])
+@pytest.mark.parametrize("shape", ["t5", "bart"])
+def test_beam_search_rules_are_generate(
+    shape: str, length_penalty: float, early_stopping: bool | str, engine_of: EngineOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = engine_of(shape)
+    options = {"length_penalty": length_penalty, "early_stopping": early_stopping, "no_repeat_ngram_size": 2}
+    own = {**engine.prompts.defaults.generation, **options}
+    monkeypatch.setattr(engine.prompts.defaults, "generation", own)
+    few = TEXTS[:3]
+    ours = texts(answer(engine, requests(list(few), num_beams=3, max_tokens=14, min_tokens=0)))
+    more = {"max_new_tokens": 14, "min_length": 0, "num_beams": 3}
+    assert ours == [generate(engine, text, **options, **more) for text in few]
+
+
+def _sliding(folder: Path, kind: str) -> ModelVersion:
+    """A tiny model with a window of 8 tokens, with the tokenizer of another."""
+    config = AutoConfig.for_model(
+        kind,
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=16,
+        vocab_size=512,
+        sliding_window=8,
+        initializer_range=0.5,
+        tie_word_embeddings=False,
+        layer_types=["sliding_attention", "full_attention"] if kind != "mistral" else None,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
+    torch.manual_seed(1)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    return ModelVersion(kind, 1, str(folder), folder, kind, dtype="float32")
+
+
+@pytest.mark.parametrize("kind", ["mistral", "gemma3_text"])
+def test_sliding_window_is_generate(kind: str, tmp_path: Path, folder_of: Callable[[str], Path]) -> None:
+    version = _sliding(tmp_path, kind)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / name).write_bytes((folder_of("gpt2") / name).read_bytes())
+    engine = open_engine(version, device="cpu")
+    engine.limits = Limits(max_lines=3)
+    ours = texts(answer(engine, requests(max_tokens=16)))
+    assert ours == [generate(engine, text, max_new_tokens=16) for text in TEXTS]

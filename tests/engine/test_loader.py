@@ -1,0 +1,208 @@
+"""A folder that cannot be used is refused with what happened, where, and how to mend it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from engine_cases import EngineOf, answer, requests
+
+from sqlinfer.engine import shapes
+from sqlinfer.engine.device import pick_device, pick_dtype
+from sqlinfer.engine.pool import close_all, get_engine, open_engine
+from sqlinfer.errors import ModelUnusable, SqlinferError
+from sqlinfer.types import ModelVersion, Request
+
+VersionOf = Callable[..., ModelVersion]
+
+
+@pytest.fixture
+def copy(tmp_path: Path, folder_of: Callable[[str], Path]) -> Path:
+    """A copy of a good model's folder, to break."""
+    return Path(shutil.copytree(folder_of("llama"), tmp_path / "copy"))
+
+
+def version(folder: Path, **more: object) -> ModelVersion:
+    return ModelVersion("mine", 2, "org/mine", folder, str(folder), **{"dtype": "float32", **more})
+
+
+def refused(folder: Path, **more: object) -> str:
+    with pytest.raises(ModelUnusable) as caught:
+        list(open_engine(version(folder, **more), device="cpu").generate([Request("x")]))
+    message = str(caught.value)
+    assert message.startswith(f"Model mine/2 in {folder} cannot be used: ")
+    assert message.endswith(".")
+    return message
+
+
+def test_missing_folder(tmp_path: Path) -> None:
+    assert "folder is missing" in refused(tmp_path / "nowhere")
+
+
+def test_missing_config(copy: Path) -> None:
+    (copy / "config.json").unlink()
+    assert "config.json is missing" in refused(copy)
+
+
+def test_config_that_is_not_json(copy: Path) -> None:
+    (copy / "config.json").write_text("{")
+    assert "config.json is not JSON" in refused(copy)
+
+
+def test_unknown_architecture(copy: Path) -> None:
+    (copy / "config.json").write_text('{"model_type": "brandnew", "architectures": ["BrandNewForCausalLM"]}')
+    message = refused(copy)
+    assert "'brandnew'" in message
+    assert "pip install -U transformers" in message
+
+
+def test_code_in_the_folder_is_not_run(copy: Path) -> None:
+    (copy / "evil.py").write_text("raise SystemExit('ran')")
+    config = {"model_type": "brandnew", "auto_map": {"AutoConfig": "evil.Config", "AutoModelForCausalLM": "evil.Model"}}
+    (copy / "config.json").write_text(json.dumps(config))
+    assert "'brandnew'" in refused(copy, trusted=True)
+
+
+def test_no_weights(copy: Path) -> None:
+    (copy / "model.safetensors").unlink()
+    assert "no weights" in refused(copy)
+
+
+def test_truncated_weights(copy: Path) -> None:
+    weights = copy / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    assert "model.safetensors is truncated or corrupt" in refused(copy)
+
+
+def test_corrupt_weights(copy: Path) -> None:
+    (copy / "model.safetensors").write_bytes(b"\xff" * 5000)
+    assert "model.safetensors is truncated or corrupt" in refused(copy)
+
+
+def test_missing_shards(copy: Path) -> None:
+    (copy / "model.safetensors").rename(copy / "model-00001-of-00002.safetensors")
+    names = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
+    (copy / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
+    assert "1 of 2 weight files are missing, among them model-00002-of-00002.safetensors" in refused(copy)
+
+
+def test_broken_index(copy: Path) -> None:
+    (copy / "model.safetensors").unlink()
+    (copy / "model.safetensors.index.json").write_text("[]")
+    assert "model.safetensors.index.json cannot be read" in refused(copy)
+
+
+def test_weights_that_lack_tensors(copy: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(copy / "model.safetensors")
+    del tensors["model.layers.1.mlp.up_proj.weight"]
+    save_file(tensors, copy / "model.safetensors", metadata={"format": "pt"})
+    assert "lack 1 tensors" in refused(copy)
+
+
+def test_pickled_weights_need_trust(copy: Path, engine_of: EngineOf) -> None:
+    from safetensors.torch import load_file
+
+    torch.save(load_file(copy / "model.safetensors"), copy / "pytorch_model.bin")
+    (copy / "model.safetensors").unlink()
+    assert "sqlinfer models register mine org/mine --trust" in refused(copy)
+    trusted = open_engine(version(copy, trusted=True), device="cpu")
+    asked = requests(max_tokens=3)
+    assert answer(trusted, asked) == answer(engine_of("llama"), asked)
+
+
+def test_no_tokenizer(copy: Path) -> None:
+    for file in copy.glob("tokenizer*"):
+        file.unlink()
+    assert "its tokenizer cannot be loaded" in refused(copy)
+
+
+def test_broken_tokenizer(copy: Path) -> None:
+    (copy / "tokenizer.json").write_text('{"model": 3}')
+    assert "its tokenizer cannot be loaded" in refused(copy)
+
+
+def test_broken_generation_config(copy: Path) -> None:
+    (copy / "generation_config.json").write_text("{")
+    assert "generation_config.json" in refused(copy)
+
+
+def test_loading_prints_nothing(folder_of: Callable[[str], Path]) -> None:
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom sqlinfer.engine import open_engine\n"
+        "from sqlinfer.types import *\np = Path(sys.argv[1])\n"
+        "engine = open_engine(ModelVersion('m', 1, 's', p, 'f'), device='cpu')\n"
+        "ask = Request('word ' * 900, overflow='truncate', parameters=Parameters(max_tokens=2))\n"
+        "assert next(engine.generate([ask])).error is None"
+    )
+    command = [sys.executable, "-c", code, str(folder_of("t5"))]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_engine_is_one_a_version(version_of: VersionOf) -> None:
+    close_all()
+    first = get_engine(version_of("llama"))
+    assert get_engine(version_of("llama")) is first
+    assert get_engine(version_of("llama", dtype="bfloat16")) is not first
+    close_all()
+    assert get_engine(version_of("llama")) is not first
+    close_all()
+
+
+def test_closed_engine_loads_again(version_of: VersionOf) -> None:
+    engine = open_engine(version_of("gpt2"), device="cpu")
+    before = answer(engine, requests(max_tokens=2))
+    engine.close()
+    assert not engine.is_loaded
+    assert answer(engine, requests(max_tokens=2)) == before
+
+
+def test_dtype_and_device() -> None:
+    cpu = torch.device("cpu")
+    assert pick_dtype("float32", cpu, "llama") is torch.float32
+    assert pick_dtype("auto", cpu, "llama") in (torch.float32, torch.bfloat16)
+    with pytest.raises(ModelUnusable, match="overflows"):
+        pick_dtype("float16", cpu, "t5")
+    with pytest.raises(ModelUnusable, match="float32"):
+        pick_dtype("flaot32", cpu, "llama")
+    with pytest.raises(SqlinferError, match="SQLINFER_DEVICE"):
+        pick_device("warp:9")
+
+
+def test_bfloat16_answers(version_of: VersionOf) -> None:
+    for shape in ("llama", "bart"):
+        engine = open_engine(version_of(shape), dtype="bfloat16", device="cpu")
+        assert [c.error for c in answer(engine, requests(max_tokens=4))] == [None] * 8
+        assert engine.model.dtype is torch.bfloat16
+
+
+def test_equal_calls_build_equal_files(tmp_path: Path, folder_of: Callable[[str], Path]) -> None:
+    for shape in ("llama", "bart"):
+        again = shapes.build(shape, tmp_path / shape)
+        assert {f.name: f.read_bytes() for f in again.iterdir()} == {
+            f.name: f.read_bytes() for f in folder_of(shape).iterdir()
+        }
+    other = shapes.build("llama", tmp_path / "other", seed=1)
+    assert (other / "model.safetensors").read_bytes() != (tmp_path / "llama" / "model.safetensors").read_bytes()
+
+
+def test_size_is_as_asked(tmp_path: Path) -> None:
+    size = shapes.Size(hidden=32, num_layers=1, num_heads=2, num_key_value_heads=1, vocabulary=300, positions=64)
+    for shape in shapes.BUILDERS:
+        engine = open_engine(version(shapes.build(shape, tmp_path / shape, size=size)), device="cpu")
+        assert engine.prompts.context.tokens == 64
+        assert engine.model.get_input_embeddings().weight.shape == (300, 32)
+        assert next(engine.generate(requests(["a"], max_tokens=2))).error is None
+
+
+def test_unknown_shape_names_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(SqlinferError, match="llama"):
+        shapes.build("lama", tmp_path)
