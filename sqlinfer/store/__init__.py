@@ -2,7 +2,6 @@
 
 from sqlinfer.store.answers import Answers
 from sqlinfer.store.database import Database
-from sqlinfer.store.fingerprint import fingerprint
 from sqlinfer.store.home import state_folder
 from sqlinfer.store.jobs import Job, Jobs, RowError
 from sqlinfer.store.keys import AnswerKeys, answer_key
@@ -19,6 +18,5 @@ __all__ = [
     "RowError",
     "Store",
     "answer_key",
-    "fingerprint",
     "state_folder",
 ]

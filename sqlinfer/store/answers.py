@@ -61,7 +61,7 @@ class Answers:
         found = {key: completion.text or "" for key, completion in self._among_waiting(keys).items()}
         for part in _chunks(keys):
             with self._database.reading() as connection:
-                numbers, texts = connection.execute(_TEXTS, (b"".join(part),)).fetchone()
+                numbers, texts = connection.execute(_TEXTS, (_joined(part),)).fetchone()
             found.update(zip(map(part.__getitem__, json.loads(numbers)), json.loads(texts), strict=True))
         return found
 
@@ -70,7 +70,7 @@ class Answers:
         found = self._among_waiting(keys)
         for part in _chunks(keys):
             with self._database.reading() as connection:
-                row = connection.execute(_COMPLETIONS, (b"".join(part),)).fetchone()
+                row = connection.execute(_COMPLETIONS, (_joined(part),)).fetchone()
             for number, text, prompt, completion, reason, cut in zip(*map(json.loads, row), strict=True):
                 key = part[number]
                 found[key] = Completion(key, text, prompt, completion, reason, bool(cut))
@@ -222,3 +222,10 @@ def _row(completion: Completion, origin_id: int, now: int) -> tuple[Any, ...]:
 def _chunks(keys: Sequence[bytes]) -> Iterable[Sequence[bytes]]:
     for at in range(0, len(keys), _CHUNK):
         yield keys[at : at + _CHUNK]
+
+
+def _joined(keys: Sequence[bytes]) -> bytes:
+    joined = b"".join(keys)
+    if len(joined) != KEY_BYTES * len(keys):
+        raise ValueError(f"a key has {KEY_BYTES} bytes")
+    return joined

@@ -66,8 +66,8 @@ class Database:
         """A connection inside one transaction: committed at the end, rolled back by an exception."""
         with self._lock, self._meaning():
             connection = self._writing_connection()
-            connection.execute("BEGIN IMMEDIATE")
             try:
+                connection.execute("BEGIN IMMEDIATE")
                 yield connection
                 connection.execute("COMMIT")
             except BaseException:
@@ -116,7 +116,12 @@ class Database:
             self.path or "", timeout=self._timeout_s, isolation_level=None, check_same_thread=False
         )
         connection.text_factory = _text
-        for pragma in ("synchronous = NORMAL", f"mmap_size = {_MMAP_BYTES}", "foreign_keys = ON"):
+        for pragma in (
+            "synchronous = NORMAL",
+            f"mmap_size = {_MMAP_BYTES}",
+            "foreign_keys = ON",
+            "wal_autocheckpoint = 4000",
+        ):
             connection.execute(f"PRAGMA {pragma}")
         return connection
 
@@ -181,6 +186,8 @@ class Database:
 def _create(path: Path) -> None:
     if not path.parent.is_dir():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # It holds users' texts: git shall not take it along.
+        (path.parent / ".gitignore").write_text("*\n")
     # The -wal and -shm files take the mode of this one.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
 

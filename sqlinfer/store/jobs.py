@@ -92,12 +92,15 @@ class Jobs:
         """Set counts of a running job: rows, requests, known, generated, failed, tokens, seconds."""
         self._set(job_id, counts)
 
-    def finish(self, job_id: int, state: JobState, error: str | None = None, **counts: float) -> None:
-        """Record the end of a job with its last counts; error: the message of a failed one."""
+    def finish(
+        self, job_id: int, state: JobState, error: str | None = None, models: Sequence[str] = (), **counts: float
+    ) -> None:
+        """Record the end of a job with its last counts and the models it used; error: the message of a failed one."""
         if state not in ("done", "failed", "interrupted"):
             raise ValueError(f"a job ends done, failed or interrupted, not {state}")
         _check_counts(counts)
-        self._set(job_id, counts | {"state": state, "ended": time.time(), "error": error and printable(error)})
+        ending = {"state": state, "ended": time.time(), "error": error and printable(error)}
+        self._set(job_id, counts | ending | {"models": json.dumps(list(models))})
 
     def list(self, limit: int = 20) -> Sequence[Job]:
         """The last jobs, newest first."""

@@ -6,15 +6,17 @@ Knows no database.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from sqlinfer.types import Overflow, Parameters, Request
+from sqlinfer.types import Parameters, Request
 
 if TYPE_CHECKING:
     from hashlib import blake2b
 
 _FLOATS = ("temperature", "top_p")
+_START = hashlib.blake2b(b"sqlinfer answer 1", digest_size=16)
 _INTEGERS = ("max_tokens", "min_tokens", "top_k", "num_beams", "seed")
 
 
@@ -26,15 +28,22 @@ class AnswerKeys:
     def __init__(self, fingerprint: str, function_hash: str) -> None:
         self._fingerprint = fingerprint
         self._function_hash = function_hash
-        self._last: tuple[Request, blake2b] | None = None
+        self._last: tuple[Parameters | None, str, str, str, Callable[[], blake2b]] = (None, "", "", "", _START.copy)
 
     def __call__(self, request: Request) -> bytes:
         """16 bytes, equal for equal requests; request_id is no part of it."""
-        last = self._last  # one read: another thread may replace it meanwhile
-        if last is None or not _alike(last[0], request):
-            shared = _shared(self._fingerprint, self._function_hash, *_rest(request))
-            self._last = last = (request, shared)
-        hasher = last[1].copy()
+        # One read: another thread may replace it meanwhile.
+        parameters, instruction, task, overflow, copy = self._last
+        if (
+            request.parameters is not parameters
+            or request.instruction != instruction
+            or request.task != task
+            or request.overflow != overflow
+        ):
+            rest = (request.instruction, request.task, request.overflow, request.parameters)
+            copy = _shared(self._fingerprint, self._function_hash, *rest).copy
+            self._last = (request.parameters, *rest[:3], copy)
+        hasher = copy()
         hasher.update(request.text.encode("utf-8", "surrogatepass"))
         return hasher.digest()
 
@@ -49,25 +58,12 @@ def _keys(fingerprint: str, function_hash: str) -> AnswerKeys:
     return AnswerKeys(fingerprint, function_hash)
 
 
-def _alike(one: Request, other: Request) -> bool:
-    return (
-        one.parameters is other.parameters
-        and one.instruction == other.instruction
-        and one.task == other.task
-        and one.overflow == other.overflow
-    )
-
-
-def _rest(request: Request) -> tuple[str, str, Overflow, Parameters]:
-    return request.instruction, request.task, request.overflow, request.parameters
-
-
 @lru_cache(maxsize=4096)
 def _shared(
     fingerprint: str, function_hash: str, instruction: str, task: str, overflow: str, parameters: Parameters
 ) -> blake2b:
     # Each part is preceded by its length, so that parts cannot run into each other; the text comes last.
-    hasher = hashlib.blake2b(b"sqlinfer answer 1", digest_size=16)
+    hasher = _START.copy()
     parts = [fingerprint, function_hash, instruction, task, overflow, *_written(parameters)]
     for part in parts:
         encoded = part.encode("utf-8", "surrogatepass")

@@ -5,28 +5,23 @@ Knows where files lie and that they are whole; loads no weights.
 
 from __future__ import annotations
 
-import json
 import sqlite3
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from sqlinfer.errors import ModelNotFound, ModelUnusable, SqlinferError, nearest
 from sqlinfer.store.database import Database, printable
-from sqlinfer.store.fingerprint import FileHashes
-from sqlinfer.store.fingerprint import fingerprint as fingerprint_of
+from sqlinfer.store.fingerprint import FileHashes, fingerprint
 from sqlinfer.store.names import Reference, check_alias, check_name, parse_reference
-from sqlinfer.store.source import find_source, is_folder, is_hub_id
+from sqlinfer.store.source import check_files, find_source, is_folder, is_hub_id
+from sqlinfer.store.versions import add_version, read_versions
 from sqlinfer.types import ModelVersion, Parameters
 
 TASKS = ("", "generate", "summarize")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 Builtins = Mapping[str, Callable[[Path], Path]]
-
-_VERSION_COLUMNS = "name, version, source, path, fingerprint, revision, task, dtype, parameters, trusted"
 
 
 class Registry:
@@ -76,7 +71,7 @@ class Registry:
         model = ModelVersion(name, 0, source, found.path, "", found.revision, task, dtype, parameters, trusted=trust)
         model = replace(model, fingerprint=self._fingerprint(model))
         with self._database.writing() as connection:
-            version = _add_version(connection, model)
+            version = add_version(connection, model)
             if description:
                 connection.execute("UPDATE models SET description = ? WHERE name = ?", (printable(description), name))
             connection.executemany(
@@ -232,20 +227,14 @@ class Registry:
 
     def _versions(self, name: str | None = None) -> Sequence[ModelVersion]:
         with self._database.reading() as connection:
-            rows = connection.execute(
-                f"SELECT {_VERSION_COLUMNS}, description FROM versions JOIN models USING (name) "
-                "WHERE name = coalesce(?, name) ORDER BY name, version",
-                (name,),
-            ).fetchall()
-            tags = connection.execute(
-                "SELECT name, version, tag, value FROM tags WHERE name = coalesce(?, name) ORDER BY version, tag",
-                (name,),
-            ).fetchall()
-        return [_model(row, tags) for row in rows]
+            return read_versions(connection, name)
 
     def _fingerprint(self, model: ModelVersion) -> str:
         extra = {"task": model.task, "dtype": model.dtype, "parameters": asdict(model.parameters)}
-        return fingerprint_of(model.path, extra | {"trusted": model.trusted}, self._hashes)
+        try:
+            return fingerprint(model.path, extra | {"trusted": model.trusted}, self._hashes)
+        except OSError as error:
+            raise ModelUnusable(f"The files in {model.path} cannot be read: {error}") from error
 
     def _unregistered(self, source: str) -> ModelVersion:
         found = find_source(source)
@@ -260,75 +249,22 @@ class Registry:
         return replace(model, fingerprint=self._fingerprint(model))
 
     def _intact(self, model: ModelVersion) -> ModelVersion:
-        # A hub cache may have been emptied since: the pinned revision is fetched again.
-        source = str(model.path) if is_folder(model.source) else model.source
-        path = find_source(source, None if is_folder(model.source) else model.revision, model.trusted).path
-        now = replace(model, path=path)
-        if self._fingerprint(now) != model.fingerprint:
+        if model.path.is_dir():
+            check_files(model.path, model.trusted)
+        else:
+            # The hub's cache may have been emptied since: the pinned revision is fetched again.
+            source, revision = (str(model.path), None) if is_folder(model.source) else (model.source, model.revision)
+            model = replace(model, path=find_source(source, revision, model.trusted).path)
+        if self._fingerprint(model) != model.fingerprint:
             raise ModelUnusable(
-                f"The files of {model} in {path} have changed since it was registered, and a version never changes. "
-                f"Register them as the next version: sqlinfer models register {model.name} {model.source}"
+                f"The files of {model} in {model.path} have changed since it was registered, and a version never "
+                f"changes. Register them as the next version: sqlinfer models register {model.name} {model.source}"
             )
-        return now
+        return model
 
     def _known(self, name: str) -> str:
         known = nearest(name, [model.name for model in self.list()])
-        return f"{known} To register it: sqlinfer models register NAME SOURCE".lstrip()
-
-
-def _add_version(connection: sqlite3.Connection, model: ModelVersion) -> int:
-    connection.execute("INSERT OR IGNORE INTO models (name) VALUES (?)", (model.name,))
-    same = connection.execute(
-        "SELECT version FROM versions WHERE name = ? AND fingerprint = ?", (model.name, model.fingerprint)
-    ).fetchone()
-    if same:
-        # The same files may have come to lie elsewhere.
-        connection.execute(
-            "UPDATE versions SET source = ?, path = ?, revision = ? WHERE name = ? AND version = ?",
-            (model.source, str(model.path), model.revision, model.name, same[0]),
-        )
-        return int(same[0])
-    connection.execute("UPDATE models SET last_version = last_version + 1 WHERE name = ?", (model.name,))
-    (version,) = connection.execute("SELECT last_version FROM models WHERE name = ?", (model.name,)).fetchone()
-    parameters = json.dumps({name: value for name, value in asdict(model.parameters).items() if value is not None})
-    connection.execute(
-        f"INSERT INTO versions ({_VERSION_COLUMNS}, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            model.name,
-            version,
-            model.source,
-            str(model.path),
-            model.fingerprint,
-            model.revision,
-            model.task,
-            model.dtype,
-            parameters,
-            model.trusted,
-            time.time(),
-        ),
-    )
-    return int(version)
-
-
-def _model(row: Sequence[Any], tags: Sequence[tuple[str, int, str, str]]) -> ModelVersion:
-    name, version, source, path, fingerprint, revision, task, dtype, parameters, trusted, description = row
-    defaults = json.loads(parameters)
-    if "stop" in defaults:
-        defaults["stop"] = tuple(defaults["stop"])
-    return ModelVersion(
-        name,
-        version,
-        source,
-        Path(path),
-        fingerprint,
-        revision,
-        task,
-        dtype,
-        Parameters(**defaults),
-        description=description,
-        tags={tag: value for owner, which, tag, value in tags if owner == name and which in (0, version)},
-        trusted=bool(trusted),
-    )
+        return f"{known} To register it: `sqlinfer models register NAME SOURCE`.".lstrip()
 
 
 def _check_choice(what: str, value: str, known: Sequence[str]) -> None:

@@ -6,7 +6,6 @@ Loads no weights and runs no code of the model's. huggingface_hub is imported wh
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,8 +137,12 @@ def _read_json(path: Path, name: str) -> dict[str, Any]:
 
 def _check_safetensors(file: Path) -> None:
     # The form: 8 bytes little-endian with the header's length, the header in JSON, the tensors to the end.
-    size = os.stat(file).st_size  # noqa: PTH116 - follows the hub cache's links in one call
-    with file.open("rb") as opened:
+    try:
+        size = file.stat().st_size
+        opened = file.open("rb")
+    except OSError as error:
+        raise ModelUnusable(f"{file} cannot be read: {error}. {_AGAIN}") from error
+    with opened:
         first = opened.read(8)
         if first.startswith(b"version "):
             raise ModelUnusable(f"{file} is a pointer of git-lfs and not the weights. Run: git lfs pull")

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from sqlinfer.store import AnswerKeys, answer_key
+from sqlinfer.types import Parameters, Request
+
+BASE = Request("text", "instruction", "generate", Parameters(max_tokens=5, stop=("a", "b")))
+
+
+def key(request: Request, fingerprint: str = "f", function: str = "h") -> bytes:
+    return answer_key(fingerprint, function, request)
+
+
+def test_key_has_16_bytes_and_is_the_same_in_each_run() -> None:
+    assert key(BASE).hex() == "9cfd5d8ad0c56d646c04e2f5257fca8f"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(BASE, text="text "),
+        replace(BASE, instruction=""),
+        replace(BASE, task="summarize"),
+        replace(BASE, overflow="truncate"),
+        *(
+            replace(BASE, parameters=replace(BASE.parameters, **changed))
+            for changed in (
+                {"max_tokens": 6},
+                {"max_tokens": None},
+                {"min_tokens": 5},
+                {"temperature": 0.0},
+                {"top_p": 0.5},
+                {"top_k": 0},
+                {"num_beams": 1},
+                {"seed": 0},
+                {"stop": None},
+                {"stop": ()},
+                {"stop": ("ab",)},
+                {"stop": ("a",)},
+            )
+        ),
+    ],
+)
+def test_key_differs_with_each_field(other: Request) -> None:
+    assert key(other) != key(BASE)
+
+
+def test_key_differs_with_model_and_function() -> None:
+    assert (
+        len({key(BASE), key(BASE, fingerprint="g"), key(BASE, function="g"), key(BASE, "fh", ""), key(BASE, "", "fh")})
+        == 5
+    )
+
+
+def test_request_id_is_no_part_of_the_key() -> None:
+    assert key(replace(BASE, request_id=b"1")) == key(BASE)
+
+
+def test_equal_parameters_of_other_number_types_give_one_key() -> None:
+    def of(parameters: Parameters) -> bytes:
+        return AnswerKeys("f", "h")(Request("x", parameters=parameters))
+
+    assert of(Parameters(temperature=1, top_p=1)) == of(Parameters(temperature=1.0, top_p=1.0))
+    assert of(Parameters(temperature=0.0)) == of(Parameters(temperature=-0.0))
+    assert of(Parameters(max_tokens=5)) == of(Parameters(max_tokens=5.0))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (Request("bc", "a"), Request("c", "ab")),
+        (Request("", "ab"), Request("ab", "")),
+        (Request("x", "a\0"), Request("\0x", "a")),
+        (Request("x", parameters=Parameters(top_k=1)), Request("x", parameters=Parameters(num_beams=1))),
+        (Request("x", parameters=Parameters(stop=("a", "bc"))), Request("x", parameters=Parameters(stop=("ab", "c")))),
+        (Request("abc", parameters=Parameters(stop=())), Request("bc", parameters=Parameters(stop=("a",)))),
+    ],
+)
+def test_parts_do_not_run_into_each_other(one: Request, other: Request) -> None:
+    assert key(one) != key(other)
+
+
+def test_any_text_has_a_key_of_its_own() -> None:
+    texts = ["", "\0", "\0\0", "é", "e\u0301", "🎉", "\ud83c\udf89", "\ud800", "?", "\ufffd"]
+    assert len({key(Request(text, text)) for text in texts}) == len(texts)
+
+
+def test_a_maker_of_keys_forgets_nothing_between_requests() -> None:
+    keys = AnswerKeys("f", "h")
+    requests = [
+        BASE,
+        replace(BASE, task="summarize"),
+        replace(BASE, instruction="other"),
+        replace(BASE, text="t"),
+        BASE,
+    ]
+    assert [keys(request) for request in requests] == [AnswerKeys("f", "h")(request) for request in requests]

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sqlinfer.errors import StoreUnusable
+from sqlinfer.store import Store, state_folder
+from sqlinfer.types import Completion
+
+HEAVY = {"numpy", "duckdb", "torch", "transformers", "huggingface_hub", "pandas", "pyarrow", "click", "sqlglot"}
+
+
+def test_sqlinfer_home_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sqlinfer.yml").touch()
+    assert state_folder(tmp_path) == tmp_path / "home"
+    monkeypatch.setenv("SQLINFER_HOME", "~/elsewhere")
+    assert state_folder(tmp_path) == Path.home() / "elsewhere"
+
+
+def test_the_nearest_project_upwards_holds_the_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SQLINFER_HOME")
+    deep = tmp_path / "outer" / "inner" / "models"
+    deep.mkdir(parents=True)
+    (tmp_path / "outer" / "sqlinfer.yml").touch()
+    assert state_folder(deep) == tmp_path / "outer" / ".sqlinfer"
+    (tmp_path / "outer" / "inner" / "sqlinfer.yml").touch()
+    assert state_folder(deep) == tmp_path / "outer" / "inner" / ".sqlinfer"
+    monkeypatch.chdir(deep)
+    assert state_folder() == tmp_path / "outer" / "inner" / ".sqlinfer"
+
+
+def test_without_a_project_the_state_is_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SQLINFER_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert state_folder(tmp_path / "a") == tmp_path / ".sqlinfer"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file modes are for POSIX")
+def test_only_the_owner_may_read(tmp_path: Path) -> None:
+    with Store(tmp_path / "home") as store:
+        store.answers.put(Completion(b"k" * 16, "text"), fingerprint="f", function="g")
+        modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in (tmp_path / "home").glob("state.db*")}
+        assert stat.S_IMODE((tmp_path / "home").stat().st_mode) == 0o700
+    assert (tmp_path / "home" / ".gitignore").read_text() == "*\n"
+    assert "state.db-wal" in modes
+    assert set(modes.values()) == {0o600}
+
+
+def test_a_file_of_a_newer_sqlinfer_is_refused(tmp_path: Path) -> None:
+    Store(tmp_path).close()
+    connection = sqlite3.connect(tmp_path / "state.db")
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(StoreUnusable, match=r"version 99.*knows 1.*pip install --upgrade sqlinfer"):
+        Store(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"this is no database" * 100, b"SQLite format 3\0" + b"\xff" * 5000])
+def test_a_corrupt_file_is_refused_with_its_path(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "state.db").write_bytes(content)
+    with pytest.raises(StoreUnusable, match=r"state\.db is corrupt.*sqlinfer answers path"):
+        Store(tmp_path)
+    assert (tmp_path / "state.db").read_bytes() == content
+
+
+def test_a_page_that_is_corrupt_is_told_when_it_is_read(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        many = [Completion(number.to_bytes(16, "big"), "text" * 50) for number in range(2000)]
+        store.answers.put_many(many, fingerprint="f", function="g")
+    path = tmp_path / "state.db"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: 4096 * 20] + b"\xff" * (len(whole) - 4096 * 20))
+    with Store(tmp_path) as store, pytest.raises(StoreUnusable, match="is corrupt"):
+        store.answers.texts([completion.request_id for completion in many])
+
+
+def test_a_locked_file_is_told_after_the_wait(tmp_path: Path) -> None:
+    with Store(tmp_path, timeout_s=0.2) as store:
+        other = sqlite3.connect(tmp_path / "state.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreUnusable, match=r"locked by another process for 0\.2 s"):
+            store.jobs.start("SELECT 1")
+        store.answers.texts([b"k" * 16])  # reading goes on
+        other.execute("ROLLBACK")
+        other.close()
+        assert store.jobs.start("SELECT 1") == 1
+
+
+def test_answers_that_could_not_be_written_are_written_later(tmp_path: Path) -> None:
+    with Store(tmp_path, timeout_s=0.1) as store:
+        other = sqlite3.connect(tmp_path / "state.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreUnusable):
+            store.answers.put(Completion(b"k" * 16, "text"), fingerprint="f", function="g")
+        assert store.answers.texts([b"k" * 16]) == {b"k" * 16: "text"}
+        other.execute("ROLLBACK")
+        other.close()
+        store.answers.flush()
+    with Store(tmp_path) as store:
+        assert store.answers.texts([b"k" * 16]) == {b"k" * 16: "text"}
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreUnusable, match="SQLINFER_HOME"):
+        Store(tmp_path / "file" / "home")
+
+
+def test_a_closed_store_says_so(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.close()
+    store.close()
+    with pytest.raises(StoreUnusable, match="closed"):
+        store.answers.texts([b"k" * 16])
+    with pytest.raises(StoreUnusable, match="closed"):
+        store.jobs.start("SELECT 1")
+
+
+def test_importing_the_store_loads_nothing_heavy() -> None:
+    command = "import sys, sqlinfer.store; print(*{name.partition('.')[0] for name in sys.modules})"
+    loaded = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True).stdout.split()
+    assert not HEAVY & set(loaded)
