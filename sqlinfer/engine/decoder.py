@@ -20,15 +20,12 @@ class DecoderBatch:
     def __init__(self, model: Any) -> None:
         self.model = model
         self.rows: list[Sequence] = []
+        self.can_merge = kv.new_cache(model.config)[1]
         accepted = inspect.signature(model.forward).parameters
         self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
         self._takes_positions = "position_ids" in accepted
+        self._is_mamba = "cache_params" in accepted  # other name of the cache, and no mask once the prompt is read
         self.clear()
-
-    @property
-    def can_merge(self) -> bool:
-        """Whether rows may join a batch that already runs."""
-        return kv.new_cache(self.model.config)[1]
 
     def clear(self) -> None:
         """Drop all rows and their memory."""
@@ -77,9 +74,11 @@ class DecoderBatch:
         return None
 
     def _forward(self, ids: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, cache: Any) -> torch.Tensor:
-        more = {"position_ids": positions} if self._takes_positions else {}
-        output = self.model(
-            input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, **more, **self._last_only
-        )
+        more = {"cache_params" if self._is_mamba else "past_key_values": cache, **self._last_only}
+        if self._takes_positions:
+            more["position_ids"] = positions
+        if mask.shape == ids.shape or not self._is_mamba:
+            more["attention_mask"] = mask
+        output = self.model(input_ids=ids, use_cache=True, **more)
         logits: torch.Tensor = output.logits[:, -1]
         return logits

@@ -136,17 +136,18 @@ class TorchEngine:
 
     def _complete(self, sequence: Sequence) -> Completion:
         """The completion of a finished sequence; its text ends before the first stop text."""
-        text = None
+        text, reason = None, sequence.finish_reason or "error"
         if sequence.error is None:
             text = self.prompts.text(sequence.output)
             cuts = [text.find(stop) for stop in sequence.settings.stop if stop in text]
-            text = text[: min(cuts, default=len(text))]
+            if cuts:
+                text, reason = text[: min(cuts)], "stop"
         return Completion(
             sequence.request.request_id,
             text,
             prompt_tokens=len(sequence.prompt),
             completion_tokens=len(sequence.output),
-            finish_reason=sequence.finish_reason or "error",
+            finish_reason=reason,
             truncated=sequence.truncated,
             error=sequence.error,
         )

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sqlinfer.engine.device import is_out_of_memory
 from sqlinfer.engine.prompt import Context, Prompts
 from sqlinfer.engine.settings import Defaults
 from sqlinfer.errors import ModelUnusable
@@ -30,7 +31,7 @@ def load_prompts(version: ModelVersion, config: Any) -> Prompts:
     decoder = config.get_text_config(decoder=True)
     learned = config.model_type not in RELATIVE_POSITIONS
     positions = getattr(decoder, "max_position_embeddings", None) if learned else None
-    known = tokenizer.model_max_length if tokenizer.model_max_length < UNKNOWN_LENGTH else None
+    known = tokenizer.model_max_length or UNKNOWN_LENGTH
     tokenizer.model_max_length = int(1e30)  # or it warns; lengths are our business
     defaults = Defaults(
         generation,
@@ -40,7 +41,7 @@ def load_prompts(version: ModelVersion, config: Any) -> Prompts:
         is_encoder_decoder=is_encoder_decoder,
     )
     context = Context(
-        tokens=_reads(config, positions, known),
+        tokens=_reads(config, positions, known if known < UNKNOWN_LENGTH else None),
         vocabulary=int(decoder.vocab_size),
         start=_decoder_start(version, config, generation) if is_encoder_decoder else (),
     )
@@ -94,7 +95,14 @@ def load_model(version: ModelVersion, config: Any, device: torch.device, dtype: 
         raise _unusable(version, what, "Register a model that writes text, with all its weights")
     if not getattr(model, "_supports_default_dynamic_cache", lambda: True)():
         raise _unusable(version, f"architecture {type(model).__name__} has a cache of its own kind", "Use another")
-    return model.to(device).eval()
+    try:
+        return model.to(device).eval()
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        size = f"{sum(p.nbytes for p in model.parameters()) / 1e9:.1f} GB"
+        what = f"its weights ({size} in {str(dtype).removeprefix('torch.')}) do not fit the memory of {device}"
+        raise _unusable(version, what, "Free memory, or set SQLINFER_DEVICE=cpu") from error
 
 
 @contextmanager

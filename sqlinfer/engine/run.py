@@ -22,6 +22,7 @@ class Batch(Protocol):
     """The rows that run in the model now: DecoderBatch or Seq2SeqBatch."""
 
     rows: list[Sequence]
+    can_merge: bool
 
     def join(self, rows: list[Sequence]) -> torch.Tensor: ...
 

@@ -43,6 +43,7 @@ class Seq2SeqBatch:
         self._cache: Any = None
         self._mask: Any = None  # (lines, decoder slots)
         self._encoder_mask: Any = None  # (lines, encoder slots)
+        self._width = 0  # of the encoder's states
 
     @torch.inference_mode()
     def join(self, rows: list[Sequence]) -> torch.Tensor:
@@ -51,6 +52,7 @@ class Seq2SeqBatch:
         ids, encoder_mask = kv.padded([row.prompt for row in rows], device, left=False)
         states = self.model.get_encoder()(input_ids=ids, attention_mask=encoder_mask).last_hidden_state
         per_row = torch.tensor([row.num_lines for row in rows], device=device)
+        self._width = states.shape[-1]
         states, encoder_mask = (t.repeat_interleave(per_row, dim=0) for t in (states, encoder_mask))
         starts = [row.start for row in rows for _ in range(row.num_lines)]
         ids, mask = kv.padded(starts, device, left=True)
@@ -76,7 +78,7 @@ class Seq2SeqBatch:
         last = [[token] for row in self.rows for token in row.last_tokens]
         mask = torch.cat([self._mask, self._mask.new_ones(len(last), 1)], dim=1)
         # the encoder's states are in the cache; the model only looks at their shape
-        shape = (*self._encoder_mask.shape, self.model.config.hidden_size)
+        shape = (*self._encoder_mask.shape, self._width)
         states = torch.empty(1, dtype=self.model.dtype, device=self.model.device).expand(shape)
         ids = torch.tensor(last, device=self.model.device)
         logits = self._forward(ids, mask, states, self._encoder_mask, self._cache)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from engine_cases import TEXTS, EngineOf, answer, requests, texts
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from sqlinfer.engine.engine import TorchEngine
 from sqlinfer.engine.pool import open_engine
@@ -90,36 +90,65 @@ def test_beam_search_rules_are_generate(
     assert ours == [generate(engine, text, **options, **more) for text in few]
 
 
-def _sliding(folder: Path, kind: str) -> ModelVersion:
-    """A tiny model with a window of 8 tokens, with the tokenizer of another."""
-    config = AutoConfig.for_model(
-        kind,
-        hidden_size=64,
-        intermediate_size=96,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=16,
-        vocab_size=512,
-        sliding_window=8,
-        initializer_range=0.5,
-        tie_word_embeddings=False,
-        layer_types=["sliding_attention", "full_attention"] if kind != "mistral" else None,
-        pad_token_id=0,
-        bos_token_id=1,
-        eos_token_id=2,
-    )
-    torch.manual_seed(1)
-    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
-    return ModelVersion(kind, 1, str(folder), folder, kind, dtype="float32")
+SMALL = {
+    "vocab_size": 512,
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "initializer_range": 0.5,
+    "tie_word_embeddings": False,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+WINDOW = {"sliding_window": 8, "head_dim": 16}
+ENCODER_DECODER = {
+    "d_model": 64,
+    "encoder_layers": 2,
+    "decoder_layers": 2,
+    "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4,
+    "encoder_ffn_dim": 96,
+    "decoder_ffn_dim": 96,
+    "init_std": 0.5,
+    "decoder_start_token_id": 2,
+    "forced_eos_token_id": None,
+}
+KINDS = {
+    "mistral": WINDOW,
+    "gemma3_text": {**WINDOW, "layer_types": ["sliding_attention", "full_attention"]},
+    "lfm2": {"layer_types": ["conv", "full_attention"]},
+    "mamba": {"state_size": 8},
+    "bloom": {"n_layer": 2, "n_head": 4},
+    "pegasus": ENCODER_DECODER,
+    "m2m_100": ENCODER_DECODER,
+}
 
 
-@pytest.mark.parametrize("kind", ["mistral", "gemma3_text"])
-def test_sliding_window_is_generate(kind: str, tmp_path: Path, folder_of: Callable[[str], Path]) -> None:
-    version = _sliding(tmp_path, kind)
+def _other(kind: str, folder: Path, tokenizer: Path) -> TorchEngine:
+    """An engine of a tiny model of another kind, with the tokenizer of one of ours."""
+    config = AutoConfig.for_model(kind, **{**SMALL, **KINDS[kind]})
+    loader = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        loader.from_config(config).save_pretrained(folder)
     for name in ("tokenizer.json", "tokenizer_config.json"):
-        (tmp_path / name).write_bytes((folder_of("gpt2") / name).read_bytes())
-    engine = open_engine(version, device="cpu")
+        (folder / name).write_bytes((tokenizer / name).read_bytes())
+    return open_engine(ModelVersion(kind, 1, str(folder), folder, kind, dtype="float32"), device="cpu")
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_other_caches_and_positions_are_generate(kind: str, tmp_path: Path, folder_of: Callable[[str], Path]) -> None:
+    engine = _other(kind, tmp_path, folder_of("bart" if "d_model" in KINDS[kind] else "gpt2"))
     engine.limits = Limits(max_lines=3)
-    ours = texts(answer(engine, requests(max_tokens=16)))
-    assert ours == [generate(engine, text, max_new_tokens=16) for text in TEXTS]
+    ours = texts(answer(engine, requests(max_tokens=14)))
+    assert ours == [generate(engine, text, max_new_tokens=14) for text in TEXTS]
+
+
+def test_beam_search_without_refill_is_generate(tmp_path: Path, folder_of: Callable[[str], Path]) -> None:
+    engine = _other("m2m_100", tmp_path, folder_of("bart"))
+    engine.limits = Limits(max_lines=9)
+    ours = texts(answer(engine, requests(num_beams=3, max_tokens=10)))
+    assert ours == [generate(engine, text, num_beams=3, max_new_tokens=10) for text in TEXTS]

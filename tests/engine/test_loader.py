@@ -107,6 +107,14 @@ def test_weights_that_lack_tensors(copy: Path) -> None:
     assert "lack 1 tensors" in refused(copy)
 
 
+def test_weights_that_do_not_fit(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.nn.Module, "to", full)
+    assert "do not fit the memory of cpu" in refused(copy)
+
+
 def test_pickled_weights_need_trust(copy: Path, engine_of: EngineOf) -> None:
     from safetensors.torch import load_file
 
