@@ -10,6 +10,7 @@ from typing import Any
 
 import duckdb
 
+from sqlinfer.engine.builtin import BUILTINS, DEFAULTS
 from sqlinfer.functions import load_functions
 from sqlinfer.sql.answerer import Answerer
 from sqlinfer.sql.bindings import Binding
@@ -45,7 +46,7 @@ class Registration:
     """Our functions on a plain connection; close it to take them away, before the connection or after."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, runtime: Runtime) -> None:
-        self._runtime = runtime
+        self.runtime = runtime
         self._binding = Binding(connection, Answerer(runtime))
         atexit.register(self.close)
 
@@ -53,7 +54,7 @@ class Registration:
         """Take the functions away; calls that run go on to their end first."""
         atexit.unregister(self.close)
         self._binding.close()
-        self._runtime.store.close()
+        self.runtime.store.close()
 
     def __enter__(self) -> Registration:
         return self
@@ -81,4 +82,5 @@ def _runtime(model: str | None, store: bool, udfs: Sequence[str | PathLike[str]]
     home = state_folder()
     folders = [Path.cwd() / "udfs", home.parent / "udfs"] if udfs is None else [Path(folder) for folder in udfs]
     functions = load_functions(*folders)
-    return Runtime(Store(home, keep_answers=store), functions, model)
+    kept = Store(home, keep_answers=store, builtins=BUILTINS, defaults=DEFAULTS)
+    return Runtime(kept, functions, model)
