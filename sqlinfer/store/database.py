@@ -180,7 +180,7 @@ class Database:
             )
         if "full" in said:
             return f"The disk is full: {where} cannot grow. Make room, or run `sqlinfer answers clear`."
-        return f"{where} cannot be used: {said}. Check the disk's space and the folder's permissions, or set SQLINFER_HOME."
+        return f"{where} cannot be used: {said}. Check disk space and permissions, or set SQLINFER_HOME."
 
 
 def _create(path: Path) -> None:
