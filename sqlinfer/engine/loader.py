@@ -26,7 +26,7 @@ END_MARK = "sqlinfer"
 def load_prompts(version: ModelVersion, config: Any) -> Prompts:
     """The prompt side of a model, without weights. Raises ModelUnusable."""
     tokenizer = _load_tokenizer(version)
-    generation = _load_generation(version, config)
+    generation = _load_generation(version)
     is_encoder_decoder = bool(config.is_encoder_decoder)
     decoder = config.get_text_config(decoder=True)
     learned = config.model_type not in RELATIVE_POSITIONS
@@ -132,19 +132,19 @@ def _load_tokenizer(version: ModelVersion) -> Any:
         raise _unusable(version, what, "Copy tokenizer.json and tokenizer_config.json into the folder") from error
 
 
-def _load_generation(version: ModelVersion, config: Any) -> dict[str, Any]:
-    """generation_config.json, or what older configurations hold in its place; only what is set."""
+def _load_generation(version: ModelVersion) -> dict[str, Any]:
+    """What generation_config.json sets, or config.json in its place, where older models have it."""
     from transformers import GenerationConfig
 
+    name = "generation_config.json"
+    if not (Path(version.path) / name).is_file():
+        name = "config.json"
     try:
         with quiet():
-            if (Path(version.path) / "generation_config.json").is_file():
-                generation = GenerationConfig.from_pretrained(version.path, local_files_only=True)
-            else:
-                generation = GenerationConfig.from_model_config(config)
+            generation = GenerationConfig.from_pretrained(version.path, config_file_name=name, local_files_only=True)
     except (ValueError, TypeError, OSError) as error:
-        what = f"generation_config.json cannot be read ({_first_line(error)})"
-        raise _unusable(version, what, "Fetch the file again, or delete it") from error
+        what = f"the generation settings in {name} cannot be read ({_first_line(error)})"
+        raise _unusable(version, what, "Fetch the file again") from error
     return {k: v for k, v in generation.to_dict().items() if v is not None}
 
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import torch
-from transformers import LogitsProcessorList
+from transformers import LogitsProcessor
 from transformers.generation import logits_process as lp
 
 from sqlinfer.engine.sequence import Sequence
 
 
-def build_processors(sequence: Sequence, device: torch.device) -> LogitsProcessorList:
+def build_processors(sequence: Sequence, device: torch.device) -> list[LogitsProcessor]:
     """The processors of one sequence, in transformers' order; they see its history and its logits only."""
     settings = sequence.settings
     model = settings.model
     begin, eos = len(sequence.start), sorted(settings.eos)
-    chosen = LogitsProcessorList()
+    chosen: list[LogitsProcessor] = []
     if (penalty := model.get("repetition_penalty", 1.0)) != 1.0:
         chosen.append(lp.RepetitionPenaltyLogitsProcessor(penalty))
     if (size := model.get("no_repeat_ngram_size", 0)) > 0:
@@ -37,3 +37,10 @@ def build_processors(sequence: Sequence, device: torch.device) -> LogitsProcesso
         first = begin + int(begin == 1 and "forced_bos_token_id" in model)
         chosen.append(lp.SuppressTokensAtBeginLogitsProcessor(model["begin_suppress_tokens"], first, str(device)))
     return chosen
+
+
+def process(sequence: Sequence, ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+    """Scores (lines, vocab) of one sequence, given the ids (lines, tokens) so far, through its processors."""
+    for processor in sequence.processors:
+        scores = processor(ids, scores)
+    return scores

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from sqlinfer.engine.beam import Beams
-from sqlinfer.engine.processors import build_processors
+from sqlinfer.engine.processors import build_processors, process
 from sqlinfer.engine.sequence import Sequence
 
 
@@ -47,7 +47,7 @@ def _choose_single(rows: list[Sequence], logits: torch.Tensor) -> None:
     for i, row in enumerate(rows):
         if row.processors:
             ids = torch.tensor([row.history], device=logits.device)
-            logits[i] = row.processors(ids, logits[i : i + 1])[0]
+            logits[i] = process(row, ids, logits[i : i + 1])[0]
     tokens = logits.argmax(dim=-1)
     sampled = [i for i, row in enumerate(rows) if row.settings.temperature > 0]
     if sampled:
@@ -84,7 +84,7 @@ def _advance_beams(row: Sequence, logits: torch.Tensor) -> None:
     log_probs = logits.log_softmax(dim=-1)
     if row.processors:
         ids = torch.tensor([row.start + tokens for tokens in row.beams.tokens], device=logits.device)
-        log_probs = row.processors(ids, log_probs)
+        log_probs = process(row, ids, log_probs)
     row.sources = row.beams.advance(log_probs)
     if row.beams.is_done:
         row.finish(row.beams.best)

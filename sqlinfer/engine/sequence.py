@@ -32,7 +32,7 @@ class Sequence:
         self.error: str | None = None
         self.sources = [0]  # the lines, of its own, that its lines continue after this step
         self.beams: Any = None  # beam.Beams, while a beam search runs
-        self.processors: Any = None  # transformers.LogitsProcessorList, once the sequence runs
+        self.processors: Any = None  # list of LogitsProcessor, once the sequence runs
         self._noise = b""
 
     @property

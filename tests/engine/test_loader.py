@@ -142,6 +142,20 @@ def test_broken_generation_config(copy: Path) -> None:
     assert "generation_config.json" in refused(copy)
 
 
+def test_older_models_keep_their_defaults_in_the_configuration(
+    tmp_path: Path, folder_of: Callable[[str], Path], engine_of: EngineOf
+) -> None:
+    folder = Path(shutil.copytree(folder_of("bart"), tmp_path / "old"))
+    generation = json.loads((folder / "generation_config.json").read_text())
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "generation_config.json").unlink()
+    (folder / "config.json").write_text(json.dumps({**config, **generation}))
+    engine = open_engine(version(folder), device="cpu")
+    assert engine.defaults() == engine_of("bart").defaults()
+    asked = requests()
+    assert answer(engine, asked) == answer(engine_of("bart"), asked)
+
+
 def test_loading_prints_nothing(folder_of: Callable[[str], Path]) -> None:
     code = (
         "import sys\nfrom pathlib import Path\nfrom sqlinfer.engine import open_engine\n"
