@@ -1,1 +1,30 @@
-"""The sqlinfer command; knows no torch and no SQL text surgery."""
+"""The command line: nouns are groups, verbs stand below them. Knows no torch and no SQL text surgery."""
+
+from __future__ import annotations
+
+import click
+
+from sqlinfer import __version__
+from sqlinfer.cli.answers import answers
+from sqlinfer.cli.explain import explain
+from sqlinfer.cli.failures import Commands
+from sqlinfer.cli.functions import functions
+from sqlinfer.cli.jobs import jobs
+from sqlinfer.cli.models import models
+from sqlinfer.cli.run import run
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, "--version", prog_name="sqlinfer", message="%(prog)s %(version)s")
+def main() -> None:
+    """Batch inference in SQL, on DuckDB, on your own GPU.
+
+    \b
+    sqlinfer run query.sql              run a file; each distinct question is asked once, ever
+    sqlinfer explain query.sql          what it would ask, before it asks
+    sqlinfer models register short ./m  give a model a name for SQL
+    """
+
+
+for command in (run, explain, models, functions, answers, jobs):
+    main.add_command(command)

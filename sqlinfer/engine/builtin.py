@@ -18,14 +18,22 @@ _EDITION = 1
 """Counts the recipes: another shape or size is another folder, and its answers are other answers."""
 
 
-def _built(shape: Shape, size: Size, folder: Path) -> Path:
+_SHAPES: Mapping[str, Shape] = {"sqlinfer/random": "llama", "sqlinfer/random-summarizer": "t5"}
+_SIZES: Mapping[Shape, Size] = {"llama": Size(positions=4096), "t5": Size()}
+
+
+def _path(shape: Shape, folder: Path) -> Path:
+    return folder / f"random-{shape}-{_EDITION}"
+
+
+def _built(shape: Shape, folder: Path) -> Path:
     """The folder of a built-in model inside folder; whoever comes first builds it, whole or not at all."""
-    path = folder / f"random-{shape}-{_EDITION}"
+    path = _path(shape, folder)
     if path.is_dir():
         return path
     unfinished = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=folder))
     try:
-        build(shape, unfinished, size=size)
+        build(shape, unfinished, size=_SIZES[shape])
         os.rename(unfinished, path)  # noqa: PTH104 - fails if another process was quicker
     except OSError:
         if not path.is_dir():
@@ -35,9 +43,12 @@ def _built(shape: Shape, size: Size, folder: Path) -> Path:
     return path
 
 
-BUILTINS: Mapping[str, Callable[[Path], Path]] = {
-    "sqlinfer/random": partial(_built, "llama", Size(positions=4096)),
-    "sqlinfer/random-summarizer": partial(_built, "t5", Size()),
-}
+BUILTINS: Mapping[str, Callable[[Path], Path]] = {name: partial(_built, shape) for name, shape in _SHAPES.items()}
+DESCRIPTION = "random weights, for a first try; its words mean nothing"
 DEFAULTS: Mapping[str, str] = {"": "sqlinfer/random", "summarize": "sqlinfer/random-summarizer"}
 """The model for each task when none is named, "" for any."""
+
+
+def find_built(folder: Path) -> list[str]:
+    """The names of the built-in models that were built in a folder already."""
+    return [name for name, shape in _SHAPES.items() if _path(shape, folder).is_dir()]

@@ -1,0 +1,36 @@
+"""The one place where an error becomes a message and an exit code: 1 error, 2 usage, 130 interrupted."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from sqlinfer.errors import Interrupted, SqlinferError
+
+INTERRUPTED = 130
+
+
+class Commands(click.Group):
+    """A group whose commands end with a message and never with a traceback for what a user can mend."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; its errors end it."""
+        try:
+            return super().invoke(ctx)
+        except (Interrupted, KeyboardInterrupt) as error:
+            click.echo(str(error) or "Interrupted.", err=True)
+            raise click.exceptions.Exit(INTERRUPTED) from None
+        except SqlinferError as error:
+            raise click.ClickException(str(error)) from None
+        except Exception as error:
+            if isinstance(error, duckdb_errors()):
+                raise click.ClickException(str(error)) from None
+            raise
+
+
+def duckdb_errors() -> tuple[type[Exception], ...]:
+    """The root of DuckDB's errors; empty as long as nothing has loaded DuckDB."""
+    duckdb = sys.modules.get("duckdb")
+    return (duckdb.Error,) if duckdb is not None else ()

@@ -1,0 +1,50 @@
+"""`sqlinfer functions`: the SQL functions that a query can call, the user's own among them."""
+
+from __future__ import annotations
+
+import click
+
+from sqlinfer.cli.state import function_folders
+from sqlinfer.cli.tables import echo_json, echo_table
+
+
+@click.group()
+def functions() -> None:
+    """Look at the SQL functions that queries can call.
+
+    \b
+    sqlinfer functions list
+    """
+
+
+@functions.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_(as_json: bool) -> None:
+    """List the built-in functions and those of udfs/ here and in the project.
+
+    \b
+    sqlinfer functions list --json
+    """
+    from sqlinfer.functions import OPTIONS, built_in_folder, load_functions
+
+    found = load_functions(*function_folders())
+    own = {function.name: function for function in found.values()}
+    facts = [
+        {
+            "name": function.name,
+            "aliases": list(function.aliases),
+            "signature": function.signature,
+            "returns": function.returns,
+            "help": function.help,
+            "built_in": function.path.parent == built_in_folder().resolve(),
+            "path": str(function.path),
+        }
+        for function in sorted(own.values(), key=lambda function: function.name)
+    ]
+    if as_json:
+        echo_json(facts)
+        return
+    names = ("signature", "returns", "help", "path")
+    rows = [[*(fact[name] for name in names[:3]), "built-in" if fact["built_in"] else fact["path"]] for fact in facts]
+    echo_table(names, rows)
+    click.echo(f"Each takes these named parameters too: {', '.join(OPTIONS)}.")

@@ -1,0 +1,159 @@
+"""`sqlinfer run`: the statements of files, in order, on one session, as one job."""
+
+from __future__ import annotations
+
+import signal
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sqlinfer.cli.progress import Watch
+from sqlinfer.cli.results import FORMATS, Format, Results
+from sqlinfer.cli.state import Script, open_session, read_scripts, session_options
+from sqlinfer.cli.tables import echo_json
+from sqlinfer.errors import Interrupted
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from sqlinfer.sql import Session
+    from sqlinfer.sql.counts import Counts
+
+_BATCH_ROWS = 10_000
+_NO_ROWS = (["Count"], ["Success"])
+"""The columns that DuckDB's result has for a statement that gives no rows."""
+
+
+@click.command()
+@click.argument(
+    "files", metavar="FILE...", nargs=-1, required=True, type=click.Path(exists=True, allow_dash=True, dir_okay=False)
+)
+@session_options
+@click.option("--format", "format_", type=click.Choice(FORMATS), default="table", help="How rows are printed.")
+@click.option("--json", "as_json", is_flag=True, help="Print the job's counts as JSON on the last line of stdout.")
+@click.option("--no-store", is_flag=True, help="Keep no answer after the run.")
+def run(files: tuple[str, ...], format_: Format, as_json: bool, no_store: bool, **given: Any) -> None:
+    """Run SQL files and print the rows of their queries.
+
+    Each distinct question is asked once, ever: answers are kept as they finish, and a run that was stopped goes on
+    where it was when it is started again. FILE may be - for standard input.
+
+    \b
+    sqlinfer run query.sql
+    sqlinfer run load.sql summarize.sql --db news.duckdb --model short@champion
+    sqlinfer run examples/sql/summarize_bills.sql --set bills=bills.csv --format csv > summaries.csv
+    """
+    results = Results(format_)
+    scripts = read_scripts(files)
+    with open_session(given["db"], given["settings"], given["model"], not no_store, scripts) as session:
+        counts = _run(session, scripts, results, {**given, "files": list(files)})
+        if as_json:
+            echo_json({"job": session.answerer.last_job_id, **_rounded(counts)})
+
+
+def _run(session: Session, scripts: list[Script], results: Results, settings: dict[str, Any]) -> Counts:
+    """Run all scripts as one job; say on stderr how it ended."""
+    from sqlinfer.sql.job import recorded
+
+    text = "\n".join(script.text for script in scripts)
+    answerer = session.answerer
+    watch = Watch(session, text)
+    answerer.progress = watch
+    with _stopping(session) as is_stopped:
+        try:
+            with recorded(answerer, text, settings):
+                for script in scripts:
+                    for statement in _statements(script):
+                        if is_stopped():
+                            raise Interrupted
+                        _run_statement(session, statement, results, watch)
+        except (Interrupted, KeyboardInterrupt):
+            kept = answerer.counts.generated
+            raise Interrupted(
+                f"Stopped: job {answerer.last_job_id} keeps {kept:,} new answers. Run the same command again to go on."
+            ) from None
+        except BaseException:
+            if answerer.last_job_id is not None:
+                _close(session)
+            raise
+    _close(session)
+    return answerer.counts
+
+
+def _statements(script: Script) -> list[str]:
+    from sqlinfer.sql.statement import split
+
+    return split(script.text)
+
+
+def _run_statement(session: Session, statement: str, results: Results, watch: Watch) -> None:
+    """Run one statement; questions are asked before the first row is printed."""
+    from sqlinfer.sql.errors import translated
+
+    with watch.asking():
+        reader = _reader(session, statement)
+    if reader is not None:
+        with translated(session.answerer):
+            results.write(reader.schema, reader)
+
+
+def _reader(session: Session, statement: str) -> pa.RecordBatchReader | None:
+    """The rows of a statement, as a stream if it is a query; None if it gives no rows."""
+    from sqlinfer.sql.model_statements import is_model_statement
+
+    if not is_model_statement(statement):
+        planned = session.plan(statement)
+        if planned.is_ai and planned.is_query:
+            return session.sql(statement).to_arrow_reader(_BATCH_ROWS)
+        if not planned.is_ai and _is_select(session, planned.sql):
+            return session.readers(replace(planned, queries=(planned.sql,)))[0]()
+    session.execute(statement)
+    names = [column[0] for column in session.description or []]
+    if not names or names in _NO_ROWS:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # DuckDB advises against Arrow here; these results are small
+        return session.to_arrow_reader(_BATCH_ROWS)
+
+
+def _is_select(session: Session, sql: str) -> bool:
+    return [parsed.type.name for parsed in session.extract_statements(sql)] == ["SELECT"]
+
+
+@contextmanager
+def _stopping(session: Session) -> Iterator[Callable[[], bool]]:
+    """Inside, Ctrl-C and SIGTERM stop the session, and a second one ends the process; gives whether one came."""
+    came: list[int] = []
+
+    def stop(number: int, _: FrameType | None) -> None:
+        came.append(number)
+        for one in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(one, signal.SIG_DFL)
+        session.interrupt()
+
+    before = {one: signal.signal(one, stop) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(came)
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+def _close(session: Session) -> None:
+    """The closing line."""
+    counts = session.answerer.counts
+    click.echo(
+        f"job {session.answerer.last_job_id}: {counts.rows:,} rows, {counts.requests:,} requests: "
+        f"{counts.known:,} known, {counts.generated:,} generated, {counts.failed:,} failed; {counts.prompt_tokens:,} + "
+        f"{counts.completion_tokens:,} tokens in {counts.seconds:.1f} s",
+        err=True,
+    )
+
+
+def _rounded(counts: Counts) -> dict[str, float]:
+    return {**counts.as_dict(), "seconds": round(counts.seconds, 3)}

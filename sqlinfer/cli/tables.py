@@ -1,0 +1,96 @@
+"""Rows as text: a table for people, CSV or JSON lines for programs. Knows nothing of where rows come from."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, time
+from decimal import Decimal
+from typing import Any
+
+import click
+
+_PIPE_COLUMNS = 100
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def echo_json(value: Any) -> None:
+    """Print one value as a line of JSON."""
+    click.echo(to_json(value))
+
+
+def to_json(value: Any) -> str:
+    """A value as one line of JSON; texts stay readable."""
+    return json.dumps(_plain(value), ensure_ascii=False, allow_nan=False)
+
+
+def echo_table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print rows as a table as wide as the terminal, or 100 columns where there is none."""
+    click.echo(to_table(names, rows))
+
+
+def echo_facts(facts: Mapping[str, Any]) -> None:
+    """Print names and values below each other; what is empty is left out."""
+    shown = {name: value for name, value in facts.items() if value not in (None, "", {}, [], ())}
+    width = max(map(len, shown), default=0)
+    for name, value in shown.items():
+        click.echo(f"{name:{width}}  {to_cell(value)}")
+
+
+def to_table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Rows as a table; long texts are wrapped, numbers stand to the right."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    held = list(rows)
+    table = Table(box=box.SQUARE, show_lines=False)
+    for index, name in enumerate(names):
+        values = [row[index] for row in held if row[index] is not None]
+        is_number = bool(values) and all(_is_number(value) for value in values)
+        table.add_column(Text(to_cell(name)), justify="right" if is_number else "left", overflow="fold")
+    for row in held:
+        table.add_row(*(Text(to_cell(value), style="dim" if value is None else "") for value in row))
+    width = shutil.get_terminal_size((_PIPE_COLUMNS, 24)).columns
+    console = Console(width=width, no_color=True, highlight=False, force_terminal=False, legacy_windows=False)
+    with console.capture() as capture:
+        console.print(table)
+    return "\n".join(line.rstrip() for line in capture.get().splitlines())
+
+
+def to_cell(value: Any) -> str:
+    """A value on one line, harmless on a terminal: control characters are written as escapes."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return _CONTROL.sub(lambda match: repr(match[0])[1:-1], value)
+    if isinstance(value, dict | list | tuple | bytes):
+        return to_cell(to_json(value))
+    return str(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+
+
+def _plain(value: Any) -> Any:
+    """The value with what JSON does not know as text; no number stands for what is none."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, str | int):
+        return value
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, date | time):
+        return value.isoformat()
+    return str(value)
