@@ -40,6 +40,8 @@ class Prompts:
         self._tokenizer = tokenizer
         self._lock = threading.Lock()
         self._is_chat = tokenizer.chat_template is not None and not defaults.is_encoder_decoder
+        self._special = [token for token in tokenizer.all_special_tokens if token]
+        self._special_starts = {token[0] for token in self._special}
 
     def prepare(self, requests: Series[Request]) -> list[Sequence | Completion]:
         """A sequence for each request, or the completion of one that needs no model: counted or failed."""
@@ -69,7 +71,7 @@ class Prompts:
         prefix = self._task_prefix(request)
         if prefix is not None:
             return prefix + text
-        message = f"{request.instruction}\n\n{text}" if request.instruction else text
+        message = _message(request, text)
         if not self._is_chat:
             return message
         chat = [{"role": "user", "content": message}]
@@ -86,12 +88,14 @@ class Prompts:
 
     def _encode_all(self, requests: Series[Request]) -> list[list[int] | str]:
         """Token ids, or why there are none. One call for the whole window; row by row only if that fails."""
+        if self._is_chat and any(self._forges(_message(r, r.text)) for r in requests):
+            return [self._encode_one(r) for r in requests]
         try:
             with self._lock:
                 rendered = [self.render(r, r.text) for r in requests]
                 plain = [r.task == "count_tokens" for r in requests]
-                encoded = self._tokenize([t for t, p in zip(rendered, plain, strict=True) if not p], plain=False)
-                counted = self._tokenize([t for t, p in zip(rendered, plain, strict=True) if p], plain=True)
+                encoded = self._tokenize([t for t, p in zip(rendered, plain, strict=True) if not p])
+                counted = self._tokenize([t for t, p in zip(rendered, plain, strict=True) if p], as_text=True)
         except RENDER_ERRORS:
             return [self._encode_one(r) for r in requests]
         prompts, counts = iter(encoded), iter(counted)
@@ -100,22 +104,47 @@ class Prompts:
     def _encode_one(self, request: Request) -> list[int] | str:
         try:
             with self._lock:
-                rendered = self.render(request, request.text)
-                return self._tokenize([rendered], plain=request.task == "count_tokens")[0]
+                return self._encode(request, request.text)
         except UnicodeEncodeError as error:
             where = f"U+{ord(error.object[error.start]):04X} at character {error.start} of the prompt"
             return f"the text is not valid Unicode: half of a surrogate pair, {where}"
         except RENDER_ERRORS as error:
             return f"the text could not be tokenised: {type(error).__name__}: {error}"
 
-    def _tokenize(self, texts: list[str], plain: bool) -> list[list[int]]:
-        """Token ids of texts; plain: without the special tokens that the model expects. Holds the lock."""
+    def _encode(self, request: Request, text: str) -> list[int]:
+        """Token ids of one request with this text. Holds the lock."""
+        rendered = self.render(request, text)
+        if request.task == "count_tokens":
+            return self._tokenize([rendered], as_text=True)[0]
+        message = _message(request, text)
+        if not self._is_chat or not self._forges(message):
+            return self._tokenize([rendered])[0]
+        if message not in rendered:
+            message = message.strip()
+        head, found, tail = rendered.rpartition(message)
+        if not found:
+            raise ValueError("the text spells special tokens, and the chat template changes the text")
+        return self._tokenize([head])[0] + self._tokenize([message], as_text=True)[0] + self._tokenize([tail])[0]
+
+    def _forges(self, text: str) -> bool:
+        """Whether a text spells one of the model's special tokens: a row must not end its own turn."""
+        return any(c in text for c in self._special_starts) and any(token in text for token in self._special)
+
+    def _tokenize(self, texts: list[str], as_text: bool = False) -> list[list[int]]:
+        """Token ids of texts. Only a chat template's own special tokens are special; others are text.
+
+        as_text: texts are rows and no prompts, so nothing in them is special and nothing is added. Holds the lock.
+        """
         if not texts:
             return []
         for text in texts:
             text.encode()  # the tokenizer's own error for a lone surrogate names neither text nor place
-        special = not plain and not self._is_chat
-        ids: list[list[int]] = self._tokenizer(texts, add_special_tokens=special, verbose=False)["input_ids"]
+        ids: list[list[int]] = self._tokenizer(
+            texts,
+            add_special_tokens=not as_text and not self._is_chat,
+            split_special_tokens=as_text or not self._is_chat,
+            verbose=False,
+        )["input_ids"]
         return ids
 
     def _sequence(self, request: Request, prompt: list[int]) -> Sequence | Completion:
@@ -157,16 +186,16 @@ class Prompts:
                 raise ValueError(self._too_long(request, prompt, settings))
             with self._lock:
                 text = self._shorter(text, excess)
-                prompt = self._tokenize([self.render(request, text)], plain=False)[0]
+                prompt = self._encode(request, text)
         return prompt
 
     def _shorter(self, text: str, excess: int) -> str:
         """Text without its last excess tokens, and at least one character shorter. Holds the lock."""
         if not self._tokenizer.is_fast:
-            num_tokens = max(len(self._tokenize([text], plain=True)[0]), excess)
+            num_tokens = max(len(self._tokenize([text], as_text=True)[0]), excess)
             return text[: min(len(text) - 1, len(text) * (num_tokens - excess) // num_tokens)]
         encoding = self._tokenizer(
-            text, add_special_tokens=False, return_offsets_mapping=True, return_attention_mask=False, verbose=False
+            text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True, verbose=False
         )
         offsets = encoding["offset_mapping"]
         end = offsets[-excess][0] if excess < len(offsets) else 0
@@ -189,7 +218,7 @@ class Prompts:
     def _too_long(self, request: Request, prompt: list[int], settings: Settings) -> str:
         """Why a prompt does not fit: its tokens, the limit and what can be done."""
         with self._lock:
-            bare = self._tokenize([self.render(request, "")], plain=False)[0]
+            bare = self._encode(request, "")
         if self._excess(bare, settings) > 0:
             what, remedy = f"instruction and template alone have {len(bare)}", "Shorten the instruction"
         else:
@@ -202,6 +231,10 @@ class Prompts:
             f"{what} tokens, and model {self.version} reads {limit} besides {settings.max_tokens} for the answer. "
             f"{remedy}, or ask for fewer max_tokens."
         )
+
+
+def _message(request: Request, text: str) -> str:
+    return f"{request.instruction}\n\n{text}" if request.instruction else text
 
 
 def failed(request: Request, message: str, prompt_tokens: int = 0) -> Completion:

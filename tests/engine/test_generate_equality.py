@@ -42,6 +42,7 @@ def test_greedy_is_generate(shape: str, engine_of: EngineOf) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.filterwarnings("ignore:Unfeasible length constraints")
 def test_rows_that_join_a_running_batch_are_generate(shape: str, engine_of: EngineOf) -> None:
     engine = engine_of(shape)
     engine.limits = Limits(max_lines=3)
