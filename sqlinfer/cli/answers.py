@@ -77,8 +77,10 @@ def path() -> None:
     \b
     sqlinfer answers path
     """
-    with open_store() as store:
-        click.echo(str(store.path))
+    from sqlinfer.store import state_folder
+    from sqlinfer.store.store import FILE_NAME
+
+    click.echo(str(state_folder() / FILE_NAME))
 
 
 def _of(function: str | None, model: str | None) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,7 +26,7 @@ class Results:
 
     def __init__(self, format: Format) -> None:
         self._num_results = 0
-        if format == "parquet" and click.get_binary_stream("stdout").isatty():
+        if format == "parquet" and sys.stdout.isatty():
             raise click.UsageError(
                 "Parquet is no text. Send it to a file: sqlinfer run ... --format parquet > x.parquet"
             )
@@ -74,7 +75,7 @@ class Results:
             raise SqlinferError(
                 "A Parquet file holds the rows of one query, and there are several. Run them one by one."
             )
-        stream = click.get_binary_stream("stdout")
+        stream = sys.stdout.buffer
         with parquet.ParquetWriter(stream, schema) as writer:
             for batch in batches:
                 writer.write_batch(batch)

@@ -1,0 +1,30 @@
+# make demo: set up and run a query file. make test: set up and run the tests. make lint: ruff and mypy.
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO := examples/sql/quickstart.sql
+
+.PHONY: demo test lint
+
+demo: .venv/installed
+	SQLINFER_HOME=$(CURDIR)/.sqlinfer $(BIN)/sqlinfer run $(DEMO)
+
+test: .venv/installed-dev
+	$(BIN)/python -m pytest -n 2
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.venv/made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=...")'
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/installed: .venv/made pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet -c constraints.txt -e .
+	@touch $@
+
+.venv/installed-dev: .venv/made pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@ .venv/installed
