@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any
 
@@ -25,9 +26,16 @@ class Commands(click.Group):
         except SqlinferError as error:
             raise click.ClickException(str(error)) from None
         except Exception as error:
-            if isinstance(error, duckdb_errors()):
+            if isinstance(error, duckdb_errors()) or _is_of_a_stream(error):
                 raise click.ClickException(str(error)) from None
             raise
+
+
+def _is_of_a_stream(error: Exception) -> bool:
+    """Whether it is DuckDB's error as Arrow passes it on, from the middle of a stream: an OSError without a number."""
+    return (
+        isinstance(error, OSError) and error.errno is None and re.match(r"[A-Z][\w ]* Error: ", str(error)) is not None
+    )
 
 
 def duckdb_errors() -> tuple[type[Exception], ...]:

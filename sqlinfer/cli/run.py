@@ -69,16 +69,20 @@ def _run(session: Session, scripts: list[Script], results: Results, settings: di
             with recorded(answerer, text, settings):
                 for script in scripts:
                     for statement in _statements(script):
-                        if is_stopped():
+                        try:
+                            _run_statement(session, statement, results, watch)
+                        except Exception:
+                            if not is_stopped():
+                                raise
+                        if is_stopped():  # errors of what was stopped have many names, and say nothing more
                             raise Interrupted
-                        _run_statement(session, statement, results, watch)
         except (Interrupted, KeyboardInterrupt):
             kept = answerer.counts.generated
             raise Interrupted(
                 f"Stopped: job {answerer.last_job_id} keeps {kept:,} new answers. Run the same command again to go on."
             ) from None
         except BaseException:
-            if answerer.last_job_id is not None:
+            if answerer.counts.requests:
                 _close(session)
             raise
     _close(session)
@@ -95,10 +99,10 @@ def _run_statement(session: Session, statement: str, results: Results, watch: Wa
     """Run one statement; questions are asked before the first row is printed."""
     from sqlinfer.sql.errors import translated
 
-    with watch.asking():
-        reader = _reader(session, statement)
-    if reader is not None:
-        with translated(session.answerer):
+    with translated(session.answerer):
+        with watch.asking():
+            reader = _reader(session, statement)
+        if reader is not None:
             results.write(reader.schema, reader)
 
 
@@ -109,6 +113,7 @@ def _reader(session: Session, statement: str) -> pa.RecordBatchReader | None:
     if not is_model_statement(statement):
         planned = session.plan(statement)
         if planned.is_ai and planned.is_query:
+            session.validate(planned)
             return session.sql(statement).to_arrow_reader(_BATCH_ROWS)
         if not planned.is_ai and _is_select(session, planned.sql):
             return session.readers(replace(planned, queries=(planned.sql,)))[0]()

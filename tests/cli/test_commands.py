@@ -1,0 +1,65 @@
+"""Every command has an example in its help and a line in docs/cli.md; help is quick and loads nothing heavy."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+import sqlinfer
+from sqlinfer.cli import main
+from tests.cli.conftest import Invoke
+
+DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
+
+
+def commands(group: click.Group = main, path: str = "sqlinfer") -> Iterator[tuple[str, click.Command]]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{path} {name}")
+        else:
+            yield f"{path} {name}", command
+
+
+@pytest.mark.parametrize(("path", "command"), [pytest.param(*each, id=each[0]) for each in commands()])
+def test_every_command_has_an_example_and_a_place_in_the_docs(path: str, command: click.Command) -> None:
+    help_text = command.help or ""
+    assert f"\n{path}" in help_text.replace("\b", ""), f"the help of `{path}` has no example"
+    page = DOCS.read_text(encoding="utf-8")
+    assert f"`{path}" in page, f"docs/cli.md does not name `{path}`"
+    for option in command.params:
+        if isinstance(option, click.Option):
+            assert option.opts[0] in page, f"docs/cli.md does not name {option.opts[0]} of `{path}`"
+            assert option.help, f"{option.opts[0]} of `{path}` has no help"
+
+
+def test_help_and_version_load_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom sqlinfer.cli import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "print([m for m in ('duckdb','torch','transformers','sqlglot','pyarrow','rich','numpy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_help_takes_half_a_second() -> None:
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "sqlinfer", "--help"], capture_output=True, check=True)
+        seconds.append(time.perf_counter() - started)
+    assert min(seconds) < 0.5
+
+
+def test_the_version_is_the_packages(invoke: Invoke) -> None:
+    assert invoke("--version").stdout == f"sqlinfer {sqlinfer.__version__}\n"
+
+
+def test_help_is_stable(invoke: Invoke) -> None:
+    assert invoke("run", "--help").stdout == invoke("run", "--help").stdout

@@ -1,0 +1,165 @@
+"""`sqlinfer run` on the echo model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet
+import pytest
+
+from sqlinfer.store import Store
+from tests.cli.conftest import Invoke, last_json
+from tests.conftest import EchoEngine
+
+Query = Callable[..., str]
+KEYS = ["job", "rows", "requests", "known", "generated", "failed", "prompt_tokens", "completion_tokens", "seconds"]
+
+
+def test_rows_of_a_query_are_a_table(invoke: Invoke, query: Query, echoing: EchoEngine) -> None:
+    result = invoke("run", query("SELECT 1 AS i, ai_gen('a') AS g, NULL AS n, ['x', 'y'] AS l"), "--model", "echo")
+    assert result.stdout == (
+        "┌───┬─────┬──────┬────────────┐\n"
+        "│ i │ g   │ n    │ l          │\n"
+        "├───┼─────┼──────┼────────────┤\n"
+        '│ 1 │ <a> │ NULL │ ["x", "y"] │\n'
+        "└───┴─────┴──────┴────────────┘\n"
+    )
+
+
+def test_only_statements_with_rows_print(invoke: Invoke, query: Query, echoing: EchoEngine) -> None:
+    sql = """CREATE TABLE t AS SELECT range AS i FROM range(3); INSERT INTO t VALUES (3); SET threads = 2;
+             CREATE VIEW v AS FROM t; UPDATE t SET i = 9 WHERE i = 3; DELETE FROM t WHERE i = 9;
+             BEGIN; COMMIT; SELECT count(*) AS n FROM v; INSERT INTO t VALUES (7) RETURNING i AS back; SHOW TABLES"""
+    result = invoke("run", query(sql), "--format", "csv")
+    assert result.stdout == "n\n3\n\nback\n7\n\nname\nt\nv\n"
+
+
+def test_json_ends_with_one_object_of_counts(invoke: Invoke, query: Query, echoing: EchoEngine) -> None:
+    file = query("SELECT ai_gen(x) FROM (VALUES ('a'), ('b'), ('a')) r(x)")
+    first = last_json(invoke("run", file, "--model", "echo", "--json"))
+    second = last_json(invoke("run", file, "--model", "echo", "--json"))
+    assert list(first) == KEYS
+    assert {**first, "seconds": 0} == {
+        "job": 1, "rows": 3, "requests": 2, "known": 0, "generated": 2, "failed": 0,
+        "prompt_tokens": 2, "completion_tokens": 2, "seconds": 0,
+    }  # fmt: skip
+    assert (second["job"], second["known"], second["generated"]) == (2, 2, 0)
+    assert echoing.texts == ["a", "b"]
+
+
+def test_a_run_is_one_job_however_many_statements(
+    invoke: Invoke, query: Query, echoing: EchoEngine, home: Path
+) -> None:
+    first = query("CREATE TABLE t AS SELECT ai_gen('a') g; SELECT ai_gen(g) FROM t", "a.sql")
+    second = query("SELECT ai_gen('b')", "b.sql")
+    result = invoke("run", first, second, "--model", "echo", "--set", "x=1")
+    assert "job 1: 3 rows, 3 requests: 0 known, 3 generated, 0 failed; " in result.stderr
+    with Store(home) as store:
+        (job,) = store.jobs.list()
+    assert (job.state, job.rows, job.requests, job.models) == ("done", 3, 3, ("echo/1",))
+    assert job.settings["settings"] == {"x": "1"}
+
+
+def test_settings_are_variables(invoke: Invoke, query: Query) -> None:
+    result = invoke("run", query("SELECT getvariable('who') AS who"), "--set", "who=it's = me", "--format", "csv")
+    assert result.stdout == "who\nit's = me\n"
+
+
+def test_standard_input_is_a_file(invoke: Invoke) -> None:
+    assert invoke("run", "-", "--format", "csv", input="SELECT 1 AS a; SELECT 2 AS b").stdout == "a\n1\n\nb\n2\n"
+
+
+def test_csv_and_json_lines_hold_every_row(invoke: Invoke, query: Query) -> None:
+    file = query("SELECT i, 'a,\"b' AS s, {'k': [i]} AS n, NULL AS z, DATE '2026-01-02' AS d FROM range(25000) t(i)")
+    csv_lines = invoke("run", file, "--format", "csv").stdout.splitlines()
+    assert (len(csv_lines), csv_lines[0]) == (25001, "i,s,n,z,d")
+    assert csv_lines[-1] == '24999,"a,""b","{""k"": [24999]}",,2026-01-02'
+    json_lines = invoke("run", file, "--format", "json").stdout.splitlines()
+    assert json.loads(json_lines[-1]) == {"i": 24999, "s": 'a,"b', "n": {"k": [24999]}, "z": None, "d": "2026-01-02"}
+
+
+def test_parquet_goes_to_a_pipe(invoke: Invoke, query: Query, tmp_path: Path) -> None:
+    result = invoke("run", query("SELECT i, [i] AS l FROM range(3) t(i)"), "--format", "parquet")
+    (tmp_path / "x.parquet").write_bytes(result.stdout_bytes)
+    assert pyarrow.parquet.read_table(tmp_path / "x.parquet").to_pylist()[-1] == {"i": 2, "l": [2]}
+    several = invoke("run", query("SELECT 1; SELECT 2"), "--format", "parquet", code=1)
+    assert "A Parquet file holds the rows of one query" in several.stderr
+
+
+def test_a_table_shows_forty_rows_and_counts_all(invoke: Invoke, query: Query) -> None:
+    lines = invoke("run", query("SELECT i FROM range(30000) t(i)")).stdout.splitlines()
+    assert len(lines) == 45
+    assert lines[-1] == "30,000 rows, the first 40 shown; --format csv or json prints all."
+
+
+def test_a_table_holds_no_terminal_codes(invoke: Invoke, query: Query) -> None:
+    result = invoke("run", query("SELECT chr(27) || '[2J' || chr(10) || 'é😀' AS t"))
+    assert "\\x1b[2J\\né😀" in result.stdout
+    assert "\x1b" not in result.stdout
+
+
+def test_no_store_keeps_no_answer(invoke: Invoke, query: Query, echoing: EchoEngine) -> None:
+    file = query("SELECT ai_gen('a')")
+    for _ in range(2):
+        counts = last_json(invoke("run", file, "--model", "echo", "--json", "--no-store"))
+        assert counts["generated"] == 1
+    assert json.loads(invoke("answers", "stats", "--json").stdout)["answers"] == 0
+
+
+def test_own_functions_lie_beside_the_query_here_or_in_the_project(
+    invoke: Invoke, query: Query, echoing: EchoEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder, name in ((tmp_path, "beside"), (Path.cwd(), "here")):
+        (folder / "udfs").mkdir()
+        source = (
+            f"from sqlinfer import Request\n\n\ndef {name}(t: str) -> Request:\n    'Ask.'\n    return Request(t)\n"
+        )
+        (folder / "udfs" / f"{name}.py").write_text(source)
+    result = invoke("run", query("SELECT beside('a') AS a, here('b') AS b"), "--model", "echo", "--format", "csv")
+    assert result.stdout == "a,b\n<a>,<b>\n"
+
+
+def test_model_statements_and_bare_summarize_work(
+    invoke: Invoke, query: Query, echoing: EchoEngine, echo_folder: Path
+) -> None:
+    sql = f"CREATE MODEL short FROM '{echo_folder}'; SHOW MODELS; SELECT summarize('a', model := 'short') AS s"
+    result = invoke("run", query(sql), "--format", "csv")
+    assert "short,1,,auto," in result.stdout
+    assert result.stdout.endswith("\n\ns\n<a>\n")
+
+
+def test_a_query_without_ai_runs_once_and_counts_no_rows(invoke: Invoke, query: Query) -> None:
+    sql = "CREATE SEQUENCE s; SELECT nextval('s') AS n; SELECT nextval('s') AS n"
+    result = invoke("run", query(sql), "--format", "csv", "--json")
+    assert result.stdout.startswith("n\n1\n\nn\n2\n")
+    assert last_json(result)["rows"] == 0
+
+
+def test_failed_rows_end_the_run_after_all_others(invoke: Invoke, query: Query, echoing: EchoEngine) -> None:
+    file = query("SELECT ai_gen(x) FROM (VALUES ('a'), ('boom'), ('b')) r(x)")
+    result = invoke("run", file, "--model", "echo", code=1)
+    assert "1 requests: " not in result.stderr
+    assert "3 requests: 0 known, 2 generated, 1 failed" in result.stderr
+    assert "Error: 1 request failed; all other answers are kept." in result.stderr
+    assert "on_error := 'null'" in result.stderr
+    errors = json.loads(invoke("jobs", "errors", "1", "--json").stdout)
+    assert [(e["function"], e["model"], e["excerpt"]) for e in errors] == [("ai_gen", "echo/1", "boom")]
+
+
+def test_who_answers_is_said_when_nobody_was_named(invoke: Invoke, query: Query, echoing: EchoEngine) -> None:
+    said = "No model is named: sqlinfer/random answers. Its weights are random and its words mean nothing."
+    assert invoke("run", query("SELECT ai_gen('a'); SELECT ai_gen('b')")).stderr.count(said) == 1
+    assert said not in invoke("run", query("SELECT ai_gen('a')"), "--model", "sqlinfer/random").stderr
+    assert said not in invoke("run", query("SELECT ai_query('sqlinfer/random', 'a')")).stderr
+    assert said not in invoke("run", query("SELECT ai_gen('a')"), "--model", "echo").stderr
+
+
+def test_texts_of_every_kind_pass(invoke: Invoke, query: Query, echoing: EchoEngine, tmp_path: Path) -> None:
+    sql = """SELECT length(ai_gen(x)) AS n FROM (VALUES (NULL), (''), (repeat('é', 1000000)), ('😀')) r(x)"""
+    result = invoke("run", query(sql), "--model", "echo", "--format", "csv")
+    assert result.stdout.splitlines() == ["n", '""', "2", "1000002", "3"]
+    (tmp_path / "bytes.csv").write_bytes(b"t\nfine\nbad \xff byte\n")
+    file = query(f"SELECT ai_gen(t) FROM read_csv('{tmp_path / 'bytes.csv'}', header = true)")
+    assert "utf-8" in invoke("run", file, "--model", "echo", code=1).stderr.lower()
