@@ -1,0 +1,52 @@
+"""What a wheel holds, and what an installed wheel finds."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from sqlinfer.functions import built_in_folder
+
+ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.packaging
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def test_the_wheel_holds_every_module_and_function(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        for path in [*ROOT.glob("udfs/*.py")]:
+            assert archive.read(f"sqlinfer/udfs/{path.name}") == path.read_bytes()
+    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "sqlinfer").rglob("*.py")}
+    functions = {f"sqlinfer/udfs/{path.name}" for path in (ROOT / "udfs").glob("*.py")}
+    assert {name for name in names if name.endswith(".py")} == modules | functions
+    assert "sqlinfer/py.typed" in names
+    (info,) = {name.partition("/")[0] for name in names if ".dist-info/" in name}
+    assert f"{info}/licenses/LICENSE" in names
+    assert not [name for name in names if not name.startswith(("sqlinfer/", info))]
+
+
+def test_the_unpacked_wheel_has_the_functions_of_the_checkout(wheel: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path)
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\nfrom sqlinfer import functions\n"
+        "print(functions.__file__, *sorted(functions.load_functions()), sep='\\n')"
+    )
+    listed = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], cwd=tmp_path, check=True, capture_output=True, text=True
+    ).stdout.splitlines()
+    assert listed[0] == str(tmp_path / "sqlinfer" / "functions.py")
+    assert {path.stem for path in built_in_folder().glob("*.py")} <= set(listed[1:])
