@@ -1,0 +1,95 @@
+"""Ctrl-C and SIGTERM stop a real process at once, and the next run goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sqlinfer.store import Store
+
+NUM_REQUESTS = 600
+ASKING = f"""SELECT count(g) AS n FROM (
+    SELECT ai_gen('write about number ' || i, max_tokens := 24, min_tokens := 24) AS g FROM range({NUM_REQUESTS}) t(i)
+)"""
+READING = "SELECT count(DISTINCT hash(a.i * b.i)) FROM range(100000) a(i), range(100000) b(i)"
+PROBING = "SELECT ai_count_tokens('x' || i % 50000) FROM range(300000000) t(i) WHERE hash(i) % 7 = 1"
+
+
+def start(sql: str, folder: Path, *words: str) -> subprocess.Popen[str]:
+    (folder / "query.sql").write_text(sql)
+    command = [sys.executable, "-m", "sqlinfer", "run", "query.sql", *words]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_answers(home: Path, run: subprocess.Popen[str], num_answers: int = 1) -> None:
+    """Return as soon as another process has kept that many answers."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until and run.poll() is None:
+        if (home / "state.db").is_file():
+            with Store(home) as store:
+                if store.answers.stats()["answers"] >= num_answers:
+                    return
+        time.sleep(0.05)
+    pytest.fail(f"no answers came: {run.communicate()}")
+
+
+def test_ctrl_c_stops_at_once_and_the_next_run_goes_on(home: Path, tmp_path: Path) -> None:
+    run = start(ASKING, tmp_path)
+    wait_for_answers(home, run)
+    stopped_s = time.monotonic()
+    run.send_signal(signal.SIGINT)
+    _, said = run.communicate(timeout=30)
+    assert time.monotonic() - stopped_s < 5
+    assert run.returncode == 130
+    with Store(home) as store:
+        kept = store.answers.stats()["answers"]
+        assert store.jobs.show(1).state == "interrupted"
+    assert 0 < kept < NUM_REQUESTS
+    assert f"Stopped: job 1 keeps {kept:,} new answers. Run the same command again to go on." in said
+    assert "Traceback" not in said
+    again = start(ASKING, tmp_path, "--json")
+    counts = json.loads(again.communicate(timeout=60)[0].splitlines()[-1])
+    assert (counts["known"], counts["generated"]) == (kept, NUM_REQUESTS - kept)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("sql", [READING, PROBING])
+def test_a_signal_stops_duckdb_too(tmp_path: Path, home: Path, sql: str, number: int) -> None:
+    run = start(sql, tmp_path)
+    _wait_for_job(home, run)
+    time.sleep(0.5)
+    stopped_s = time.monotonic()
+    run.send_signal(number)
+    _, said = run.communicate(timeout=30)
+    assert time.monotonic() - stopped_s < 5
+    assert run.returncode == 130, said
+    assert "Stopped: job 1 keeps 0 new answers." in said
+    assert "Traceback" not in said
+
+
+def _wait_for_job(home: Path, run: subprocess.Popen[str]) -> None:
+    until = time.monotonic() + 60
+    while time.monotonic() < until and run.poll() is None:
+        if (home / "state.db").is_file():
+            with Store(home) as store:
+                if store.jobs.list():
+                    return
+        time.sleep(0.05)
+    pytest.fail(f"no job began: {run.communicate()}")
+
+
+def test_a_reader_that_goes_away_is_no_traceback(tmp_path: Path) -> None:
+    run = start("SELECT i FROM range(1000000) t(i)", tmp_path, "--format", "csv")
+    assert run.stdout is not None
+    assert run.stderr is not None
+    run.stdout.readline()
+    run.stdout.close()
+    said = run.stderr.read()
+    assert run.wait(timeout=30) != 0
+    assert "Traceback" not in said
