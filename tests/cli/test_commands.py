@@ -28,8 +28,8 @@ def commands(group: click.Group = main, path: str = "sqlinfer") -> Iterator[tupl
 
 @pytest.mark.parametrize(("path", "command"), [pytest.param(*each, id=each[0]) for each in commands()])
 def test_every_command_has_an_example_and_a_place_in_the_docs(path: str, command: click.Command) -> None:
-    help_text = command.help or ""
-    assert f"\n{path}" in help_text.replace("\b", ""), f"the help of `{path}` has no example"
+    lines = [line.strip() for line in (command.help or "").splitlines()]
+    assert [line for line in lines if f"{line} ".startswith(f"{path} ")], f"the help of `{path}` has no example"
     page = DOCS.read_text(encoding="utf-8")
     assert f"`{path}" in page, f"docs/cli.md does not name `{path}`"
     for option in command.params:

@@ -39,7 +39,7 @@ def wait_for_answers(home: Path, run: subprocess.Popen[str], num_answers: int = 
     pytest.fail(f"no answers came: {run.communicate()}")
 
 
-def test_ctrl_c_stops_at_once_and_the_next_run_goes_on(home: Path, tmp_path: Path) -> None:
+def test_ctrl_c_stops_at_once_and_the_next_run_goes_on(home_with_models: Path, home: Path, tmp_path: Path) -> None:
     run = start(ASKING, tmp_path)
     wait_for_answers(home, run)
     stopped_s = time.monotonic()
@@ -60,7 +60,7 @@ def test_ctrl_c_stops_at_once_and_the_next_run_goes_on(home: Path, tmp_path: Pat
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("sql", [READING, PROBING])
-def test_a_signal_stops_duckdb_too(tmp_path: Path, home: Path, sql: str, number: int) -> None:
+def test_a_signal_stops_duckdb_too(tmp_path: Path, home_with_models: Path, home: Path, sql: str, number: int) -> None:
     run = start(sql, tmp_path)
     _wait_for_job(home, run)
     time.sleep(0.5)
