@@ -124,16 +124,16 @@ class Answerer:
         return [None if q is None else known.get(q.request.request_id) for q in questions]
 
     def _ask(self, questions: list[Question]) -> dict[bytes, str]:
+        """Ask on the spot. One thread at a time: another may be asking the same question."""
         by_model: dict[str, list[tuple[Origin, Request]]] = {}
         for question in questions:
             asked = by_model.setdefault(question.origin.version.fingerprint, [])
             asked.append((question.origin, question.request))
-        texts: dict[bytes, str] = {}
-        for pairs in by_model.values():
-            for completion in self.infer(pairs[0][0].version, iter(pairs)):
-                if completion.text is not None:
-                    texts[completion.request_id] = completion.text
-        return texts
+        with self.runtime.asking:
+            for pairs in by_model.values():
+                for _ in self.infer(pairs[0][0].version, iter(pairs)):
+                    pass
+            return self.runtime.store.answers.texts([question.request.request_id for question in questions])
 
     def _refuse(self, questions: list[Question]) -> None:
         """Fail the statement for a failed question, unless its call said on_error := 'null'."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import duckdb
@@ -74,8 +74,9 @@ class Binding:
         with _LOCK:
             self._anchor = _anchor(connection)
             self._anchor.num_users += 1
-            for function in set(functions.values()):
-                self._anchor.provide(function)
+            for name, function in functions.items():
+                if name == function.name:
+                    self._anchor.provide(function)
         for name, function in functions.items():
             connection.execute(macro(name, function, self.number))
 
@@ -105,12 +106,11 @@ def macro(name: str, function: Function, number: int) -> str:
 
 
 def _anchor(connection: duckdb.DuckDBPyConnection) -> _Anchor:
-    try:
-        row = connection.execute(f"SELECT {_MARK}(0)").fetchone()
-    except duckdb.CatalogException:
-        row = None
-    if row is not None:
-        return _ANCHORS[row[0]]
+    # Looked up in the catalogue: a call of a function that is not there would abort the user's transaction.
+    found = connection.execute("SELECT 1 FROM duckdb_functions() WHERE function_name = ?", [_MARK]).fetchall()
+    if found:
+        (number,) = connection.execute(f"SELECT {_MARK}(0)").fetchall()[0]
+        return _ANCHORS[number]
     number = next(_NUMBERS)
     _ANCHORS[number] = _Anchor(connection.cursor(), number)
     return _ANCHORS[number]
@@ -134,8 +134,3 @@ def _cast(argument: Argument) -> str:
 
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
-
-
-def bound_names(bindings: Iterable[Function]) -> list[str]:
-    """The SQL names of some functions, sorted."""
-    return sorted({name for function in bindings for name in (function.name, *function.aliases)})

@@ -55,29 +55,23 @@ def _with_clauses(query: exp.Select, statement: exp.Expr, source: exp.Expr | Non
 
 
 def _merged(statement: exp.Merge) -> list[exp.Select]:
-    """One query for each WHEN: the rows that it takes and the values that it computes for them."""
+    """One query for each WHEN: the rows on its side, its condition and the values that it computes.
+
+    The condition is selected and no filter: DuckDB would push it below the join and ask rows that do not match.
+    """
     target, source = statement.this, statement.args["using"]
     on = statement.args.get("on")
     columns = statement.args.get("using_cond") or None
     queries = []
-    earlier: dict[str, list[exp.Expr]] = {}
     for when in statement.args["whens"].expressions:
-        by_source = bool(when.args.get("source"))
-        side = "matched" if when.args.get("matched") else "target" if by_source else "source"
-        then = when.args.get("then")
-        values = _then_values(then)
-        first, second = (source, target) if side == "source" else (target, source)
-        query = exp.select(*values).from_(first.copy())
-        kind = "inner" if side == "matched" else "anti"
-        query = query.join(
-            second.copy(), join_type=kind, on=on.copy() if isinstance(on, exp.Expr) else None, using=columns
-        )
         condition = when.args.get("condition")
-        for other in earlier.get(side, []):
-            query = query.where(exp.not_(exp.func("coalesce", other.copy(), exp.false(), dialect="duckdb")))
-        if isinstance(condition, exp.Expr):
-            query = query.where(condition.copy())
-            earlier.setdefault(side, []).append(condition)
+        own = [condition.copy()] if isinstance(condition, exp.Expr) else []
+        from_source = not when.args.get("matched") and not when.args.get("source")
+        first, second = (source, target) if from_source else (target, source)
+        query = exp.select(*own, *_then_values(when.args.get("then"))).from_(first.copy())
+        kind = "inner" if when.args.get("matched") else "anti"
+        on_copy = on.copy() if isinstance(on, exp.Expr) else None
+        query = query.join(second.copy(), join_type=kind, on=on_copy, using=columns)
         with_ = statement.args.get("with_")
         if with_ is not None:
             query.set("with_", with_.copy())

@@ -2,12 +2,12 @@
 
 DuckDB may run a boolean function before a cheap computed condition. In each conjunction of WHERE, ON, HAVING and
 QUALIFY that has both kinds, `ai AND cheap` becomes `cheap AND CASE WHEN cheap THEN ai END`: the same rows pass,
-and only rows that pass the cheap part are asked.
+and only rows that pass the cheap part are asked. Of several AI conditions the next is asked where the one before holds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 from sqlinfer.sql.tokens import Token, tokenize
 
@@ -25,6 +25,8 @@ def guard(sql: str, ai_names: Collection[str]) -> str:
 
     >>> guard("FROM t WHERE f(x) AND n % 2 = 0", ["f"])
     'FROM t WHERE n % 2 = 0 AND CASE WHEN n % 2 = 0 THEN f(x) END'
+    >>> guard("FROM t WHERE f(x) AND f(y)", ["f"])
+    'FROM t WHERE CASE WHEN f(x) THEN f(y) END'
     >>> guard("FROM t WHERE f(x) OR n = 0", ["f"])
     'FROM t WHERE f(x) OR n = 0'
     """
@@ -39,7 +41,7 @@ def _guard_clause(sql: str, first: int, ai_names: Collection[str]) -> str:
     tokens = tokenize(sql)
     clause = _clause(tokens, first)
     conjuncts = _conjuncts(clause)
-    if len(conjuncts) < 2:
+    if not clause:
         return sql
 
     def is_ai(part: list[Token]) -> bool:
@@ -51,11 +53,46 @@ def _guard_clause(sql: str, first: int, ai_names: Collection[str]) -> str:
     ai = text(conjuncts, is_ai)
     cheap = text(conjuncts, lambda part: not is_ai(part) and not _is_volatile(part))
     volatile = text(conjuncts, lambda part: not is_ai(part) and _is_volatile(part))
-    if not ai or not cheap:
+    joined = _joined(sql, tokens, first - 1, ai_names)
+    if not ai or len(ai + cheap + joined) < 2:
         return sql
-    condition = " AND ".join(cheap)
-    guarded = f"{condition} AND CASE WHEN {condition} THEN {' AND '.join(ai)} END"
-    return sql[: clause[0].start] + " AND ".join([guarded, *volatile]) + sql[clause[-1].end :]
+    condition = [" AND ".join(cheap)] if cheap else []
+    guarded = [*condition, chained([*joined, *condition, *ai]), *volatile]
+    return sql[: clause[0].start] + " AND ".join(guarded) + sql[clause[-1].end :]
+
+
+def _joined(sql: str, tokens: list[Token], where: int, ai_names: Collection[str]) -> list[str]:
+    """The conditions of the inner joins before a WHERE: they hold there, and name both sides, so that DuckDB does
+    not ask an AI condition below the join, of rows that find no partner."""
+    if tokens[where].keyword != "WHERE":
+        return []
+    depth = tokens[where].depth
+    before = [i for i in range(where) if tokens[i].depth == depth]
+    start = next((i for i in reversed(before) if tokens[i].keyword == "FROM" and not _is_part(tokens, i)), None)
+    if start is None or any(t.depth < depth for t in tokens[start:where]):
+        return []
+    words = [tokens[i].keyword for i in before if i > start]
+    if {"RIGHT", "FULL", "SEMI", "ANTI", "ASOF", "POSITIONAL"} & set(words):
+        return []
+    conditions, outer = [], False
+    for index in (i for i in before if i > start):
+        if tokens[index].keyword == "JOIN":
+            outer = tokens[index - 1].keyword in ("LEFT", "OUTER")
+        elif tokens[index].keyword == "ON" and not outer:
+            clause = _clause(tokens, index + 1)
+            if clause and not _is_volatile(clause) and not any(token.word in ai_names for token in clause):
+                conditions.append(sql[clause[0].start : clause[-1].end])
+    return [" AND ".join(f"({condition})" for condition in conditions)] if conditions else []
+
+
+def chained(conditions: Sequence[str]) -> str:
+    """A conjunction in which each condition is computed only where all before it are true.
+
+    >>> chained(["a", "b", "c"])
+    'CASE WHEN a THEN CASE WHEN b THEN c END END'
+    """
+    *first, last = conditions
+    return "".join(f"CASE WHEN {condition} THEN " for condition in first) + last + " END" * len(first)
 
 
 def _clause(tokens: list[Token], first: int) -> list[Token]:

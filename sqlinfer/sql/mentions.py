@@ -1,9 +1,11 @@
-"""Which names lead to an AI function: the functions, and the views, macros and prepared statements above them."""
+"""What in a statement leads to AI functions: directly, or through views, macros and prepared statements."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import duckdb
@@ -13,51 +15,74 @@ from sqlinfer.sql.tokens import Token, tokenize
 PREFIX = "__sqlinfer_"
 """How the names of the user-defined functions under our macros begin."""
 
+_REPEATABLE = {"nextval", "currval"}
+"""Volatile functions that need not make a statement run directly: a probe leaves sequences alone."""
 
-def words(tokens: list[Token]) -> frozenset[str]:
-    """The names that a text uses, in lower case."""
-    return frozenset(token.word for token in tokens if token.word)
+
+@dataclass(frozen=True, slots=True)
+class Mentioned:
+    """names: the words of a statement that lead to an AI function, in lower case. num_calls: how many AI calls it
+    has in all, those in views and macros too; at least its AI depth. is_volatile: whether running it again may see
+    other rows or values (random(), uuid(), a sample)."""
+
+    names: frozenset[str]
+    num_calls: int
+    is_volatile: bool
 
 
 class Mentions:
-    """Tells whether a statement on one connection leads to an AI function, at any depth."""
+    """Reads the statements of one connection."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, functions: Collection[str]) -> None:
         self._connection = connection
         self._functions = frozenset(functions)
-        self._built_in: frozenset[str] | None = None
+        self._stability: dict[str, bool] = {}
 
-    def names(self, tokens: list[Token]) -> frozenset[str]:
-        """The words of a statement that lead to an AI function; empty if it needs no model."""
-        used = words(tokens)
-        leading = self._leading(tokens)
-        return frozenset(word for word in used if word in leading)
+    def find(self, sql: str) -> Mentioned:
+        """What a statement mentions, at any depth."""
+        used = _words(sql)
+        definitions = self._definitions(sql)
+        leading = set(self._functions)
+        while (
+            more := {name for name, texts in definitions.items() if any(_words(t) & leading for t in texts)} - leading
+        ):
+            leading |= more
+        names = frozenset(used & leading)
+        reached = [sql, *(text for name in _closure(used, definitions) for text in definitions[name])]
+        volatile = any(self._is_volatile(text) for text in reached) if names else False
+        return Mentioned(names, _num_calls(sql, self._functions, definitions, ()), volatile)
 
-    def _leading(self, tokens: list[Token]) -> frozenset[str]:
-        definitions = self._rows("SELECT lower(view_name), sql FROM duckdb_views() WHERE NOT internal")
-        if any(token.keyword == "EXECUTE" for token in tokens[:1]):
-            definitions += self._rows("SELECT lower(name), statement FROM duckdb_prepared_statements()")
-        called = _called(tokens).union(*(_definition_calls(sql) for _, sql in definitions))
-        if called - self._functions - self._internal():
-            definitions += self._rows(
+    def _definitions(self, sql: str) -> dict[str, list[str]]:
+        """The texts of views, macros and, for EXECUTE, prepared statements, by name in lower case."""
+        rows = self._rows("SELECT lower(view_name), sql FROM duckdb_views() WHERE NOT internal")
+        if "execute" in _words(sql):
+            rows += self._rows("SELECT lower(name), statement FROM duckdb_prepared_statements()")
+        called = _called(sql).union(*(_called(text) for _, text in rows))
+        if called - self._functions - self._built_in().keys():  # listing the macros takes 15 ms
+            rows += self._rows(
                 "SELECT lower(function_name), macro_definition FROM duckdb_functions() "
                 "WHERE function_type IN ('macro', 'table_macro') AND NOT internal"
             )
-        leading = self._functions
-        while True:
-            more = {name for name, sql in definitions if name not in leading and _definition_words(sql) & leading}
-            if not more:
-                return leading
-            leading |= more
+        definitions: dict[str, list[str]] = {}
+        for name, text in rows:
+            if name not in self._functions:
+                definitions.setdefault(name, []).append(text)
+        return definitions
 
-    def _internal(self) -> frozenset[str]:
-        if self._built_in is None:
-            found = self._rows(
-                f"SELECT DISTINCT lower(function_name), '' FROM duckdb_functions() WHERE internal "
-                f"AND function_name NOT LIKE '{PREFIX}%'"
-            )
-            self._built_in = frozenset(name for name, _ in found)
-        return self._built_in
+    def _is_volatile(self, sql: str) -> bool:
+        built_in = self._built_in()
+        sampled = any(a.keyword == "USING" and b.keyword == "SAMPLE" for a, b in pairwise(_tokens(sql)))
+        return sampled or "tablesample" in _words(sql) or any(built_in.get(name, False) for name in _called(sql))
+
+    def _built_in(self) -> Mapping[str, bool]:
+        """DuckDB's own functions and whether they are volatile."""
+        if not self._stability:
+            rows = self._rows("SELECT lower(function_name), stability FROM duckdb_functions() WHERE internal")
+            for name, stability in rows:
+                if not name.startswith(PREFIX):
+                    volatile = stability == "VOLATILE" and name not in _REPEATABLE
+                    self._stability[name] = self._stability.get(name, False) or volatile
+        return self._stability
 
     def _rows(self, sql: str) -> list[Any]:
         try:
@@ -66,15 +91,39 @@ class Mentions:
             return []
 
 
-def _called(tokens: list[Token]) -> frozenset[str]:
-    return frozenset(a.word for a, b in zip(tokens, tokens[1:], strict=False) if a.word and b.text == "(")
+def _closure(words: frozenset[str], definitions: Mapping[str, list[str]]) -> set[str]:
+    """The definitions that some words reach."""
+    reached: set[str] = set()
+    open_words = set(words)
+    while found := (open_words & definitions.keys()) - reached:
+        reached |= found
+        open_words = {word for name in found for text in definitions[name] for word in _words(text)}
+    return reached
 
 
-@lru_cache(maxsize=4096)
-def _definition_words(sql: str) -> frozenset[str]:
-    return words(tokenize(sql))
+def _num_calls(
+    sql: str, functions: Collection[str], definitions: Mapping[str, list[str]], above: tuple[str, ...]
+) -> int:
+    count = 0
+    for token in _tokens(sql):
+        if token.word in functions:
+            count += 1
+        elif token.word in definitions and token.word not in above and len(above) < 16:
+            texts = definitions[token.word]
+            count += max(_num_calls(text, functions, definitions, (*above, token.word)) for text in texts)
+    return count
 
 
-@lru_cache(maxsize=4096)
-def _definition_calls(sql: str) -> frozenset[str]:
-    return _called(tokenize(sql))
+@lru_cache(maxsize=1024)
+def _tokens(sql: str) -> tuple[Token, ...]:
+    return tuple(tokenize(sql))
+
+
+@lru_cache(maxsize=1024)
+def _words(sql: str) -> frozenset[str]:
+    return frozenset(token.word for token in _tokens(sql) if token.word)
+
+
+@lru_cache(maxsize=1024)
+def _called(sql: str) -> frozenset[str]:
+    return frozenset(a.word for a, b in pairwise(_tokens(sql)) if a.word and b.text == "(")

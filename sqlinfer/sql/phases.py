@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import duckdb
 import pyarrow as pa
@@ -15,38 +16,61 @@ from sqlinfer.sql.questions import Question
 OpenReader = Callable[[], pa.RecordBatchReader]
 
 
-def settle(answerer: Answerer, queries: Sequence[OpenReader]) -> int:
+def settle(answerer: Answerer, queries: Sequence[OpenReader], num_rounds: int) -> int:
     """Probe and infer in turn until a probe records nothing; the rows that the last probe saw.
 
-    queries: what to drain in a probe; opened anew in each round.
+    queries: what to drain in a probe; opened anew in each round. num_rounds: how often there can be more to ask;
+    past that the input changes from run to run (now()), and the statement asks the rest on the spot.
     """
-    while True:
-        with probe(answerer, queries) as (pending, num_rows):
-            if pending.count() == 0:
-                return num_rows
-            answerer.counts.expected = pending.count() + answerer.counts.generated + answerer.counts.failed
-            for version, origins in pending.by_model():
-                for _ in answerer.infer(version, pending.requests(origins)):
-                    pass
+    broken: duckdb.Error | None = None
+    num_rows = 0
+    for _ in range(num_rounds + 1):
+        try:
+            with probe(answerer, queries) as probed:
+                num_pending, num_rows = probed.pending.count(), probed.num_rows
+                if num_pending == 0:
+                    break
+                broken = probed.broken
+                answerer.counts.expected = answerer.counts.generated + answerer.counts.failed + num_pending
+                for version, origins in probed.pending.by_model():
+                    for _ in answerer.infer(version, probed.pending.requests(origins)):
+                        pass
+        except duckdb.TransactionException:
+            if broken is None:
+                raise
+            raise broken from None
+    return num_rows
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """What a probe found. broken: an error of the user's SQL, which may come from NULLs in place of answers."""
+
+    pending: Pending
+    num_rows: int
+    broken: duckdb.Error | None
 
 
 @contextmanager
-def probe(answerer: Answerer, queries: Sequence[OpenReader]) -> Iterator[tuple[Pending, int]]:
+def probe(answerer: Answerer, queries: Sequence[OpenReader]) -> Iterator[Probed]:
     """Run queries with unknown answers as NULL; what they ask is pending, boolean questions before all others."""
     pending = Pending()
+    num_rows, broken = 0, None
     try:
-        num_rows = 0
         with recording(answerer, _recorder(pending)):
             for open_reader in queries:
                 try:
                     num_rows += sum(batch.num_rows for batch in open_reader())
-                except duckdb.Error:
+                except (duckdb.TransactionException, duckdb.InterruptException):
+                    raise
+                except duckdb.Error as error:
                     # A NULL where an answer will be may break the user's own SQL: ask what was recorded, and
                     # let the statement itself raise what remains.
-                    if answerer.cause is not None or not _is_usable(open_reader):
+                    if answerer.cause is not None:
                         raise
+                    broken = error
         pending.prefer(lambda origin: origin.function.returns == "BOOLEAN")
-        yield pending, num_rows
+        yield Probed(pending, num_rows, broken)
     finally:
         pending.close()
 

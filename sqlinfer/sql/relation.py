@@ -12,6 +12,7 @@ import pyarrow as pa
 from sqlinfer.sql.answerer import Answerer
 from sqlinfer.sql.errors import translated
 from sqlinfer.sql.job import recorded
+from sqlinfer.sql.mentions import Mentions
 from sqlinfer.sql.phases import settle
 
 _BATCH_ROWS = 10_000
@@ -25,9 +26,10 @@ _LAZY = frozenset(
 class Relation:
     """Behaves as a DuckDB relation: what derives a relation stays lazy, what fetches asks first."""
 
-    def __init__(self, relation: duckdb.DuckDBPyRelation, answerer: Answerer) -> None:
+    def __init__(self, relation: duckdb.DuckDBPyRelation, answerer: Answerer, mentions: Mentions) -> None:
         self._relation = relation
         self._answerer = answerer
+        self._mentions = mentions
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -54,16 +56,20 @@ class Relation:
         return int(self._fetch(self._relation.__len__))
 
     def __getitem__(self, name: str) -> Relation:
-        return Relation(self._relation[name], self._answerer)
+        return Relation(self._relation[name], self._answerer, self._mentions)
 
     def _shape(self) -> tuple[int, int]:
         self._settle()
         return self._relation.shape
 
     def _settle(self) -> None:
+        sql = self._relation.sql_query()
+        mentioned = self._mentions.find(sql)
+        if not mentioned.names or mentioned.is_volatile:
+            return
         self._answerer.new_statement()
-        with translated(self._answerer), recorded(self._answerer, self._relation.sql_query()):
-            self._answerer.counts.rows += settle(self._answerer, [partial(open_reader, self._relation)])
+        with translated(self._answerer), recorded(self._answerer, sql) as counts:
+            counts.rows += settle(self._answerer, [partial(open_reader, self._relation)], mentioned.num_calls)
 
     def _fetch(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         self._settle()
@@ -73,7 +79,7 @@ class Relation:
         plain = [argument._relation if isinstance(argument, Relation) else argument for argument in args]
         with translated(self._answerer):
             value = method(*plain, **kwargs)
-        return Relation(value, self._answerer) if isinstance(value, duckdb.DuckDBPyRelation) else value
+        return Relation(value, self._answerer, self._mentions) if isinstance(value, duckdb.DuckDBPyRelation) else value
 
 
 def open_reader(relation: duckdb.DuckDBPyRelation) -> pa.RecordBatchReader:

@@ -19,13 +19,14 @@ class Runtime:
     """Finds models, asks engines, keeps answers.
 
     model: the model of calls that name none; None leaves it to the registry. open_engine: how an engine is had
-    for a model version.
+    for a model version. asking: held while questions are asked on the spot, so that each is asked once.
     """
 
     def __init__(self, store: Store, functions: Functions, model: str | None = None) -> None:
         self.store = store
         self.functions = functions
         self.model = model
+        self.asking = threading.Lock()
         self.num_sessions = 0
         self.open_engine: Callable[[ModelVersion], Engine] = get_engine
 

@@ -90,7 +90,7 @@ def _inserted(sql: str, tokens: list[Token], verb: int) -> list[str]:
         if token.keyword == "DEFAULT":
             return []
         if token.keyword in {*_QUERY, "WITH"} or opens_query:
-            return [sql[token.start : _insert_end(tokens, index)]]
+            return [sql[token.start : _insert_end(tokens, index)].strip()]
     return []
 
 

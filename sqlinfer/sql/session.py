@@ -22,7 +22,6 @@ from sqlinfer.sql.plan import Parameters, Plan, plan
 from sqlinfer.sql.relation import Relation, open_reader
 from sqlinfer.sql.runtime import Runtime
 from sqlinfer.sql.statement import own_parameters, split
-from sqlinfer.sql.tokens import tokenize
 from sqlinfer.sql.validate import validate
 
 _OPEN: weakref.WeakSet[Session] = weakref.WeakSet()
@@ -61,7 +60,7 @@ class Session:
 
     def executemany(self, query: str, parameters: Sequence[Any] | None = None) -> Session:
         """Run a statement once for each of a list of parameters."""
-        if not self._mentions.names(tokenize(query)):
+        if not self._mentions.find(query).names:
             self._connection.executemany(query, parameters)
             return self
         for values in parameters or []:
@@ -131,7 +130,7 @@ class Session:
         return self._relation(value)
 
     def _relation(self, value: Any) -> Any:
-        return Relation(value, self.answerer) if isinstance(value, duckdb.DuckDBPyRelation) else value
+        return Relation(value, self.answerer, self._mentions) if isinstance(value, duckdb.DuckDBPyRelation) else value
 
     def plan(self, statement: str, parameters: Parameters = None) -> Plan:
         """What will run for one statement."""
@@ -145,19 +144,19 @@ class Session:
         with translated(self.answerer):
             if planned.is_quiet:
                 with recording(self.answerer, lambda questions: None):
-                    self._execute(planned)
+                    self.run_directly(planned)
             elif planned.is_ai:
-                self._run_in_phases(planned)
+                self._run_in_phases(statement, planned)
             else:
-                self._execute(planned)
+                self.run_directly(planned)
 
-    def _run_in_phases(self, planned: Plan) -> None:
+    def _run_in_phases(self, statement: str, planned: Plan) -> None:
         self.answerer.new_statement()
-        with recorded(self.answerer, planned.sql) as counts:
+        with recorded(self.answerer, statement) as counts:
             if planned.queries:
                 self.validate(planned)
-                counts.rows += settle(self.answerer, self.readers(planned))
-            self._execute(planned)
+                counts.rows += settle(self.answerer, self.readers(planned), planned.num_rounds)
+            self.run_directly(planned)
 
     def validate(self, planned: Plan) -> None:
         """Raise what is wrong with a statement, before anything is asked."""
@@ -171,7 +170,8 @@ class Session:
     def _reader(self, query: str, values: Parameters) -> pa.RecordBatchReader:
         return open_reader(self._connection.sql(query, params=values))
 
-    def _execute(self, planned: Plan) -> None:
+    def run_directly(self, planned: Plan) -> None:
+        """Hand a statement to DuckDB without phases."""
         if planned.values is None:
             self._connection.execute(planned.sql)
         else:

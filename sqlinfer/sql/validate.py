@@ -50,15 +50,21 @@ def _check_names(sql: str, functions: Functions) -> None:
 
 
 def _exists(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
-    try:
-        connection.execute(f"DESCRIBE {table}").fetchall()
-    except duckdb.CatalogException:
-        return False
-    parts = re.findall(r'"((?:[^"]|"")*)"|(\w+)', table)
-    name = (parts[-1][0] or parts[-1][1]).replace('""', '"')
-    query = "SELECT 1 FROM duckdb_tables() WHERE lower(table_name) = lower(?) UNION ALL "
-    query += "SELECT 1 FROM duckdb_views() WHERE lower(view_name) = lower(?)"
-    return connection.execute(query, [name, name]).fetchone() is not None
+    """Whether a table or view has this name; asked of the catalogue, as an error would abort a transaction."""
+    parts = [(quoted or plain).replace('""', '"') for quoted, plain in re.findall(r'"((?:[^"]|"")*)"|(\w+)', table)]
+    name, where = parts[-1], parts[:-1]
+    relations = (
+        "SELECT table_name AS name, schema_name, database_name FROM duckdb_tables() UNION ALL "
+        "SELECT view_name, schema_name, database_name FROM duckdb_views()"
+    )
+    found = connection.execute(
+        f"SELECT lower(schema_name), lower(database_name), schema_name = current_schema() AND "
+        f"database_name = current_database() FROM ({relations}) WHERE lower(name) = lower(?)",
+        [name],
+    ).fetchall()
+    if not where:
+        return any(here for _, _, here in found)
+    return any({part.lower() for part in where} <= {schema, database} for schema, database, _ in found)
 
 
 def _without_explain(message: str) -> str:
