@@ -113,15 +113,20 @@ def built_in_folder() -> Path:
 
 
 def load_functions(*folders: Path) -> Functions:
-    """The built-in functions and those of the user's folders; a folder that is not there is empty."""
-    found: list[Function] = []
+    """The built-in functions and those of the user's folders; a folder that is not there is empty.
+
+    A copy of a file is no second function: a checkout's udfs/ may stand beside the installed ones.
+    """
+    found: dict[tuple[str, str], Function] = {}
     seen: set[Path] = set()
     for folder in (built_in_folder(), *folders):
         where = folder.resolve()
         if where not in seen and where.is_dir():
             seen.add(where)
-            found += [load_function(path) for path in sorted(where.glob("*.py")) if not path.name.startswith("_")]
-    return Functions(found)
+            loaded = (load_function(path) for path in sorted(where.glob("*.py")) if not path.name.startswith("_"))
+            for function in loaded:
+                found.setdefault((function.name, function.file_hash), function)
+    return Functions(found.values())
 
 
 def load_function(path: Path) -> Function:

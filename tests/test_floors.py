@@ -21,7 +21,7 @@ HOMES = {
     "click": {"cli"},
     "rich": {"cli"},
 }
-SQLGLOT_FILES = {"sql/dml.py", "sql/guard.py", "sql/merge_guard.py", "sql/dialect.py"}
+SQLGLOT_FILES = {"sql/dml.py", "sql/dialect.py"}
 VAGUE = {"utils", "helpers", "common", "base", "core", "manager"}
 
 

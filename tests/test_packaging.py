@@ -35,18 +35,20 @@ def test_the_wheel_holds_every_module_and_function(wheel: Path) -> None:
     assert "sqlinfer/py.typed" in names
     (info,) = {name.partition("/")[0] for name in names if ".dist-info/" in name}
     assert f"{info}/licenses/LICENSE" in names
-    assert not [name for name in names if not name.startswith(("sqlinfer/", info))]
+    assert not [name for name in names if not name.startswith(("sqlinfer/", info)) or "__pycache__" in name]
 
 
-def test_the_unpacked_wheel_has_the_functions_of_the_checkout(wheel: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("cwd", ["/", str(ROOT)])
+def test_the_unpacked_wheel_has_the_functions_of_the_checkout(wheel: Path, tmp_path: Path, cwd: str) -> None:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path)
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\nfrom sqlinfer import functions\n"
-        "print(functions.__file__, *sorted(functions.load_functions()), sep='\\n')"
+        "found = functions.load_functions(functions.Path.cwd() / 'udfs')\n"
+        "print(functions.__file__, *sorted(found), sep='\\n')"
     )
     listed = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], cwd=tmp_path, check=True, capture_output=True, text=True
+        [sys.executable, "-c", code, str(tmp_path)], cwd=cwd, check=True, capture_output=True, text=True
     ).stdout.splitlines()
     assert listed[0] == str(tmp_path / "sqlinfer" / "functions.py")
     assert {path.stem for path in built_in_folder().glob("*.py")} <= set(listed[1:])

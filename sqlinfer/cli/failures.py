@@ -24,11 +24,16 @@ class Commands(click.Group):
             click.echo(str(error) or "Interrupted.", err=True)
             raise click.exceptions.Exit(INTERRUPTED) from None
         except SqlinferError as error:
-            raise click.ClickException(str(error)) from None
+            raise click.ClickException(_message(error)) from None
         except Exception as error:
             if isinstance(error, duckdb_errors()) or _is_of_a_stream(error):
-                raise click.ClickException(str(error)) from None
+                raise click.ClickException(_message(error)) from None
             raise
+
+
+def _message(error: Exception) -> str:
+    """The error's text, behind the place in a file if one was noted."""
+    return ": ".join([*getattr(error, "__notes__", []), str(error)])
 
 
 def _is_of_a_stream(error: Exception) -> bool:

@@ -48,6 +48,8 @@ def run(files: tuple[str, ...], format_: Format, as_json: bool, no_store: bool, 
     sqlinfer run load.sql summarize.sql --db news.duckdb --model short@champion
     sqlinfer run examples/sql/summarize_bills.sql --set bills=bills.csv --format csv > summaries.csv
     """
+    if as_json and format_ == "parquet":
+        raise click.UsageError("--json and --format parquet both want stdout; `sqlinfer jobs list` has the counts too.")
     results = Results(format_)
     scripts = read_scripts(files)
     with open_session(given["db"], given["settings"], given["model"], not no_store, scripts) as session:
@@ -62,37 +64,49 @@ def _run(session: Session, scripts: list[Script], results: Results, settings: di
 
     text = "\n".join(script.text for script in scripts)
     answerer = session.answerer
-    watch = Watch(session, text)
-    answerer.progress = watch
-    with _stopping(session) as is_stopped:
-        try:
-            with recorded(answerer, text, settings):
-                for script in scripts:
-                    for statement in _statements(script):
-                        try:
-                            _run_statement(session, statement, results, watch)
-                        except Exception:
-                            if not is_stopped():
-                                raise
-                        if is_stopped():  # errors of what was stopped have many names, and say nothing more
-                            raise Interrupted
-        except (Interrupted, KeyboardInterrupt):
-            kept = answerer.counts.generated
-            raise Interrupted(
-                f"Stopped: job {answerer.last_job_id} keeps {kept:,} new answers. Run the same command again to go on."
-            ) from None
-        except BaseException:
-            if answerer.counts.requests:
-                _close(session)
-            raise
+    answerer.progress = watch = Watch(session, text)
+    try:
+        with _stopping(session) as is_stopped, recorded(answerer, text, settings):
+            for script in scripts:
+                for line, statement in _statements(script):
+                    with _placed(f"{script.name}, line {line}", is_stopped):
+                        _run_statement(session, statement, results, watch)
+    except (Interrupted, KeyboardInterrupt):
+        kept = answerer.counts.generated
+        raise Interrupted(
+            f"Stopped: job {answerer.last_job_id} keeps {kept:,} new answers. Run the same command again to go on."
+        ) from None
+    except BaseException:
+        if answerer.counts.requests:
+            _close(session)
+        raise
     _close(session)
     return answerer.counts
 
 
-def _statements(script: Script) -> list[str]:
+@contextmanager
+def _placed(place: str, is_stopped: Callable[[], bool]) -> Iterator[None]:
+    """Note on an error which statement raised it; after a stop all errors mean the stop."""
+    try:
+        yield
+    except Exception as error:
+        if is_stopped():
+            raise Interrupted from error
+        error.add_note(place)
+        raise
+    if is_stopped():
+        raise Interrupted
+
+
+def _statements(script: Script) -> Iterator[tuple[int, str]]:
+    """The statements of a file, each with the line where it begins."""
     from sqlinfer.sql.statement import split
 
-    return split(script.text)
+    at = 0
+    for statement in split(script.text):
+        at = script.text.index(statement, at)
+        yield script.text.count("\n", 0, at) + 1, statement
+        at += len(statement)
 
 
 def _run_statement(session: Session, statement: str, results: Results, watch: Watch) -> None:

@@ -49,13 +49,13 @@ def test_a_wrong_parameter_is_named(invoke: Invoke, query: Query, echoing: EchoE
 
 def test_sql_that_does_not_parse_gets_duckdbs_message(invoke: Invoke, query: Query) -> None:
     said = refused(invoke, "run", query("SELECT 1;\nSELEC 2"))
-    assert 'Parser Error: syntax error at or near "SELEC"' in said
+    assert 'query.sql, line 2: Parser Error: syntax error at or near "SELEC"' in said
     assert "Catalog Error: Table with name nowhere does not exist!" in refused(invoke, "run", query("FROM nowhere"))
 
 
 def test_an_error_late_in_a_stream_is_a_message(invoke: Invoke, query: Query) -> None:
     sql = "SELECT CASE WHEN i = 90000 THEN 'x' ELSE '1' END::INT AS n FROM range(100000) t(i)"
-    assert "Error: Conversion Error: Could not convert string 'x' to INT32" in refused(
+    assert "line 1: Conversion Error: Could not convert string 'x' to INT32" in refused(
         invoke, "run", query(sql), "--format", "csv"
     )
 
@@ -74,6 +74,7 @@ def test_a_file_that_is_not_there_is_wrong_usage(invoke: Invoke, query: Query) -
         (["run", "-", "--set", "a b=1"], "'a b' cannot be the name of a variable"),
         (["run", "-", "--format", "xml"], "'xml' is not one of"),
         (["run", "-", "--modle", "x"], "No such option"),
+        (["run", "-", "--format", "parquet", "--json"], "--json and --format parquet both want stdout"),
         (["modles"], "No such command 'modles'"),
         (["models", "tag", "echo", "novalue"], "'novalue' is not of the form NAME=VALUE"),
     ],

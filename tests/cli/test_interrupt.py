@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -93,3 +94,29 @@ def test_a_reader_that_goes_away_is_no_traceback(tmp_path: Path) -> None:
     said = run.stderr.read()
     assert run.wait(timeout=30) != 0
     assert "Traceback" not in said
+
+
+def test_a_terminal_sees_a_bar_and_a_pipe_does_not(home_with_models: Path, tmp_path: Path) -> None:
+    (tmp_path / "query.sql").write_text(ASKING)
+    command = [sys.executable, "-m", "sqlinfer", "run", "query.sql", "--format", "csv"]
+    master, slave = os.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=slave, env=environment) as run:
+        os.close(slave)
+        seen = b""
+        while part := _read(master):
+            seen += part
+        rows = run.communicate()[0]
+    os.close(master)
+    assert rows == f"n\n{NUM_REQUESTS}\n".encode()
+    assert f"/{NUM_REQUESTS}".encode() in seen
+    assert b"tokens/s, left" in seen
+    piped = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
+    assert b"asking" not in piped.stderr
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # the other end is closed
+        return b""

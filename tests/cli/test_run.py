@@ -142,7 +142,7 @@ def test_failed_rows_end_the_run_after_all_others(invoke: Invoke, query: Query, 
     result = invoke("run", file, "--model", "echo", code=1)
     assert "1 requests: " not in result.stderr
     assert "3 requests: 0 known, 2 generated, 1 failed" in result.stderr
-    assert "Error: 1 request failed; all other answers are kept." in result.stderr
+    assert "query.sql, line 1: 1 request failed; all other answers are kept." in result.stderr
     assert "on_error := 'null'" in result.stderr
     errors = json.loads(invoke("jobs", "errors", "1", "--json").stdout)
     assert [(e["function"], e["model"], e["excerpt"]) for e in errors] == [("ai_gen", "echo/1", "boom")]
