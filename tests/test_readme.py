@@ -37,6 +37,7 @@ def folder(tmp_path: Path, home_with_models: Path, monkeypatch: pytest.MonkeyPat
     build("t5", work / "my-t5")
     (work / "query.sql").write_text("SELECT summarize('a text', max_words := 3) AS gist")
     monkeypatch.chdir(work)
+    monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=":")
     return work
 

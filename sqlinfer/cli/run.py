@@ -122,15 +122,16 @@ def _run_statement(session: Session, statement: str, results: Results, watch: Wa
 
 def _reader(session: Session, statement: str) -> pa.RecordBatchReader | None:
     """The rows of a statement, as a stream if it is a query; None if it gives no rows."""
-    from sqlinfer.sql.model_statements import is_model_statement
+    from sqlinfer.sql.model_statements import is_model_statement, run_model_statement
 
-    if not is_model_statement(statement):
-        planned = session.plan(statement)
-        if planned.is_ai and planned.is_query:
-            session.validate(planned)
-            return session.sql(statement).to_arrow_reader(_BATCH_ROWS)
-        if not planned.is_ai and _is_select(session, planned.sql):
-            return session.readers(replace(planned, queries=(planned.sql,)))[0]()
+    if is_model_statement(statement):
+        return run_model_statement(session.runtime.store.registry, statement).to_reader()
+    planned = session.plan(statement)
+    if planned.is_ai and planned.is_query:
+        session.validate(planned)
+        return session.sql(statement).to_arrow_reader(_BATCH_ROWS)
+    if not planned.is_ai and _is_select(session, planned.sql):
+        return session.readers(replace(planned, queries=(planned.sql,)))[0]()
     session.execute(statement)
     names = [column[0] for column in session.description or []]
     if not names or names in _NO_ROWS:

@@ -22,6 +22,7 @@ def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Invoke:
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)
+    monkeypatch.setenv("COLUMNS", "100")
 
     def run(*words: str, code: int = 0, **kwargs: Any) -> Result:
         result = CliRunner().invoke(main, list(words), **kwargs)

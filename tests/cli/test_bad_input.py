@@ -50,6 +50,8 @@ def test_a_wrong_parameter_is_named(invoke: Invoke, query: Query, echoing: EchoE
 def test_sql_that_does_not_parse_gets_duckdbs_message(invoke: Invoke, query: Query) -> None:
     said = refused(invoke, "run", query("SELECT 1;\nSELEC 2"))
     assert 'query.sql, line 2: Parser Error: syntax error at or near "SELEC"' in said
+    # Variables of the program itself are no tables.
+    assert "Catalog Error: Table with name sys does not exist!" in refused(invoke, "run", query("FROM sys"))
     assert "Catalog Error: Table with name nowhere does not exist!" in refused(invoke, "run", query("FROM nowhere"))
 
 
