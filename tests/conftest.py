@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import struct
 from collections.abc import Callable, Iterable, Iterator
@@ -13,6 +14,9 @@ import pytest
 
 from sqlinfer.store import Store
 from sqlinfer.types import Completion, Request
+
+# Tiny models want one thread: several spin for each other when tests share the cores. torch reads it when it loads.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 DATA = Path(__file__).parents[1].parent / "shared" / "data"
 

@@ -129,8 +129,10 @@ def _reader(session: Session, statement: str) -> pa.RecordBatchReader | None:
     planned = session.plan(statement)
     if planned.is_ai and planned.is_query:
         session.validate(planned)
-        return session.sql(statement).to_arrow_reader(_BATCH_ROWS)
-    if not planned.is_ai and _is_select(session, planned.sql):
+        if planned.queries:
+            return session.sql(statement).to_arrow_reader(_BATCH_ROWS)
+        session.answerer.new_statement()
+    if planned.is_query or (not planned.is_ai and _is_select(session, planned.sql)):
         return session.readers(replace(planned, queries=(planned.sql,)))[0]()
     session.execute(statement)
     names = [column[0] for column in session.description or []]

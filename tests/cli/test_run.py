@@ -163,3 +163,14 @@ def test_texts_of_every_kind_pass(invoke: Invoke, query: Query, echoing: EchoEng
     (tmp_path / "bytes.csv").write_bytes(b"t\nfine\nbad \xff byte\n")
     file = query(f"SELECT ai_gen(t) FROM read_csv('{tmp_path / 'bytes.csv'}', header = true)")
     assert "utf-8" in invoke("run", file, "--model", "echo", code=1).stderr.lower()
+
+
+def test_a_limit_behind_a_condition_stops_early(invoke: Invoke, query: Query, echoing: EchoEngine) -> None:
+    folder = Path("udfs")
+    folder.mkdir()
+    (folder / "is_angry.py").write_text((Path(__file__).parents[1] / "sql" / "udfs" / "is_angry.py").read_text())
+    sql = "CREATE TABLE t AS SELECT i, 'angry ' || i AS s FROM range(100000) r(i);"
+    sql += "SELECT i FROM t WHERE is_angry(s) LIMIT 3"
+    result = invoke("run", query(sql), "--model", "echo", "--format", "csv")
+    assert result.stdout == "i\n0\n1\n2\n"
+    assert len(echoing.asked) < 10000
