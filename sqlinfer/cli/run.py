@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from sqlinfer.sql.counts import Counts
 
 _BATCH_ROWS = 10_000
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_INTERRUPT_S = 0.2
 _NO_ROWS = (["Count"], ["Success"])
 """The columns that DuckDB's result has for a statement that gives no rows."""
 
@@ -150,20 +153,26 @@ def _is_select(session: Session, sql: str) -> bool:
 @contextmanager
 def _stopping(session: Session) -> Iterator[Callable[[], bool]]:
     """Inside, Ctrl-C and SIGTERM stop the session, and a second one ends the process; gives whether one came."""
-    came: list[int] = []
+    came, ended = threading.Event(), threading.Event()
 
-    def stop(number: int, _: FrameType | None) -> None:
-        came.append(number)
-        for one in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(one, signal.SIG_DFL)
-        session.interrupt()
+    def stop(_: int, __: FrameType | None) -> None:
+        came.set()
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        threading.Thread(target=interrupt, daemon=True).start()
 
-    before = {one: signal.signal(one, stop) for one in (signal.SIGINT, signal.SIGTERM)}
+    def interrupt() -> None:
+        while not ended.is_set():  # again and again: a statement that begins just now forgets the stop before it
+            session.interrupt()
+            ended.wait(_INTERRUPT_S)
+
+    before = {number: signal.signal(number, stop) for number in _SIGNALS}
     try:
-        yield lambda: bool(came)
+        yield came.is_set
     finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
+        ended.set()
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _close(session: Session) -> None:

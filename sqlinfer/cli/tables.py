@@ -14,6 +14,8 @@ from typing import Any
 import click
 
 _PIPE_COLUMNS = 100
+_LEAST_WIDTH = 12
+"""Of a column: a table of many columns is wider than the terminal, and not unreadable."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -55,7 +57,7 @@ def to_table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
         table.add_column(Text(to_cell(name)), justify="right" if is_number else "left", overflow="fold")
     for row in held:
         table.add_row(*(Text(to_cell(value), style="dim" if value is None else "") for value in row))
-    width = shutil.get_terminal_size((_PIPE_COLUMNS, 24)).columns
+    width = max(shutil.get_terminal_size((_PIPE_COLUMNS, 24)).columns, _LEAST_WIDTH * len(names))
     console = Console(width=width, no_color=True, highlight=False, force_terminal=False, legacy_windows=False)
     with console.capture() as capture:
         console.print(table)

@@ -94,6 +94,12 @@ def test_a_table_shows_forty_rows_and_counts_all(invoke: Invoke, query: Query) -
     assert lines[-1] == "30,000 rows, the first 40 shown; --format csv or json prints all."
 
 
+def test_a_table_of_many_columns_stays_readable(invoke: Invoke, query: Query) -> None:
+    columns = ", ".join(f"'value {i}' AS c{i}" for i in range(30))
+    result = invoke("run", query(f"SELECT {columns}"))
+    assert "value 17" in result.stdout
+
+
 def test_a_table_holds_no_terminal_codes(invoke: Invoke, query: Query) -> None:
     result = invoke("run", query("SELECT chr(27) || '[2J' || chr(10) || 'é😀' AS t"))
     assert "\\x1b[2J\\né😀" in result.stdout
