@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,6 +13,7 @@ import click
 from sqlinfer.cli.progress import Watch
 from sqlinfer.cli.results import FORMATS, Format, Results
 from sqlinfer.cli.state import Script, open_session, read_scripts, session_options
+from sqlinfer.cli.stop import stop_message, stopping
 from sqlinfer.cli.tables import echo_json
 from sqlinfer.errors import Interrupted
 
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
     from sqlinfer.sql.counts import Counts
 
 _BATCH_ROWS = 10_000
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_INTERRUPT_S = 0.2
 _NO_ROWS = (["Count"], ["Success"])
 """The columns that DuckDB's result has for a statement that gives no rows."""
 
@@ -69,16 +65,13 @@ def _run(session: Session, scripts: list[Script], results: Results, settings: di
     answerer = session.answerer
     answerer.progress = watch = Watch(session, text)
     try:
-        with _stopping(session) as is_stopped, recorded(answerer, text, settings):
+        with stopping(session) as is_stopped, recorded(answerer, text, settings):
             for script in scripts:
                 for line, statement in _statements(script):
                     with _placed(f"{script.name}, line {line}", is_stopped):
                         _run_statement(session, statement, results, watch)
     except (Interrupted, KeyboardInterrupt):
-        kept = answerer.counts.generated
-        raise Interrupted(
-            f"Stopped: job {answerer.last_job_id} keeps {kept:,} new answers. Run the same command again to go on."
-        ) from None
+        raise Interrupted(stop_message(session, answerer.last_job_id)) from None
     except BaseException:
         if answerer.counts.requests:
             _close(session)
@@ -148,31 +141,6 @@ def _reader(session: Session, statement: str) -> pa.RecordBatchReader | None:
 
 def _is_select(session: Session, sql: str) -> bool:
     return [parsed.type.name for parsed in session.extract_statements(sql)] == ["SELECT"]
-
-
-@contextmanager
-def _stopping(session: Session) -> Iterator[Callable[[], bool]]:
-    """Inside, Ctrl-C and SIGTERM stop the session, and a second one ends the process; gives whether one came."""
-    came, ended = threading.Event(), threading.Event()
-
-    def stop(_: int, __: FrameType | None) -> None:
-        came.set()
-        for number in _SIGNALS:
-            signal.signal(number, signal.SIG_DFL)
-        threading.Thread(target=interrupt, daemon=True).start()
-
-    def interrupt() -> None:
-        while not ended.is_set():  # again and again: a statement that begins just now forgets the stop before it
-            session.interrupt()
-            ended.wait(_INTERRUPT_S)
-
-    before = {number: signal.signal(number, stop) for number in _SIGNALS}
-    try:
-        yield came.is_set
-    finally:
-        ended.set()
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _close(session: Session) -> None:

@@ -120,3 +120,20 @@ def _read(terminal: int) -> bytes:
         return os.read(terminal, 65536)
     except OSError:  # the other end is closed
         return b""
+
+
+def test_what_cannot_be_interrupted_ends_with_the_process(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "udfs").mkdir()
+    (tmp_path / "udfs" / "slow.py").write_text(
+        "import time\n\nfrom sqlinfer import Request\n\n\ndef slow(t: str) -> Request:\n"
+        "    'Take long before anything is asked.'\n    time.sleep(60)\n    return Request(t)\n"
+    )
+    run = start("SELECT slow(i::VARCHAR) FROM range(3) t(i)", tmp_path)
+    _wait_for_job(home, run)
+    stopped_s = time.monotonic()
+    run.send_signal(signal.SIGTERM)
+    _, said = run.communicate(timeout=30)
+    assert time.monotonic() - stopped_s < 10
+    assert (run.returncode, "Stopped: job 1 keeps 0 new answers." in said) == (130, True), said
+    with Store(home) as store:
+        assert store.jobs.show(1).state == "interrupted"

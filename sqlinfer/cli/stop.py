@@ -1,0 +1,72 @@
+"""Ctrl-C and SIGTERM: what runs is stopped at once, and what was answered is kept."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import click
+
+from sqlinfer.cli.failures import INTERRUPTED
+
+if TYPE_CHECKING:
+    from sqlinfer.sql import Session
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_INTERRUPT_S = 0.2
+_GRACE_S = 3.0
+"""How long what was stopped may take to end by itself; loading a large model cannot be interrupted."""
+
+
+@contextmanager
+def stopping(session: Session) -> Iterator[Callable[[], bool]]:
+    """Inside, Ctrl-C and SIGTERM stop the session, and a second one ends the process; gives whether one came."""
+    came, ended = threading.Event(), threading.Event()
+
+    def stop(_: int, __: FrameType | None) -> None:
+        came.set()
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        threading.Thread(target=interrupt, daemon=True).start()
+
+    def interrupt() -> None:
+        until_s = time.monotonic() + _GRACE_S
+        while time.monotonic() < until_s:
+            session.interrupt()  # again and again: a statement that begins just now forgets the stop before it
+            if ended.wait(_INTERRUPT_S):
+                return
+        _leave(session)
+
+    before = {number: signal.signal(number, stop) for number in _SIGNALS}
+    try:
+        yield came.is_set
+    finally:
+        ended.set()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _leave(session: Session) -> None:
+    """End the process as it is, with the answers kept and the job's end recorded."""
+    answerer, store = session.answerer, session.runtime.store
+    try:
+        store.answers.flush()
+        if answerer.job_id is not None:
+            store.jobs.finish(answerer.job_id, "interrupted", None, (), **answerer.counts.as_dict())
+            click.echo(stop_message(session, answerer.job_id), err=True)
+        sys.stdout.flush()
+    finally:
+        os._exit(INTERRUPTED)
+
+
+def stop_message(session: Session, job_id: int | None) -> str:
+    """What a stopped run says: what is kept and how to go on."""
+    kept = session.answerer.counts.generated
+    return f"Stopped: job {job_id} keeps {kept:,} new answers. Run the same command again to go on."
