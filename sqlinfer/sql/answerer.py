@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from sqlinfer.errors import Interrupted, RequestsFailed
 from sqlinfer.functions import Function
-from sqlinfer.sql.columns import Column, Rows, struct_columns, to_array
+from sqlinfer.sql.columns import Rows, one_chunk, struct_columns, to_array
 from sqlinfer.sql.counts import Counts
 from sqlinfer.sql.pending import Origin
 from sqlinfer.sql.questions import Question, Questions
@@ -45,7 +45,7 @@ class Answerer:
         self.cause: Exception | None = None
         self.job_id: int | None = None
         self.last_job_id: int | None = None
-        self.progress: Callable[[Counts], None] = lambda counts: None
+        self.progress: Callable[[Counts], None] = lambda _: None
         self._origins: dict[tuple[str, str | None, str], Origin] = {}
         self._lock = threading.Lock()
 
@@ -101,8 +101,9 @@ class Answerer:
             self.runtime.store.jobs.record_speed(version.fingerprint, *tokens, seconds)
 
     def _answer(self, function: Function, columns: list[pa.ChunkedArray]) -> pa.Array:
-        options = struct_columns(columns[-1])
-        rows = Rows([*map(Column, columns[:-1]), *options.values()], len(columns[0]))
+        arrays = [one_chunk(column) for column in columns]
+        options = struct_columns(arrays.pop())
+        rows = Rows([*arrays, *options.values()], len(columns[0]))
         questions = Questions(self.origin, function, tuple(options))
         texts = self._texts([questions.of(row) for row in rows.distinct])
         read = function.read or str
@@ -110,18 +111,18 @@ class Answerer:
 
     def _texts(self, questions: list[Question | None]) -> list[str | None]:
         """The answers' texts, None where there is none yet or never will be."""
-        by_key = {q.request.request_id: q for q in questions if q is not None}
+        by_key = {q.key: q for q in questions if q is not None}
         self.counts.seen(by_key)
         known = self.runtime.store.answers.texts(list(by_key))
         if len(known) < len(by_key):
             missing = [question for key, question in by_key.items() if key not in known]
-            unasked = [question for question in missing if question.request.request_id not in self.failures]
+            unasked = [question for question in missing if question.key not in self.failures]
             if self.record is not None:
                 self.record(unasked)
             else:
                 known = known | self._ask(unasked)
                 self._refuse(missing)
-        return [None if q is None else known.get(q.request.request_id) for q in questions]
+        return [None if q is None else known.get(q.key) for q in questions]
 
     def _ask(self, questions: list[Question]) -> dict[bytes, str]:
         """Ask on the spot. One thread at a time: another may be asking the same question."""
@@ -133,13 +134,13 @@ class Answerer:
             for pairs in by_model.values():
                 for _ in self.infer(pairs[0][0].version, iter(pairs)):
                     pass
-            return self.runtime.store.answers.texts([question.request.request_id for question in questions])
+            return self.runtime.store.answers.texts([question.key for question in questions])
 
     def _refuse(self, questions: list[Question]) -> None:
         """Fail the statement for a failed question, unless its call said on_error := 'null'."""
         for question in questions:
-            if question.on_error == "fail" and question.request.request_id in self.failures:
-                raise RequestsFailed(self.failures[question.request.request_id].message(len(self.failures)))
+            if question.on_error == "fail" and question.key in self.failures:
+                raise RequestsFailed(self.failures[question.key].message(len(self.failures)))
 
 
 @dataclass(frozen=True, slots=True)

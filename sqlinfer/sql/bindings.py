@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import duckdb
 import pyarrow as pa
@@ -53,7 +53,8 @@ class _Anchor:
 
     def _create(self, name: str, call: Callable[..., pa.Array], returns: str) -> None:
         try:
-            self.connection.create_function(name, call, None, returns, type="arrow", null_handling="special")  # type: ignore[arg-type]
+            create = cast("Callable[..., object]", self.connection.create_function)  # its stubs know no Arrow functions
+            create(name, call, None, returns, type="arrow", null_handling="special")
         except (duckdb.CatalogException, duckdb.NotImplementedException) as error:
             if "exist" not in str(error) and "already" not in str(error):
                 raise

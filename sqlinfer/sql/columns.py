@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -18,70 +19,62 @@ def arrow_type(sql_type: str) -> pa.DataType:
     return ARROW_TYPES[sql_type]
 
 
-class Column:
-    """One argument of a chunk: a constant, or a value a row."""
-
-    __slots__ = ("constant", "values")
-
-    def __init__(self, array: pa.ChunkedArray | pa.Array) -> None:
-        self.constant = _is_constant(array)
-        self.values: list[Any] = array[:1].to_pylist() if self.constant else array.to_pylist()
-
-
 class Rows:
-    """The distinct rows of a chunk. distinct: their values, in order of first appearance. index: for each row of
-    the chunk the position of its distinct row."""
+    """The distinct rows of a chunk. distinct: their values. index: for each row of the chunk the position of its
+    distinct row, as an Arrow array of integers."""
 
     __slots__ = ("distinct", "index")
 
-    def __init__(self, columns: Sequence[Column], num_rows: int) -> None:
-        varying = [column.values for column in columns if not column.constant]
-        if not varying:
-            self.distinct = [tuple(column.values[0] for column in columns)]
-            self.index = [0] * num_rows
+    def __init__(self, columns: Sequence[pa.Array], num_rows: int) -> None:
+        constant = [_is_constant(column) for column in columns]
+        encoded = [_encode(column) for column, same in zip(columns, constant, strict=True) if not same]
+        if not encoded:
+            self.index = pa.array(np.zeros(num_rows, dtype=np.int32))
+            firsts = pa.array([0])
+        elif len(encoded) == 1 and not pa.types.is_nested(columns[constant.index(False)].type):
+            self.index = encoded[0].indices
+            values = iter([encoded[0].dictionary.to_pylist()])
+            size = len(encoded[0].dictionary)
+            lists = [c[:1].to_pylist() * size if s else next(values) for c, s in zip(columns, constant, strict=True)]
+            self.distinct = list(zip(*lists, strict=True))
             return
-        keys: list[Any] = varying[0] if len(varying) == 1 else list(zip(*varying, strict=True))
-        if not all(isinstance(values[0], Hashable) for values in varying) or any(map(_has_list, varying)):
-            keys = [repr(key) for key in keys]
-        positions: dict[Any, int] = {}
-        firsts: list[int] = []
-        self.index = []
-        for row, key in enumerate(keys):
-            position = positions.setdefault(key, len(firsts))
-            if position == len(firsts):
-                firsts.append(row)
-            self.index.append(position)
-        spread = [column.values * num_rows if column.constant else column.values for column in columns]
-        self.distinct = [tuple(values[row] for values in spread) for row in firsts]
+        else:
+            codes = np.zeros(num_rows, dtype=np.int64)
+            for column in encoded:
+                codes = codes * len(column.dictionary) + column.indices.to_numpy(zero_copy_only=False)
+            _, first, index = np.unique(codes, return_index=True, return_inverse=True)
+            self.index, firsts = pa.array(index), pa.array(first)
+        self.distinct = list(zip(*(column.take(firsts).to_pylist() for column in columns), strict=True))
 
 
-def struct_columns(array: pa.ChunkedArray) -> dict[str, Column]:
+def one_chunk(column: pa.ChunkedArray) -> pa.Array:
+    """The column as one array; DuckDB hands over one chunk."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def struct_columns(array: pa.Array) -> dict[str, pa.Array]:
     """The fields of a struct column that are not NULL in every row."""
-    chunk = array.chunk(0) if array.num_chunks == 1 else array.combine_chunks()
-    fields = [(field.name, chunk.field(i)) for i, field in enumerate(chunk.type)]
-    return {name: Column(values) for name, values in fields if values.null_count < len(values)}
+    fields = [(field.name, array.field(i)) for i, field in enumerate(array.type)]
+    return {name: values for name, values in fields if values.null_count < len(values)}
 
 
-def to_array(values: list[Any], index: list[int], sql_type: str) -> pa.Array:
+def to_array(values: list[Any], index: pa.Array, sql_type: str) -> pa.Array:
     """One value a row of the chunk, from one value a distinct row."""
-    array = pa.array(values, type=arrow_type(sql_type))
-    if len(values) == len(index):
-        return array
-    return array.take(pa.array(index, type=pa.int32()))
+    return pa.array(values, type=arrow_type(sql_type)).take(index)
 
 
-def _is_constant(array: pa.ChunkedArray | pa.Array) -> bool:
-    length = len(array)
-    if array.null_count == length:
+def _is_constant(array: pa.Array) -> bool:
+    if len(array) == 1 or array.null_count == len(array):
         return True
-    if length == 1:
-        return True
-    if array.null_count or array[0] != array[length - 1]:
+    if array.null_count or pa.types.is_nested(array.type) or array[0] != array[len(array) - 1]:
         return False
-    if pa.types.is_nested(array.type):
-        return len(set(map(repr, array.to_pylist()))) == 1
     return bool(pc.all(pc.equal(array, array[0])).as_py())
 
 
-def _has_list(values: list[Any]) -> bool:
-    return any(isinstance(value, list | dict) for value in values)
+def _encode(array: pa.Array) -> pa.DictionaryArray:
+    """The column as positions in a list of its distinct values, NULL among them."""
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    if pa.types.is_nested(array.type):
+        array = pa.array([repr(value) for value in array.to_pylist()])
+    return array.dictionary_encode(null_encoding="encode")

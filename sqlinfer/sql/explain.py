@@ -9,7 +9,7 @@ from sqlinfer.engine.pool import count_prompt_tokens
 from sqlinfer.sql.counts import Counts
 from sqlinfer.sql.model_statements import is_model_statement
 from sqlinfer.sql.pending import Origin, Pending
-from sqlinfer.sql.phases import probe, recording
+from sqlinfer.sql.phases import probe, silent
 from sqlinfer.sql.runtime import Runtime
 from sqlinfer.sql.session import Session
 from sqlinfer.sql.statement import split
@@ -68,7 +68,7 @@ def explain(session: Session, sql: str) -> Explanation:
                     rows += probed.num_rows
                     _add(totals, probed.pending)
             if not planned.is_query and planned.verb not in _SKIPPED:
-                with recording(answerer, lambda questions: None):
+                with silent(answerer):
                     session.run_directly(planned)
     finally:
         session.execute("ROLLBACK")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -64,7 +65,7 @@ def run_model_statement(registry: Registry, sql: str) -> pa.Table:
     return _dropped(registry, name, missing_ok)
 
 
-def models_table(versions: list[ModelVersion]) -> pa.Table:
+def models_table(versions: Sequence[ModelVersion]) -> pa.Table:
     """Registered models as rows."""
     rows = [
         {"name": v.name, "version": v.version, "task": v.task, "dtype": v.dtype, "source": v.source,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlinfer.errors import SqlinferError, nearest
@@ -18,7 +18,7 @@ class Options:
     """What a call says besides its arguments. model: a name as written, None for the default model."""
 
     model: str | None = None
-    parameters: Parameters = Parameters()
+    parameters: Parameters = field(default_factory=Parameters)
     on_error: str = "fail"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 import duckdb
@@ -83,6 +83,15 @@ def recording(answerer: Answerer, record: Callable[[Sequence[Question]], None]) 
         yield
     finally:
         answerer.record = before
+
+
+def silent(answerer: Answerer) -> AbstractContextManager[None]:
+    """While open, calls without an answer give NULL and nothing is recorded."""
+    return recording(answerer, _forget)
+
+
+def _forget(_: Sequence[Question]) -> None:
+    pass
 
 
 def _recorder(pending: Pending) -> Callable[[Sequence[Question]], None]:

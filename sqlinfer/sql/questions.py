@@ -10,7 +10,7 @@ from sqlinfer.errors import SqlinferError
 from sqlinfer.functions import Function
 from sqlinfer.sql.options import Options, read_options
 from sqlinfer.sql.pending import Origin
-from sqlinfer.store import answer_key
+from sqlinfer.store import AnswerKeys
 from sqlinfer.types import Parameters, Request
 
 FindOrigin = Callable[[Function, str | None, str], Origin]
@@ -18,11 +18,20 @@ FindOrigin = Callable[[Function, str | None, str], Origin]
 
 @dataclass(slots=True)
 class Question:
-    """A request under its key, who asks whom, and what happens when it fails ('fail' or 'null')."""
+    """What a row asks: the function's request, the parameters that hold, the answer's key, who asks whom, and what
+    happens on failure ('fail' or 'null')."""
 
-    request: Request
+    asked: Request
+    parameters: Parameters
+    key: bytes
     origin: Origin
     on_error: str
+
+    @property
+    def request(self) -> Request:
+        """As the engine gets it."""
+        asked = self.asked
+        return Request(asked.text, asked.instruction, asked.task, self.parameters, asked.overflow, self.key)
 
 
 class Questions:
@@ -32,41 +41,62 @@ class Questions:
         self._find_origin = find_origin
         self._function = function
         self._names = option_names
-        self._num_arguments = len(function.arguments)
+        self._arguments = function.arguments
         self._options: dict[str, Options] = {}
-        self._parameters: dict[Any, Parameters] = {}
+        self._last: _Shared | None = None
 
     def of(self, row: tuple[Any, ...]) -> Question | None:
         """The question of one row: arguments, then options. None if an argument without a default is NULL."""
         function = self._function
-        arguments: dict[str, Any] = {}
-        options = self._read_options(row[self._num_arguments :])
-        for argument, value in zip(function.arguments, row, strict=False):
+        given: dict[str, Any] = {}
+        options = self._read_options(row[len(self._arguments) :]) if self._names else _NO_OPTIONS
+        for argument, value in zip(self._arguments, row, strict=False):
             if value is not None:
                 fits = type(value) is argument.kind
-                arguments[argument.name] = value if fits else argument.check(value, function.name)
+                given[argument.name] = value if fits else argument.check(value, function.name)
             elif argument.required:
                 return None
-        request = function.ask(**arguments)
-        if not isinstance(request, Request):
-            raise SqlinferError(f"{function.path}: {function.name} must return a Request, not {type(request).__name__}")
-        origin = self._find_origin(function, arguments.get("model", options.model), request.task)
-        return Question(self._complete(request, options, origin), origin, options.on_error)
+        asked = function.ask(**given)
+        if not isinstance(asked, Request):
+            raise SqlinferError(f"{function.path}: {function.name} must return a Request, not {type(asked).__name__}")
+        shared = self._last
+        model = given.get("model", options.model)
+        if shared is None or not shared.holds(asked, options, model):
+            shared = self._last = self._share(asked, options, model)
+        key = shared.keys(asked, shared.parameters)
+        return Question(asked, shared.parameters, key, shared.origin, options.on_error)
 
-    def _complete(self, request: Request, options: Options, origin: Origin) -> Request:
-        said = (options.parameters, request.parameters, origin.version.fingerprint)
-        parameters = self._parameters.get(said)
-        if parameters is None:
-            parameters = options.parameters.over(request.parameters).over(origin.version.parameters)
-            self._parameters[said] = parameters
-        complete = Request(request.text, request.instruction, request.task, parameters, request.overflow)
-        key = answer_key(origin.version.fingerprint, origin.function.file_hash, complete)
-        return Request(request.text, request.instruction, request.task, parameters, request.overflow, key)
+    def _share(self, asked: Request, options: Options, model: str | None) -> _Shared:
+        """The parameters that hold are those of the call, then the function's, then the model's registration."""
+        origin = self._find_origin(self._function, model, asked.task)
+        parameters = options.parameters.over(asked.parameters).over(origin.version.parameters)
+        keys = AnswerKeys(origin.version.fingerprint, self._function.file_hash)
+        return _Shared(asked.parameters, asked.task, options, model, origin, parameters, keys)
 
     def _read_options(self, values: tuple[Any, ...]) -> Options:
-        identity = repr(values) if values else ""
+        identity = repr(values)
         options = self._options.get(identity)
         if options is None:
             options = read_options(dict(zip(self._names, values, strict=True)), self._function.name)
             self._options[identity] = options
         return options
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What rows with the same settings share, so that it is found once and not for each row."""
+
+    asked: Parameters
+    task: str
+    options: Options
+    model: str | None
+    origin: Origin
+    parameters: Parameters
+    keys: AnswerKeys
+
+    def holds(self, asked: Request, options: Options, model: str | None) -> bool:
+        same = asked.parameters is self.asked or asked.parameters == self.asked
+        return same and options is self.options and asked.task == self.task and model == self.model
+
+
+_NO_OPTIONS = Options()

@@ -16,11 +16,11 @@ from sqlinfer.sql.mentions import Mentions
 from sqlinfer.sql.phases import settle
 
 _BATCH_ROWS = 10_000
-_LAZY = frozenset(
-    """aggregate alias columns create_view cross cross_join description distinct dtypes except_ explain filter
-    intersect join limit order project query select select_dtypes select_types set_alias shape_columns sort sql_query
-    type types union""".split()
-)
+_LAZY = {
+    *("aggregate", "alias", "columns", "create_view", "cross", "cross_join", "description", "distinct", "dtypes"),
+    *("except_", "explain", "filter", "intersect", "join", "limit", "order", "project", "query", "select"),
+    *("select_dtypes", "select_types", "set_alias", "sort", "sql_query", "type", "types", "union"),
+}
 
 
 class Relation:

@@ -6,6 +6,8 @@ What has no SELECT part gives none, and runs directly.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from sqlinfer.sql.dml import selected
 from sqlinfer.sql.tokens import Token, closing, tokenize
 
@@ -108,8 +110,7 @@ def _insert_end(tokens: list[Token], start: int) -> int:
 def _changes_inside(tokens: list[Token]) -> bool:
     """Whether a common table expression changes data: such a statement may not run twice."""
     return any(
-        before.text == "(" and token.keyword in _CHANGES and token.depth > 0
-        for before, token in zip(tokens, tokens[1:], strict=False)
+        before.text == "(" and token.keyword in _CHANGES and token.depth > 0 for before, token in pairwise(tokens)
     )
 
 

@@ -17,7 +17,7 @@ from sqlinfer.sql.errors import translated
 from sqlinfer.sql.job import recorded
 from sqlinfer.sql.mentions import Mentions
 from sqlinfer.sql.model_statements import is_model_statement, run_model_statement
-from sqlinfer.sql.phases import OpenReader, recording, settle
+from sqlinfer.sql.phases import OpenReader, settle, silent
 from sqlinfer.sql.plan import Parameters, Plan, plan
 from sqlinfer.sql.relation import Relation, open_reader
 from sqlinfer.sql.runtime import Runtime
@@ -81,7 +81,7 @@ class Session:
         if planned.is_ai and not planned.is_query:
             self._run(last, params)
             return None
-        with translated(self.answerer), recording(self.answerer, lambda questions: None):
+        with translated(self.answerer), silent(self.answerer):
             return self._relation(self._connection.sql(planned.sql, alias=alias, params=planned.values))
 
     query = sql
@@ -143,7 +143,7 @@ class Session:
         planned = self.plan(statement, parameters)
         with translated(self.answerer):
             if planned.is_quiet:
-                with recording(self.answerer, lambda questions: None):
+                with silent(self.answerer):
                     self.run_directly(planned)
             elif planned.is_ai:
                 self._run_in_phases(statement, planned)
@@ -160,7 +160,7 @@ class Session:
 
     def validate(self, planned: Plan) -> None:
         """Raise what is wrong with a statement, before anything is asked."""
-        with recording(self.answerer, lambda questions: None):
+        with silent(self.answerer):
             validate(self._connection, planned.sql, planned.values, self.runtime.functions)
 
     def readers(self, planned: Plan) -> list[OpenReader]:
@@ -177,7 +177,7 @@ class Session:
         else:
             self._connection.execute(planned.sql, planned.values)
 
-    def _show(self, rows: pa.Table) -> None:
+    def _show(self, rows: pa.Table) -> None:  # noqa: ARG002 - DuckDB reads it
         """Leave a table of ours as the result; DuckDB finds it by the name of the variable."""
         self._connection.execute("FROM rows")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
+
 import duckdb
 
 from sqlinfer.errors import SqlinferError, nearest
@@ -40,7 +42,7 @@ def _check_names(sql: str, functions: Functions) -> None:
         function = functions[token.word]
         names = [*(argument.name for argument in function.arguments), *function.options]
         inside = tokens[index + 2 : closing(tokens, index + 1)]
-        for name, sign in zip(inside, inside[1:], strict=False):
+        for name, sign in pairwise(inside):
             named = sign.text in (":=", "=>") and name.depth == token.depth + 1
             if named and name.word and name.word not in map(str.lower, names):
                 raise SqlinferError(

@@ -30,19 +30,23 @@ class AnswerKeys:
         self._function_hash = function_hash
         self._last: tuple[Parameters | None, str, str, str, Callable[[], blake2b]] = (None, "", "", "", _START.copy)
 
-    def __call__(self, request: Request) -> bytes:
-        """16 bytes, equal for equal requests; request_id is no part of it."""
+    def __call__(self, request: Request, parameters: Parameters | None = None) -> bytes:
+        """16 bytes, equal for equal requests; request_id is no part of it.
+
+        parameters: those that hold, in place of the request's own.
+        """
+        holding = request.parameters if parameters is None else parameters
         # One read: another thread may replace it meanwhile.
-        parameters, instruction, task, overflow, copy = self._last
+        last, instruction, task, overflow, copy = self._last
         if (
-            request.parameters is not parameters
+            holding is not last
             or request.instruction != instruction
             or request.task != task
             or request.overflow != overflow
         ):
-            rest = (request.instruction, request.task, request.overflow, request.parameters)
-            copy = _shared(self._fingerprint, self._function_hash, *rest).copy
-            self._last = (request.parameters, *rest[:3], copy)
+            rest = (request.instruction, request.task, request.overflow)
+            copy = _shared(self._fingerprint, self._function_hash, *rest, holding).copy
+            self._last = (holding, *rest, copy)
         hasher = copy()
         hasher.update(request.text.encode("utf-8", "surrogatepass"))
         return hasher.digest()

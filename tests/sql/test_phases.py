@@ -122,7 +122,9 @@ SHAPES = {
         {"calm 1!", "calm 4!"},
         parameters=["!", 3],
     ),
-    "subquery in from": Shape("SELECT upper(g) FROM (SELECT ai_gen(body) AS g FROM tickets) WHERE g LIKE '%1%'", BODIES),
+    "subquery in from": Shape(
+        "SELECT upper(g) FROM (SELECT ai_gen(body) AS g FROM tickets) WHERE g LIKE '%1%'", BODIES
+    ),
     "from first": Shape("FROM tickets SELECT ai_gen(team)", {"team0", "team1"}),
     "lateral": Shape("SELECT g FROM teams u, LATERAL (SELECT ai_gen(u.colour) AS g)", {"red", "blue"}),
     "method call": Shape("SELECT body.summarize() FROM tickets", BODIES),
