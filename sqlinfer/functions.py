@@ -67,7 +67,7 @@ class Function:
     @property
     def signature(self) -> str:
         """As SQL: `summarize(text, max_words := 50)`."""
-        parts = [a.name if a.required else f"{a.name} := {_sql_literal(a.default)}" for a in self.arguments]
+        parts = [a.name if a.required else f"{a.name} := {sql_literal(a.default)}" for a in self.arguments]
         return f"{self.name}({', '.join(parts)})"
 
     @property
@@ -199,13 +199,14 @@ def _sql_type(read: Callable[..., Any], path: Path) -> str:
     return SQL_TYPES[kind]
 
 
-def _sql_literal(value: Any) -> str:
+def sql_literal(value: Any) -> str:
+    """A Python value as SQL writes it: None, numbers, true and false, texts and lists of them."""
     if value is None:
         return "NULL"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list | tuple):
-        return f"[{', '.join(_sql_literal(item) for item in value)}]"
+        return f"[{', '.join(sql_literal(item) for item in value)}]"
     return repr(value) if isinstance(value, int | float) else "'" + str(value).replace("'", "''") + "'"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from sqlinfer.cli.state import function_folders
 from sqlinfer.cli.tables import echo_json, echo_table
 
 
@@ -26,6 +25,7 @@ def list_(as_json: bool) -> None:
     sqlinfer functions list --json
     """
     from sqlinfer.functions import OPTIONS, built_in_folder, load_functions
+    from sqlinfer.store import function_folders
 
     found = load_functions(*function_folders())
     own = {function.name: function for function in found.values()}

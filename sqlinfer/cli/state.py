@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from sqlinfer.errors import SqlinferError
-from sqlinfer.store import Store, state_folder
+from sqlinfer.store import Store, function_folders
 
 if TYPE_CHECKING:
     from sqlinfer.sql import Session
@@ -81,14 +81,6 @@ def open_store() -> Store:
     return Store(builtins=BUILTINS, defaults=DEFAULTS)
 
 
-def function_folders(scripts: Iterable[Script] = ()) -> list[Path]:
-    """Where the user's functions lie: udfs/ beside the SQL files, here, and beside the state folder of a project."""
-    folders = [script.folder for script in scripts if script.folder is not None]
-    state = state_folder()
-    project = [state.parent] if state.name == ".sqlinfer" and state.parent != Path.home() else []
-    return [folder / "udfs" for folder in (*folders, Path.cwd(), *project)]
-
-
 def open_session(
     db: str, settings: Mapping[str, str], model: str | None, store: bool, scripts: Iterable[Script]
 ) -> Session:
@@ -96,8 +88,9 @@ def open_session(
     from sqlinfer import connect
     from sqlinfer.cli.failures import duckdb_errors
 
+    beside = [script.folder for script in scripts if script.folder is not None]
     try:
-        session = connect(db, model=model, store=store, udfs=function_folders(scripts))
+        session = connect(db, model=model, store=store, udfs=function_folders(beside))
     except duckdb_errors() as error:
         locked = re.search(r"held in (.*?) ?\(PID (\d+)\)", str(error))
         if locked is None:

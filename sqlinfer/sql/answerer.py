@@ -67,10 +67,10 @@ class Answerer:
         """The model versions that the statement named so far."""
         return list({origin.version.fingerprint: origin.version for origin in self._origins.values()}.values())
 
-    def answer(self, name: str, columns: list[pa.ChunkedArray]) -> pa.Array:
+    def answer(self, function: Function, columns: list[pa.ChunkedArray]) -> pa.Array:
         """The values of one chunk; columns: the arguments of the function, then the struct of options."""
         try:
-            return self._answer(self.runtime.functions[name], columns)
+            return self._answer(function, columns)
         except BaseException as error:
             self.cause = error if isinstance(error, Exception) else None
             raise

@@ -16,7 +16,7 @@ from sqlinfer.sql.answerer import Answerer
 from sqlinfer.sql.bindings import Binding
 from sqlinfer.sql.runtime import Runtime
 from sqlinfer.sql.session import Session
-from sqlinfer.store import Store, state_folder
+from sqlinfer.store import Store, function_folders
 
 
 def connect(
@@ -79,8 +79,7 @@ def register(
 
 
 def _runtime(model: str | None, store: bool, udfs: Sequence[str | PathLike[str]] | None) -> Runtime:
-    home = state_folder()
-    folders = [Path.cwd() / "udfs", home.parent / "udfs"] if udfs is None else [Path(folder) for folder in udfs]
+    folders = function_folders() if udfs is None else [Path(folder) for folder in udfs]
     functions = load_functions(*folders)
-    kept = Store(home, keep_answers=store, builtins=BUILTINS, defaults=DEFAULTS)
+    kept = Store(keep_answers=store, builtins=BUILTINS, defaults=DEFAULTS)
     return Runtime(kept, functions, model)

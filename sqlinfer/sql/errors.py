@@ -16,11 +16,11 @@ def translated(answerer: Answerer) -> Iterator[None]:
     """Raise the error that a function of ours raised, in place of DuckDB's error about it."""
     try:
         yield
-    except (duckdb.Error, RuntimeError) as error:
+    except (duckdb.Error, RuntimeError, OSError) as error:  # OSError: DuckDB's errors in mid-stream
         cause, answerer.cause = answerer.cause, None
         if cause is not None and str(cause).strip().partition("\n")[0] in str(error):
             raise cause from None
-        if isinstance(error, duckdb.InterruptException) or "Query interrupted" in str(error):
+        if isinstance(error, duckdb.InterruptException) or "interrupt" in str(error).lower():
             if answerer.cancel.is_set():
                 raise Interrupted("stopped; every finished answer is kept. Run it again to go on") from None
             raise KeyboardInterrupt from None

@@ -22,7 +22,7 @@ def settle(answerer: Answerer, queries: Sequence[OpenReader], num_rounds: int) -
     queries: what to drain in a probe; opened anew in each round. num_rounds: how often there can be more to ask;
     past that the input changes from run to run (now()), and the statement asks the rest on the spot.
     """
-    broken: duckdb.Error | None = None
+    broken: Exception | None = None
     num_rows = 0
     for _ in range(num_rounds + 1):
         try:
@@ -48,7 +48,7 @@ class Probed:
 
     pending: Pending
     num_rows: int
-    broken: duckdb.Error | None
+    broken: Exception | None
 
 
 @contextmanager
@@ -63,10 +63,10 @@ def probe(answerer: Answerer, queries: Sequence[OpenReader]) -> Iterator[Probed]
                     num_rows += sum(batch.num_rows for batch in open_reader())
                 except (duckdb.TransactionException, duckdb.InterruptException):
                     raise
-                except duckdb.Error as error:
+                except (duckdb.Error, OSError) as error:  # in mid-stream DuckDB's errors come as OSError
                     # A NULL where an answer will be may break the user's own SQL: ask what was recorded, and
                     # let the statement itself raise what remains.
-                    if answerer.cause is not None:
+                    if answerer.cause is not None or answerer.cancel.is_set():
                         raise
                     broken = error
         pending.prefer(lambda origin: origin.function.returns == "BOOLEAN")

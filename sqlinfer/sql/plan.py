@@ -12,7 +12,7 @@ from sqlinfer.sql.merge_guard import merge_guard
 from sqlinfer.sql.select_part import select_part
 from sqlinfer.sql.spelling import spelling
 from sqlinfer.sql.statement import name_parameters
-from sqlinfer.sql.tokens import Token, tokenize
+from sqlinfer.sql.tokens import tokenize
 
 Parameters = Sequence[Any] | Mapping[str, Any] | None
 _QUERY = {"SELECT", "FROM", "WITH", "VALUES", "TABLE", "PIVOT", "UNPIVOT", "("}
@@ -52,14 +52,15 @@ def plan(statement: str, parameters: Parameters, mentions: Mentions, functions: 
     sql = merge_guard(guard(sql, mentioned.names), mentioned.names)
     queries = tuple(select_part(sql))
     is_query = verb in _QUERY and queries != ()
-    if mentioned.is_volatile or (is_query and _stops_early(tokens, mentioned.names)):
+    if mentioned.is_volatile or (is_query and stops_early(sql, mentioned.names)):
         queries = ()
     return Plan(sql, values or None, True, queries, mentioned.num_calls, verb, is_query)
 
 
-def _stops_early(tokens: list[Token], names: Collection[str]) -> bool:
+def stops_early(sql: str, names: Collection[str]) -> bool:
     """Whether an AI condition stands before a LIMIT and nothing needs all rows: then DuckDB takes chunk after chunk
     and stops when it has enough, and a probe would ask the whole table."""
+    tokens = tokenize(sql)
     outer = [token.keyword for token in tokens if token.depth == 0]
     if "LIMIT" not in outer or "WHERE" not in outer or _NEEDS_ALL & set(outer):
         return False

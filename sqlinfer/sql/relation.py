@@ -14,6 +14,7 @@ from sqlinfer.sql.errors import translated
 from sqlinfer.sql.job import recorded
 from sqlinfer.sql.mentions import Mentions
 from sqlinfer.sql.phases import settle
+from sqlinfer.sql.plan import stops_early
 
 _BATCH_ROWS = 10_000
 _LAZY = {
@@ -27,7 +28,7 @@ class Relation:
     """Behaves as a DuckDB relation: what derives a relation stays lazy, what fetches asks first."""
 
     def __init__(self, relation: duckdb.DuckDBPyRelation, answerer: Answerer, mentions: Mentions) -> None:
-        self._relation = relation
+        self.relation = relation
         self._answerer = answerer
         self._mentions = mentions
 
@@ -35,48 +36,48 @@ class Relation:
         if name.startswith("_"):
             raise AttributeError(name)
         if name not in _LAZY:
-            value = getattr(self._relation, name) if name != "shape" else None
+            value = getattr(self.relation, name) if name != "shape" else None
             return self._shape() if name == "shape" else partial(self._fetch, value) if callable(value) else value
         with translated(self._answerer):
-            value = getattr(self._relation, name)
+            value = getattr(self.relation, name)
         return partial(self._derive, value) if callable(value) else value
 
     def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
         self._settle()
         with translated(self._answerer):
-            return self._relation.to_arrow_table().__arrow_c_stream__(requested_schema)
+            return self.relation.to_arrow_table().__arrow_c_stream__(requested_schema)
 
     def __repr__(self) -> str:
-        return str(self._fetch(self._relation.__repr__))
+        return str(self._fetch(self.relation.__repr__))
 
     def __str__(self) -> str:
-        return str(self._fetch(self._relation.__str__))
+        return str(self._fetch(self.relation.__str__))
 
     def __len__(self) -> int:
-        return int(self._fetch(self._relation.__len__))
+        return int(self._fetch(self.relation.__len__))
 
     def __getitem__(self, name: str) -> Relation:
-        return Relation(self._relation[name], self._answerer, self._mentions)
+        return Relation(self.relation[name], self._answerer, self._mentions)
 
     def _shape(self) -> tuple[int, int]:
         self._settle()
-        return self._relation.shape
+        return self.relation.shape
 
     def _settle(self) -> None:
-        sql = self._relation.sql_query()
+        sql = self.relation.sql_query()
         mentioned = self._mentions.find(sql)
-        if not mentioned.names or mentioned.is_volatile:
+        if not mentioned.names or mentioned.is_volatile or stops_early(sql, mentioned.names):
             return
         self._answerer.new_statement()
         with translated(self._answerer), recorded(self._answerer, sql) as counts:
-            counts.rows += settle(self._answerer, [partial(open_reader, self._relation)], mentioned.num_calls)
+            counts.rows += settle(self._answerer, [partial(open_reader, self.relation)], mentioned.num_calls)
 
     def _fetch(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         self._settle()
         return self._derive(method, *args, **kwargs)
 
     def _derive(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        plain = [argument._relation if isinstance(argument, Relation) else argument for argument in args]
+        plain = [argument.relation if isinstance(argument, Relation) else argument for argument in args]
         with translated(self._answerer):
             value = method(*plain, **kwargs)
         return Relation(value, self._answerer, self._mentions) if isinstance(value, duckdb.DuckDBPyRelation) else value

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from sqlinfer.sql.answerer import Answerer
 from sqlinfer.sql.bindings import Binding
+from sqlinfer.sql.caller import call_as, caller_variables
 from sqlinfer.sql.errors import translated
 from sqlinfer.sql.job import recorded
 from sqlinfer.sql.mentions import Mentions
@@ -24,6 +25,8 @@ from sqlinfer.sql.runtime import Runtime
 from sqlinfer.sql.statement import own_parameters, split
 from sqlinfer.sql.validate import validate
 
+_LAZY_PARAMETERS = not duckdb.__version__.startswith("1.")
+"""DuckDB 1.5 runs a relation with parameters when it is made, 2.0 when it is fetched."""
 _OPEN: weakref.WeakSet[Session] = weakref.WeakSet()
 
 
@@ -38,7 +41,7 @@ class Session:
         self.runtime = runtime
         self.answerer = Answerer(runtime)
         self._connection = connection
-        self._connection.execute("SET python_scan_all_frames = true")
+        self._variables: dict[str, Any] = {}
         self._binding = Binding(connection, self.answerer)
         self._mentions = Mentions(connection, runtime.functions)
         self._closed = False
@@ -47,6 +50,7 @@ class Session:
 
     def execute(self, query: Any, parameters: Parameters = None, *args: Any, **kwargs: Any) -> Session:
         """Run one statement or several; parameters go to the last. The result is fetched from the session."""
+        self._variables = _plain(caller_variables())
         if not isinstance(query, str):
             with translated(self.answerer):
                 self._connection.execute(query, parameters, *args, **kwargs)
@@ -69,6 +73,7 @@ class Session:
 
     def sql(self, query: str, *, alias: str = "", params: Parameters = None) -> Any:
         """A query as a lazy relation; its questions are asked when it is fetched. Other statements run at once."""
+        self._variables = _plain(caller_variables())
         statements = split(query)
         for statement in statements[:-1]:
             self._run(statement, None)
@@ -81,8 +86,15 @@ class Session:
         if planned.is_ai and not planned.is_query:
             self._run(last, params)
             return None
+        make = partial(self._call_as_caller, self._connection.sql, planned.sql, alias=alias, params=planned.values)
+        if planned.is_ai:
+            self.validate(planned)
+        if planned.values is not None and not _LAZY_PARAMETERS:
+            self._settle(query, planned)
+            with translated(self.answerer):
+                return self._relation(make())
         with translated(self.answerer), silent(self.answerer):
-            return self._relation(self._connection.sql(planned.sql, alias=alias, params=planned.values))
+            return self._relation(make())
 
     query = sql
 
@@ -151,35 +163,46 @@ class Session:
                 self.run_directly(planned)
 
     def _run_in_phases(self, statement: str, planned: Plan) -> None:
+        with recorded(self.answerer, statement):
+            self._settle(statement, planned)
+            self.run_directly(planned)
+
+    def _settle(self, statement: str, planned: Plan) -> None:
         self.answerer.new_statement()
         with recorded(self.answerer, statement) as counts:
             if planned.queries:
                 self.validate(planned)
                 counts.rows += settle(self.answerer, self.readers(planned), planned.num_rounds)
-            self.run_directly(planned)
 
     def validate(self, planned: Plan) -> None:
         """Raise what is wrong with a statement, before anything is asked."""
         with silent(self.answerer):
-            validate(self._connection, planned.sql, planned.values, self.runtime.functions)
+            bind = partial(self._call_as_caller, self._connection.execute)
+            validate(bind, planned.sql, planned.values, self.runtime.functions)
 
     def readers(self, planned: Plan) -> list[OpenReader]:
         """Ways to run the SELECT parts of a statement and stream their rows, each with its own parameters."""
         return [partial(self._reader, query, own_parameters(query, planned.values)) for query in planned.queries]
 
     def _reader(self, query: str, values: Parameters) -> pa.RecordBatchReader:
-        return open_reader(self._connection.sql(query, params=values))
+        return open_reader(self._call_as_caller(self._connection.sql, query, params=values))
 
     def run_directly(self, planned: Plan) -> None:
         """Hand a statement to DuckDB without phases."""
-        if planned.values is None:
-            self._connection.execute(planned.sql)
-        else:
-            self._connection.execute(planned.sql, planned.values)
+        parameters = () if planned.values is None else (planned.values,)
+        self._call_as_caller(self._connection.execute, planned.sql, *parameters)
 
-    def _show(self, rows: pa.Table) -> None:  # noqa: ARG002 - DuckDB reads it
-        """Leave a table of ours as the result; DuckDB finds it by the name of the variable."""
-        self._connection.execute("FROM rows")
+    def _call_as_caller(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return call_as(self._variables, method, *args, **kwargs)
+
+    def _show(self, rows: pa.Table) -> None:
+        """Leave a table of ours as the result; DuckDB finds it as a variable."""
+        call_as({"rows": rows}, self._connection.execute, "FROM rows")
+
+
+def _plain(variables: dict[str, Any]) -> dict[str, Any]:
+    """Variables as DuckDB knows them: its own relations in place of ours."""
+    return {name: value.relation if isinstance(value, Relation) else value for name, value in variables.items()}
 
 
 @atexit.register

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from itertools import pairwise
 
 import duckdb
@@ -13,20 +14,21 @@ from sqlinfer.sql.plan import Parameters
 from sqlinfer.sql.select_part import created_table
 from sqlinfer.sql.tokens import closing, tokenize
 
+Execute = Callable[..., duckdb.DuckDBPyConnection]
 _EXPLAIN = "EXPLAIN "
 
 
-def validate(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Parameters, functions: Functions) -> None:
+def validate(execute: Execute, sql: str, parameters: Parameters, functions: Functions) -> None:
     """Bind a statement without running it: DuckDB's own error, or one of ours for a parameter that a function does
-    not have, or for a table that is there already."""
+    not have, or for a table that is there already. execute: the connection's."""
     try:
-        connection.execute(_EXPLAIN + sql, parameters).fetchall()
+        execute(_EXPLAIN + sql, parameters).fetchall()
     except duckdb.Error as error:
         if "does not support the supplied arguments" in str(error):
             _check_names(sql, functions)
         raise type(error)(_without_explain(str(error))).with_traceback(None) from None
     table = created_table(sql)
-    if table is not None and _exists(connection, table):
+    if table is not None and _exists(execute, table):
         raise SqlinferError(
             f"table {table} exists already; write CREATE OR REPLACE TABLE {table} to replace it, "
             f"or INSERT INTO {table} to add rows"
@@ -51,7 +53,7 @@ def _check_names(sql: str, functions: Functions) -> None:
                 )
 
 
-def _exists(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
+def _exists(execute: Execute, table: str) -> bool:
     """Whether a table or view has this name; asked of the catalogue, as an error would abort a transaction."""
     parts = [(quoted or plain).replace('""', '"') for quoted, plain in re.findall(r'"((?:[^"]|"")*)"|(\w+)', table)]
     name, where = parts[-1], parts[:-1]
@@ -59,7 +61,7 @@ def _exists(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
         "SELECT table_name AS name, schema_name, database_name FROM duckdb_tables() UNION ALL "
         "SELECT view_name, schema_name, database_name FROM duckdb_views()"
     )
-    found = connection.execute(
+    found = execute(
         f"SELECT lower(schema_name), lower(database_name), schema_name = current_schema() AND "
         f"database_name = current_database() FROM ({relations}) WHERE lower(name) = lower(?)",
         [name],

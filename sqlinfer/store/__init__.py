@@ -2,7 +2,7 @@
 
 from sqlinfer.store.answers import Answers
 from sqlinfer.store.database import Database
-from sqlinfer.store.home import state_folder
+from sqlinfer.store.home import function_folders, project_folder, state_folder
 from sqlinfer.store.jobs import Job, Jobs, RowError
 from sqlinfer.store.keys import AnswerKeys, answer_key
 from sqlinfer.store.registry import Registry
@@ -18,5 +18,7 @@ __all__ = [
     "RowError",
     "Store",
     "answer_key",
+    "function_folders",
+    "project_folder",
     "state_folder",
 ]

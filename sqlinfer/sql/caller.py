@@ -1,0 +1,23 @@
+"""The variables of whoever calls us, so that DuckDB finds their dataframes by name and never a variable of ours."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+_CALL = compile("__sqlinfer_call()", "<sqlinfer>", "eval")
+
+
+def caller_variables() -> dict[str, Any]:
+    """The global and local variables of the nearest frame outside this package."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "sqlinfer":
+        frame = frame.f_back
+    return {**frame.f_globals, **frame.f_locals}
+
+
+def call_as(variables: Mapping[str, Any], method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call a method of DuckDB from a frame that has these variables: it looks for names in the frame that calls it."""
+    return eval(_CALL, {}, {**variables, "__sqlinfer_call": partial(method, *args, **kwargs)})
