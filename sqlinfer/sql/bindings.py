@@ -28,6 +28,7 @@ class Binding:
     def __init__(self, connection: duckdb.DuckDBPyConnection, answerer: Answerer) -> None:
         self._connection = connection
         self._made: list[str] = []
+        self._macros = list(answerer.runtime.functions)
         number = next(_NUMBERS)
         create = cast("Callable[..., object]", connection.create_function)  # its stubs know no Arrow functions
         for name, function in answerer.runtime.functions.items():
@@ -39,12 +40,17 @@ class Binding:
             connection.execute(macro(name, function, under))
 
     def close(self) -> None:
-        """Take the functions away, unless the connection is closed already."""
-        while self._made:
-            try:
+        """Take the functions away, unless the connection is closed already.
+
+        The macros go first: DuckDB 1.5 lets a macro call code that is gone.
+        """
+        try:
+            while self._macros:
+                self._connection.execute(f"DROP MACRO IF EXISTS temp.{_quoted(self._macros.pop())}")
+            while self._made:
                 self._connection.remove_function(self._made.pop())
-            except duckdb.Error:
-                self._made.clear()
+        except duckdb.Error:
+            self._made.clear()
 
 
 def macro(name: str, function: Function, under: str) -> str:
