@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import atexit
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -50,16 +51,16 @@ class Session:
 
     def execute(self, query: Any, parameters: Parameters = None, *args: Any, **kwargs: Any) -> Session:
         """Run one statement or several; parameters go to the last. The result is fetched from the session."""
-        self._variables = _plain(caller_variables())
         if not isinstance(query, str):
             with translated(self.answerer):
                 self._connection.execute(query, parameters, *args, **kwargs)
             return self
         statements = split(query)
-        for statement in statements[:-1]:
-            self._run(statement, None)
-        if statements:
-            self._run(statements[-1], parameters)
+        with self._seeing(caller_variables()):
+            for statement in statements[:-1]:
+                self._run(statement, None)
+            if statements:
+                self._run(statements[-1], parameters)
         return self
 
     def executemany(self, query: str, parameters: Sequence[Any] | None = None) -> Session:
@@ -73,28 +74,13 @@ class Session:
 
     def sql(self, query: str, *, alias: str = "", params: Parameters = None) -> Any:
         """A query as a lazy relation; its questions are asked when it is fetched. Other statements run at once."""
-        self._variables = _plain(caller_variables())
         statements = split(query)
-        for statement in statements[:-1]:
-            self._run(statement, None)
         if not statements:
             return None
-        last = statements[-1]
-        if is_model_statement(last):
-            return self._relation(self._connection.from_arrow(run_model_statement(self.runtime.store.registry, last)))
-        planned = self.plan(last, params)
-        if planned.is_ai and not planned.is_query:
-            self._run(last, params)
-            return None
-        make = partial(self._call_as_caller, self._connection.sql, planned.sql, alias=alias, params=planned.values)
-        if planned.is_ai:
-            self.validate(planned)
-        if planned.values is not None and not _LAZY_PARAMETERS:
-            self._settle(query, planned)
-            with translated(self.answerer):
-                return self._relation(make())
-        with translated(self.answerer), silent(self.answerer):
-            return self._relation(make())
+        with self._seeing(caller_variables()):
+            for statement in statements[:-1]:
+                self._run(statement, None)
+            return self._lazy(statements[-1], alias, params)
 
     query = sql
 
@@ -135,14 +121,33 @@ class Session:
         return partial(self._call, value) if callable(value) else value
 
     def _call(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        plain = [argument.relation if isinstance(argument, Relation) else argument for argument in args]
         with translated(self.answerer):
-            value = method(*args, **kwargs)
+            value = method(*plain, **kwargs)
         if value is self._connection:
             return self
         return self._relation(value)
 
     def _relation(self, value: Any) -> Any:
         return Relation(value, self.answerer, self._mentions) if isinstance(value, duckdb.DuckDBPyRelation) else value
+
+    def _lazy(self, statement: str, alias: str, parameters: Parameters) -> Any:
+        if is_model_statement(statement):
+            models = run_model_statement(self.runtime.store.registry, statement)
+            return self._relation(self._connection.from_arrow(models))
+        planned = self.plan(statement, parameters)
+        if planned.is_ai and not planned.is_query:
+            self._run(statement, parameters)
+            return None
+        make = partial(self._call_as_caller, self._connection.sql, planned.sql, alias=alias, params=planned.values)
+        with translated(self.answerer):
+            if planned.is_ai:
+                self.validate(planned)
+            if planned.values is not None and not _LAZY_PARAMETERS:
+                self._settle(statement, planned)
+                return self._relation(make())
+            with silent(self.answerer):
+                return self._relation(make())
 
     def plan(self, statement: str, parameters: Parameters = None) -> Plan:
         """What will run for one statement."""
@@ -192,17 +197,21 @@ class Session:
         parameters = () if planned.values is None else (planned.values,)
         self._call_as_caller(self._connection.execute, planned.sql, *parameters)
 
+    @contextmanager
+    def _seeing(self, variables: dict[str, Any]) -> Iterator[None]:
+        """While open, names in SQL may mean these variables; kept no longer, so that dataframes can go."""
+        self._variables = {k: v.relation if isinstance(v, Relation) else v for k, v in variables.items()}
+        try:
+            yield
+        finally:
+            self._variables = {}
+
     def _call_as_caller(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         return call_as(self._variables, method, *args, **kwargs)
 
     def _show(self, rows: pa.Table) -> None:
         """Leave a table of ours as the result; DuckDB finds it as a variable."""
         call_as({"rows": rows}, self._connection.execute, "FROM rows")
-
-
-def _plain(variables: dict[str, Any]) -> dict[str, Any]:
-    """Variables as DuckDB knows them: its own relations in place of ours."""
-    return {name: value.relation if isinstance(value, Relation) else value for name, value in variables.items()}
 
 
 @atexit.register
