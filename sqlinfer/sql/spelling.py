@@ -8,6 +8,7 @@ from sqlinfer.sql.tokens import tokenize
 
 RESERVED = frozenset({"summarize"})
 """Names of SQL functions of ours that are reserved words in DuckDB (SUMMARIZE is a statement)."""
+_QUERY = {"SELECT", "FROM", "WITH", "VALUES"}
 
 
 def spelling(sql: str, functions: Collection[str]) -> str:
@@ -17,12 +18,10 @@ def spelling(sql: str, functions: Collection[str]) -> str:
     'SELECT "summarize"(x), t.summarize() FROM (SUMMARIZE t)'
     """
     tokens = tokenize(sql)
-    parts: list[str] = []
-    done = 0
-    for before, token, after in zip([None, *tokens], tokens, [*tokens[1:], None], strict=False):
+    for index in reversed(range(len(tokens) - 2)):
+        token, opening, inside = tokens[index : index + 3]
         reserved = token.keyword.lower() in RESERVED and token.word in functions
-        called = after is not None and after.text == "(" and after.start == token.end
-        if reserved and called and not (before is not None and before.text == "."):
-            parts += [sql[done : token.start], f'"{token.word}"']
-            done = token.end
-    return "".join([*parts, sql[done:]])
+        called = opening.text == "(" and inside.keyword not in _QUERY  # SUMMARIZE (SELECT ..) is a statement
+        if reserved and called and not (index > 0 and tokens[index - 1].text == "."):
+            sql = f'{sql[: token.start]}"{token.word}"{sql[token.end :]}'
+    return sql
