@@ -342,3 +342,19 @@ def test_a_second_AI_condition_is_asked_where_the_first_holds(con: Session, echo
     con.execute(SETUP)
     con.execute("SELECT id FROM tickets WHERE is_angry(body) AND is_angry('still ' || body)").fetchall()
     assert set(echo.texts) == BODIES | {f"still {body}" for body in ANGRY}
+
+
+def test_a_probe_may_ask_too_much_and_the_result_is_exact(con: Session, echo: EchoEngine) -> None:
+    con.execute("CREATE TABLE t AS SELECT unnest(['a', 'b']) AS x")
+    sql = "SELECT ai_gen(coalesce(ai_gen(x), 'none')) FROM t ORDER BY 1"
+    assert con.execute(sql).fetchall() == [("<<a>>",), ("<<b>>",)]
+    assert set(echo.texts) == {"a", "b", "<a>", "<b>", "none"}
+
+
+def test_a_probe_leaves_an_explicit_transaction_usable(con: Session) -> None:
+    con.execute(SETUP)
+    con.execute("BEGIN; INSERT INTO target VALUES (50, 'angry 50')")
+    rows = con.execute("SELECT ai_gen(text) FROM target WHERE is_angry(text) AND id > 9").fetchall()
+    assert rows == [("<angry 50>",)]
+    con.execute("ROLLBACK")
+    assert con.execute("SELECT count(*) FROM target").fetchone() == (4,)
