@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterable
 
@@ -25,14 +26,16 @@ class Counts:
         self._started_s = time.perf_counter()
         self._digests: list[np.ndarray[tuple[int], np.dtype[np.uint64]]] = []
         self._num_digests = 0
+        self._lock = threading.Lock()
 
     def seen(self, keys: Iterable[bytes]) -> None:
         """Note that these requests were met; equal ones count once. Holds eight bytes a request."""
-        digests = np.frombuffer(b"".join([key[:8] for key in keys]), dtype=np.uint64)
-        self._digests.append(digests)
-        self._num_digests += len(digests)
-        if self._num_digests > _COMPACT:
-            self._compact()
+        digests = np.unique(np.frombuffer(b"".join([key[:8] for key in keys]), dtype=np.uint64))
+        with self._lock:
+            self._digests.append(digests)
+            self._num_digests += len(digests)
+            if self._num_digests > _COMPACT:
+                self._compact()
 
     def finished(self, completion: Completion) -> None:
         """Note one completion of the engine."""
@@ -45,8 +48,9 @@ class Counts:
 
     @property
     def requests(self) -> int:
-        self._compact()
-        return self._num_digests
+        with self._lock:
+            self._compact()
+            return self._num_digests
 
     @property
     def known(self) -> int:
@@ -65,6 +69,4 @@ class Counts:
     def _compact(self) -> None:
         if len(self._digests) > 1:
             self._digests = [np.unique(np.concatenate(self._digests))]
-        elif self._digests:
-            self._digests = [np.unique(self._digests[0])]
-        self._num_digests = sum(len(digests) for digests in self._digests)
+            self._num_digests = len(self._digests[0])
