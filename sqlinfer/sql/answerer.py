@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
@@ -24,20 +25,24 @@ from sqlinfer.types import Completion, ModelVersion, Request
 _MEASURED_TOKENS = 1000
 """Fewer tokens than this say little about a model's speed."""
 
+_EXCERPT = 200
+"""Characters of a row's text that an error shows."""
+
 Record = Callable[[Sequence[Question]], None]
 
 
 class Answerer:
     """The calls of one connection.
 
-    record: while set, a call without an answer gives NULL and its question goes there (probe); else it is asked on
-    the spot. failures: the errors of this statement by key. cause: the last error raised inside DuckDB, which
-    passes on only its text. job_id: the job under way, last_job_id: the one before it. progress: called with the
-    counts after each completion.
+    is_direct: whether no phases come before a call, so that each chunk is on its own. record: while set, a call
+    without an answer gives NULL and its question goes there (probe); else it is asked on the spot. failures: the
+    errors of this statement by key. cause: the last error raised inside DuckDB, which passes on only its text.
+    job_id: the job under way, last_job_id: the one before it. progress: called with the counts after each completion.
     """
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, is_direct: bool = False) -> None:
         self.runtime = runtime
+        self.is_direct = is_direct
         self.record: Record | None = None
         self.failures: dict[bytes, Failure] = {}
         self.counts = Counts()
@@ -70,19 +75,27 @@ class Answerer:
     def answer(self, function: Function, columns: list[pa.ChunkedArray]) -> pa.Array:
         """The values of one chunk; columns: the arguments of the function, then the struct of options."""
         try:
+            if self.is_direct:  # nothing says where a statement begins: a model's name may mean a newer version now
+                self._origins.clear()
             return self._answer(function, columns)
         except BaseException as error:
             self.cause = error if isinstance(error, Exception) else None
             raise
 
-    def infer(self, version: ModelVersion, asked: Iterator[tuple[Origin, Request]]) -> Iterator[Completion]:
-        """Ask one model version; failures are noted, a stop by the user ends it."""
+    def infer(
+        self,
+        version: ModelVersion,
+        asked: Iterator[tuple[Origin, Request]],
+        failures: dict[bytes, Failure] | None = None,
+    ) -> Iterator[Completion]:
+        """Ask one model version; failures are noted (where: None is the statement's), a stop by the user ends it."""
+        failures = self.failures if failures is None else failures
         labels: dict[bytes, tuple[Origin, str]] = {}
         started_s, before = time.perf_counter(), (self.counts.prompt_tokens, self.counts.completion_tokens)
 
         def labelled() -> Iterator[tuple[Origin, Request]]:
             for origin, request in asked:
-                labels[request.request_id] = origin, request.text[:80]
+                labels[request.request_id] = origin, request.text[:_EXCERPT]
                 yield origin, request
 
         for completion in self.runtime.infer(version, labelled(), self.cancel):
@@ -90,7 +103,7 @@ class Answerer:
             with self._lock:
                 self.counts.finished(completion)
                 if completion.text is None:
-                    self.failures[completion.request_id] = Failure(origin, excerpt, completion.error or "no answer")
+                    failures[completion.request_id] = Failure(origin, excerpt, completion.error or "no answer")
             self.progress(self.counts)
             yield completion
         if self.cancel.is_set():
@@ -104,27 +117,42 @@ class Answerer:
         arrays = [one_chunk(column) for column in columns]
         options = struct_columns(arrays.pop())
         rows = Rows([*arrays, *options.values()], len(columns[0]))
-        questions = Questions(self.origin, function, tuple(options))
-        texts = self._texts([questions.of(row) for row in rows.distinct])
-        read = function.read or str
-        return to_array([None if text is None else read(text) for text in texts], rows.index, function.returns)
+        make = Questions(self.origin, function, tuple(options))
+        questions = [make.of(row) for row in rows.distinct]
+        failures = {} if self.is_direct else self.failures
+        texts = self._texts(questions, failures)
+        values = [self._read(function, q, text, failures) for q, text in zip(questions, texts, strict=True)]
+        if self.record is None and failures:
+            self._refuse(questions, failures)
+        return to_array(values, rows.index, function.returns)
 
-    def _texts(self, questions: list[Question | None]) -> list[str | None]:
+    def _texts(self, questions: list[Question | None], failures: dict[bytes, Failure]) -> list[str | None]:
         """The answers' texts, None where there is none yet or never will be."""
         by_key = {q.key: q for q in questions if q is not None}
         self.counts.seen(by_key)
         known = self.runtime.store.answers.texts(list(by_key))
         if len(known) < len(by_key):
-            missing = [question for key, question in by_key.items() if key not in known]
-            unasked = [question for question in missing if question.key not in self.failures]
+            unasked = [q for key, q in by_key.items() if key not in known and key not in failures]
             if self.record is not None:
                 self.record(unasked)
             else:
-                known = known | self._ask(unasked)
-                self._refuse(missing)
+                known = known | self._ask(unasked, failures)
         return [None if q is None else known.get(q.key) for q in questions]
 
-    def _ask(self, questions: list[Question]) -> dict[bytes, str]:
+    def _read(
+        self, function: Function, question: Question | None, text: str | None, failures: dict[bytes, Failure]
+    ) -> Any:
+        """The value of an answer; one that the function cannot read is a failure of its row."""
+        if text is None or function.read is None or question is None:
+            return text
+        try:
+            return function.read(text)
+        except Exception as error:  # noqa: BLE001 - the author's code may raise anything
+            said = f"read in {function.path} cannot use the answer {text[:_EXCERPT]!r}: {type(error).__name__}: {error}"
+            failures[question.key] = Failure(question.origin, question.asked.text[:_EXCERPT], said)
+            return None
+
+    def _ask(self, questions: list[Question], failures: dict[bytes, Failure]) -> dict[bytes, str]:
         """Ask on the spot. One thread at a time: another may be asking the same question."""
         by_model: dict[str, list[tuple[Origin, Request]]] = {}
         for question in questions:
@@ -132,15 +160,15 @@ class Answerer:
             asked.append((question.origin, question.request))
         with self.runtime.asking:
             for pairs in by_model.values():
-                for _ in self.infer(pairs[0][0].version, iter(pairs)):
+                for _ in self.infer(pairs[0][0].version, iter(pairs), failures):
                     pass
             return self.runtime.store.answers.texts([question.key for question in questions])
 
-    def _refuse(self, questions: list[Question]) -> None:
+    def _refuse(self, questions: list[Question | None], failures: dict[bytes, Failure]) -> None:
         """Fail the statement for a failed question, unless its call said on_error := 'null'."""
         for question in questions:
-            if question.on_error == "fail" and question.key in self.failures:
-                raise RequestsFailed(self.failures[question.key].message(len(self.failures)))
+            if question is not None and question.on_error == "fail" and question.key in failures:
+                raise RequestsFailed(failures[question.key].message(len(failures)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +183,6 @@ class Failure:
         name = self.origin.function.name
         return (
             f"{num_failures} request{'s' if num_failures > 1 else ''} failed; all other answers are kept. "
-            f"{name} with model {self.origin.version} on {self.excerpt!r}: {self.error}. "
+            f"{name} with model {self.origin.version} on {self.excerpt[:60]!r}: {self.error}. "
             f"Write {name}(..., on_error := 'null') to get NULL for failed rows"
         )

@@ -39,10 +39,10 @@ class Rows:
             self.distinct = list(zip(*lists, strict=True))
             return
         else:
-            codes = np.zeros(num_rows, dtype=np.int64)
+            index = np.zeros(num_rows, dtype=np.int64)
             for column in encoded:
-                codes = codes * len(column.dictionary) + column.indices.to_numpy(zero_copy_only=False)
-            _, first, index = np.unique(codes, return_index=True, return_inverse=True)
+                codes = index * len(column.dictionary) + column.indices.to_numpy(zero_copy_only=False)
+                _, first, index = np.unique(codes, return_index=True, return_inverse=True)
             self.index, firsts = pa.array(index), pa.array(first)
         self.distinct = list(zip(*(column.take(firsts).to_pylist() for column in columns), strict=True))
 

@@ -47,7 +47,7 @@ class Registration:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, runtime: Runtime) -> None:
         self.runtime = runtime
-        self._binding = Binding(connection, Answerer(runtime))
+        self._binding = Binding(connection, Answerer(runtime, is_direct=True))
         atexit.register(self.close)
 
     def close(self) -> None:

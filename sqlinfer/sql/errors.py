@@ -20,8 +20,8 @@ def translated(answerer: Answerer) -> Iterator[None]:
         cause, answerer.cause = answerer.cause, None
         if cause is not None and str(cause).strip().partition("\n")[0] in str(error):
             raise cause from None
-        if isinstance(error, duckdb.InterruptException) or "interrupt" in str(error).lower():
-            if answerer.cancel.is_set():
-                raise Interrupted("stopped; every finished answer is kept. Run it again to go on") from None
+        if answerer.cancel.is_set() and "interrupt" in str(error).lower():
+            raise Interrupted("stopped; every finished answer is kept. Run it again to go on") from None
+        if "Query interrupted" in str(error):  # what a signal in the main thread becomes
             raise KeyboardInterrupt from None
         raise

@@ -7,17 +7,17 @@ and only rows that pass the cheap part are asked. Of several AI conditions the n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 
-from sqlinfer.sql.tokens import Token, tokenize
+from sqlinfer.sql.tokens import Token, has_name, text_of, tokenize
 
 _OPENS = {"WHERE", "ON", "HAVING", "QUALIFY"}
 _ENDS = {
     *_OPENS, "SELECT", "FROM", "GROUP", "WINDOW", "ORDER", "LIMIT", "OFFSET", "UNION", "INTERSECT", "EXCEPT", "FETCH",
     "RETURNING", "WHEN", "THEN", "DO", "JOIN", "LEFT", "RIGHT", "INNER", "FULL", "CROSS", "ASOF", "SEMI", "ANTI",
-    "NATURAL", "POSITIONAL", "SAMPLE", "SET", "VALUES", "CONFLICT",
+    "NATURAL", "POSITIONAL", "USING", "TABLESAMPLE", "WITH", "PIVOT", "UNPIVOT",
 }  # fmt: skip
-_VOLATILE = {"random", "uuid", "gen_random_uuid", "uuidv4", "uuidv7", "nextval", "setseed", "clock_timestamp"}
+_OTHER_JOINS = {"LEFT", "OUTER", "RIGHT", "FULL", "SEMI", "ANTI", "ASOF", "POSITIONAL", "NATURAL"}
 
 
 def guard(sql: str, ai_names: Collection[str]) -> str:
@@ -32,57 +32,41 @@ def guard(sql: str, ai_names: Collection[str]) -> str:
     """
     tokens = tokenize(sql)
     for index in reversed(range(len(tokens))):
-        if tokens[index].keyword in _OPENS:
-            sql = _guard_clause(sql, index + 1, ai_names)
+        is_distinct_on = tokens[index].keyword == "ON" and index > 0 and tokens[index - 1].keyword == "DISTINCT"
+        if tokens[index].keyword in _OPENS and not is_distinct_on:
+            sql = _guard_clause(sql, index, ai_names)
     return sql
 
 
-def _guard_clause(sql: str, first: int, ai_names: Collection[str]) -> str:
+def _guard_clause(sql: str, opening: int, ai_names: Collection[str]) -> str:
     tokens = tokenize(sql)
-    clause = _clause(tokens, first)
-    conjuncts = _conjuncts(clause)
-    if not clause:
+    clause = _clause(tokens, opening + 1)
+    if not clause or tokens[opening + 1].keyword == "CONFLICT":
         return sql
-
-    def is_ai(part: list[Token]) -> bool:
-        return any(token.word in ai_names for token in part)
-
-    def text(parts: list[list[Token]], keep: Callable[[list[Token]], bool]) -> list[str]:
-        return [sql[part[0].start : part[-1].end] for part in parts if keep(part)]
-
-    ai = text(conjuncts, is_ai)
-    cheap = text(conjuncts, lambda part: not is_ai(part) and not _is_volatile(part))
-    volatile = text(conjuncts, lambda part: not is_ai(part) and _is_volatile(part))
-    joined = _joined(sql, tokens, first - 1, ai_names)
+    conjuncts = _conjuncts(clause)
+    ai = [text_of(sql, part) for part in conjuncts if has_name(part, ai_names)]
+    cheap = [text_of(sql, part) for part in conjuncts if not has_name(part, ai_names)]
+    joined = _joined(sql, tokens, opening, ai_names)
     if not ai or len(ai + cheap + joined) < 2:
         return sql
     condition = [" AND ".join(cheap)] if cheap else []
-    guarded = [*condition, chained([*joined, *condition, *ai]), *volatile]
+    guarded = [*condition, chained([*joined, *condition, *ai])]
     return sql[: clause[0].start] + " AND ".join(guarded) + sql[clause[-1].end :]
 
 
 def _joined(sql: str, tokens: list[Token], where: int, ai_names: Collection[str]) -> list[str]:
-    """The conditions of the inner joins before a WHERE: they hold there, and name both sides, so that DuckDB does
-    not ask an AI condition below the join, of rows that find no partner."""
-    if tokens[where].keyword != "WHERE":
-        return []
+    """The conditions of the joins before a WHERE, if all are inner: they hold there, and name both sides, so that
+    DuckDB does not ask an AI condition below the join, of rows that find no partner."""
     depth = tokens[where].depth
     before = [i for i in range(where) if tokens[i].depth == depth]
-    start = next((i for i in reversed(before) if tokens[i].keyword == "FROM" and not _is_part(tokens, i)), None)
-    if start is None or any(t.depth < depth for t in tokens[start:where]):
+    start = next((i for i in reversed(before) if tokens[i].keyword in ("FROM", "SELECT")), None)
+    if tokens[where].keyword != "WHERE" or start is None or any(t.depth < depth for t in tokens[start:where]):
         return []
-    words = [tokens[i].keyword for i in before if i > start]
-    if {"RIGHT", "FULL", "SEMI", "ANTI", "ASOF", "POSITIONAL"} & set(words):
+    if tokens[start].keyword != "FROM" or _OTHER_JOINS & {tokens[i].keyword for i in before if i > start}:
         return []
-    conditions, outer = [], False
-    for index in (i for i in before if i > start):
-        if tokens[index].keyword == "JOIN":
-            outer = tokens[index - 1].keyword in ("LEFT", "OUTER")
-        elif tokens[index].keyword == "ON" and not outer:
-            clause = _clause(tokens, index + 1)
-            if clause and not _is_volatile(clause) and not any(token.word in ai_names for token in clause):
-                conditions.append(sql[clause[0].start : clause[-1].end])
-    return [" AND ".join(f"({condition})" for condition in conditions)] if conditions else []
+    clauses = [_clause(tokens, i + 1) for i in before if i > start and tokens[i].keyword == "ON"]
+    cheap = [f"({text_of(sql, clause)})" for clause in clauses if clause and not has_name(clause, ai_names)]
+    return [" AND ".join(cheap)] if cheap else []
 
 
 def chained(conditions: Sequence[str]) -> str:
@@ -113,12 +97,10 @@ def _clause(tokens: list[Token], first: int) -> list[Token]:
 
 
 def _is_part(tokens: list[Token], index: int) -> bool:
-    """Whether a word that usually ends a condition is part of one here: a call (`left(x, 2)`), a column (`t.set`)
-    or `IS [NOT] DISTINCT FROM`."""
+    """Whether a word that usually ends a condition is part of one here: `left(x, 2)` or `IS [NOT] DISTINCT FROM`."""
     called = index + 1 < len(tokens) and tokens[index + 1].text == "(" and tokens[index].keyword in ("LEFT", "RIGHT")
-    member = index > 0 and tokens[index - 1].text == "."
     distinct = index > 0 and tokens[index].keyword == "FROM" and tokens[index - 1].keyword == "DISTINCT"
-    return called or member or distinct
+    return called or distinct
 
 
 def _conjuncts(clause: list[Token]) -> list[list[Token]]:
@@ -141,7 +123,3 @@ def _conjuncts(clause: list[Token]) -> list[list[Token]]:
                 continue
         parts[-1].append(token)
     return parts if all(parts) else [clause]
-
-
-def _is_volatile(part: list[Token]) -> bool:
-    return any(token.word in _VOLATILE for token in part)

@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any
 
 import duckdb
 
@@ -15,6 +14,14 @@ from sqlinfer.sql.tokens import Token, tokenize
 PREFIX = "__sqlinfer_"
 """How the names of the user-defined functions under our macros begin."""
 
+Definitions = dict[str, list[str]]
+_DEFINITIONS = """
+SELECT lower(view_name), sql FROM duckdb_views() WHERE NOT internal
+UNION ALL SELECT lower(name), statement FROM duckdb_prepared_statements()
+UNION ALL SELECT lower(function_name), macro_definition FROM duckdb_functions()
+  WHERE function_type IN ('macro', 'table_macro') AND NOT internal
+"""
+_FUNCTIONS = "SELECT lower(function_name), stability FROM duckdb_functions() WHERE internal"
 _REPEATABLE = {"nextval", "currval"}
 """Volatile functions that need not make a statement run directly: a probe leaves sequences alone."""
 
@@ -31,39 +38,51 @@ class Mentioned:
 
 
 class Mentions:
-    """Reads the statements of one connection."""
+    """Reads the statements of one connection.
+
+    The catalogue is read on a cursor when a statement has a word that was not seen before, so that the result that
+    the connection may hold stays; what only the connection itself sees, it is told to read by refresh.
+    """
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, functions: Collection[str]) -> None:
         self._connection = connection
         self._functions = frozenset(functions)
         self._stability: dict[str, bool] = {}
+        self._seen: set[str] = set()
+        self._committed: Definitions = {}
+        self._own: Definitions = {}
 
     def find(self, sql: str) -> Mentioned:
         """What a statement mentions, at any depth."""
         used = _words(sql)
-        definitions = self._definitions(sql)
+        if used - self._seen:
+            self._committed = self._read_on_cursor()
+            self._seen |= used
+        definitions = self._committed | self._own
         leading = set(self._functions)
-        while (
-            more := {name for name, texts in definitions.items() if any(_words(t) & leading for t in texts)} - leading
-        ):
+        while more := {n for n, texts in definitions.items() if any(_words(t) & leading for t in texts)} - leading:
             leading |= more
         names = frozenset(used & leading)
         reached = [sql, *(text for name in _closure(used, definitions) for text in definitions[name])]
         volatile = any(self._is_volatile(text) for text in reached) if names else False
         return Mentioned(names, _num_calls(sql, self._functions, definitions, ()), volatile)
 
-    def _definitions(self, sql: str) -> dict[str, list[str]]:
-        """The texts of views, macros and, for EXECUTE, prepared statements, by name in lower case."""
-        rows = self._rows("SELECT lower(view_name), sql FROM duckdb_views() WHERE NOT internal")
-        if "execute" in _words(sql):
-            rows += self._rows("SELECT lower(name), statement FROM duckdb_prepared_statements()")
-        called = _called(sql).union(*(_called(text) for _, text in rows))
-        if called - self._functions - self._built_in().keys():  # listing the macros takes 15 ms
-            rows += self._rows(
-                "SELECT lower(function_name), macro_definition FROM duckdb_functions() "
-                "WHERE function_type IN ('macro', 'table_macro') AND NOT internal"
-            )
-        definitions: dict[str, list[str]] = {}
+    def refresh(self) -> None:
+        """Read the catalogue on the connection itself: temporary and uncommitted views, macros, prepared statements."""
+        self._own = self._read(self._connection)
+        self._seen.clear()
+
+    def _read_on_cursor(self) -> Definitions:
+        with self._connection.cursor() as cursor:
+            return self._read(cursor)
+
+    def _read(self, connection: duckdb.DuckDBPyConnection) -> Definitions:
+        """The texts of views, macros and prepared statements, by name in lower case."""
+        try:
+            rows = connection.execute(_DEFINITIONS).fetchall()
+        except duckdb.Error:  # an aborted transaction: the statement itself will say so
+            return {}
+        definitions: Definitions = {}
         for name, text in rows:
             if name not in self._functions:
                 definitions.setdefault(name, []).append(text)
@@ -77,18 +96,13 @@ class Mentions:
     def _built_in(self) -> Mapping[str, bool]:
         """DuckDB's own functions and whether they are volatile."""
         if not self._stability:
-            rows = self._rows("SELECT lower(function_name), stability FROM duckdb_functions() WHERE internal")
+            with self._connection.cursor() as cursor:
+                rows = cursor.execute(_FUNCTIONS).fetchall()
             for name, stability in rows:
                 if not name.startswith(PREFIX):
                     volatile = stability == "VOLATILE" and name not in _REPEATABLE
                     self._stability[name] = self._stability.get(name, False) or volatile
         return self._stability
-
-    def _rows(self, sql: str) -> list[Any]:
-        try:
-            return self._connection.execute(sql).fetchall()
-        except duckdb.Error:  # an aborted transaction: the statement itself will say so
-            return []
 
 
 def _closure(words: frozenset[str], definitions: Mapping[str, list[str]]) -> set[str]:

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from itertools import pairwise
 
 from sqlinfer.sql.guard import chained
-from sqlinfer.sql.tokens import Token, tokenize
+from sqlinfer.sql.tokens import Token, has_name, text_of, tokenize
 
 
 def merge_guard(sql: str, ai_names: Collection[str]) -> str:
@@ -26,13 +26,13 @@ def merge_guard(sql: str, ai_names: Collection[str]) -> str:
     }
     if not 0 <= marks["MERGE"] < marks["INTO"] < marks["USING"] < marks["ON"] < marks["WHEN"]:
         return sql
-    on = _text(sql, tokens[marks["ON"] + 1 : marks["WHEN"]])
-    if _has(tokens[marks["ON"] : marks["WHEN"]], ai_names):
+    on = text_of(sql, tokens[marks["ON"] + 1 : marks["WHEN"]])
+    if has_name(tokens[marks["ON"] : marks["WHEN"]], ai_names):
         return sql
     sides = {
         "matched": f"({on})",
-        "source": f"NOT EXISTS (SELECT 1 FROM {_text(sql, tokens[marks['INTO'] + 1 : marks['USING']])} WHERE {on})",
-        "target": f"NOT EXISTS (SELECT 1 FROM {_text(sql, tokens[marks['USING'] + 1 : marks['ON']])} WHERE {on})",
+        "source": f"NOT EXISTS (SELECT 1 FROM {text_of(sql, tokens[marks['INTO'] + 1 : marks['USING']])} WHERE {on})",
+        "target": f"NOT EXISTS (SELECT 1 FROM {text_of(sql, tokens[marks['USING'] + 1 : marks['ON']])} WHERE {on})",
     }
     return _spliced(sql, _edits(sql, tokens[marks["WHEN"] :], sides, ai_names))
 
@@ -52,10 +52,10 @@ def _edits(sql: str, tokens: list[Token], sides: dict[str, str], ai_names: Colle
         words = [token.keyword for token in clause[:5]]
         side = "matched" if words[1] == "MATCHED" else "target" if "SOURCE" in words else "source"
         given = next((i for i, t in enumerate(clause[:then]) if t.depth == 0 and t.keyword == "AND"), then)
-        own = [f"({_text(sql, clause[given + 1 : then])})"] if given < then else []
+        own = [f"({text_of(sql, clause[given + 1 : then])})"] if given < then else []
         needed = [sides[side], *(f"NOT coalesce({other}, false)" for other in taken[side]), *own]
         for value in _values(clause[then + 1 :]):
-            if value and _has(value, ai_names):
+            if value and has_name(value, ai_names):
                 edits.append((value[0], value[-1], needed))
         taken[side] += own
     return edits
@@ -67,7 +67,8 @@ def _values(action: list[Token]) -> list[list[Token]]:
     if "SET" in words:
         parts = _by_commas(action[words.index("SET") + 1 :], depth=0)
         equals = [next((i for i, t in enumerate(part) if t.text == "="), len(part)) for part in parts]
-        return [part[equal + 1 :] for part, equal in zip(parts, equals, strict=True)]
+        # SET (a, b) = (x, y) stays as it is: a CASE cannot give two values
+        return [part[equal + 1 :] for part, equal in zip(parts, equals, strict=True) if part[:1] and part[0].word]
     if "VALUES" in words:
         return _by_commas(action[words.index("VALUES") + 2 : -1], depth=1)
     return []
@@ -88,11 +89,3 @@ def _spliced(sql: str, edits: list[Edit]) -> str:
         value = chained([*needed, sql[first.start : last.end]])
         sql = sql[: first.start] + value + sql[last.end :]
     return sql
-
-
-def _text(sql: str, tokens: list[Token]) -> str:
-    return sql[tokens[0].start : tokens[-1].end] if tokens else ""
-
-
-def _has(tokens: list[Token], ai_names: Collection[str]) -> bool:
-    return any(token.word in ai_names for token in tokens)

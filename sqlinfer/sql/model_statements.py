@@ -30,6 +30,8 @@ def is_model_statement(sql: str) -> bool:
     (True, False)
     """
     head = [token.keyword for token in tokenize(sql)[:4]]
+    if head[:2] == ["DESCRIBE", "MODEL"] and len(head) == 2:  # a table of that name
+        return False
     return head[:2] in (["CREATE", "MODEL"], ["ALTER", "MODEL"], ["DROP", "MODEL"], ["DESCRIBE", "MODEL"]) or (
         head == ["CREATE", "OR", "REPLACE", "MODEL"] or head[:2] == ["SHOW", "MODELS"]
     )

@@ -35,9 +35,10 @@ def settle(answerer: Answerer, queries: Sequence[OpenReader], num_rounds: int) -
                 for version, origins in probed.pending.by_model():
                     for _ in answerer.infer(version, probed.pending.requests(origins)):
                         pass
-        except duckdb.TransactionException:
+        except (duckdb.TransactionException, duckdb.InterruptException):
             if broken is None:
                 raise
+            broken.add_note("A probe of the statement, with NULL for unknown answers, broke the open transaction.")
             raise broken from None
     return num_rows
 

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlinfer.sql.guard import guard
 from sqlinfer.sql.mentions import Mentions
 from sqlinfer.sql.merge_guard import merge_guard
-from sqlinfer.sql.select_part import select_part
+from sqlinfer.sql.select_part import QUERY_VERBS, select_part
 from sqlinfer.sql.spelling import spelling
 from sqlinfer.sql.statement import name_parameters
 from sqlinfer.sql.tokens import tokenize
 
 Parameters = Sequence[Any] | Mapping[str, Any] | None
-_QUERY = {"SELECT", "FROM", "WITH", "VALUES", "TABLE", "PIVOT", "UNPIVOT", "("}
+_QUERY = {*QUERY_VERBS, "WITH", "("}
 _QUIET = {"EXPLAIN", "DESCRIBE", "DESC", "SHOW"}
-_NEEDS_ALL = {"ORDER", "GROUP", "DISTINCT", "HAVING", "QUALIFY", "UNION", "INTERSECT", "EXCEPT"}
+_NEEDS_ALL = {"ORDER", "GROUP", "DISTINCT", "HAVING", "QUALIFY", "UNION", "INTERSECT", "EXCEPT"} | {
+    *("COUNT", "SUM", "AVG", "MIN", "MAX", "STRING_AGG", "GROUP_CONCAT", "LIST", "ARRAY_AGG", "MEDIAN", "MODE"),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """sql: the text that DuckDB gets. values: its parameters. is_ai: whether it leads to an AI function. queries: the
     SELECT statements to probe; none for a statement that runs directly. num_rounds: how often a probe can find more
-    to ask. verb: its first word, in upper case."""
+    to ask. verb: its first word, in upper case. is_query: whether it gives rows and changes nothing. unguarded: the
+    same statement without guards, in case they do not fit it."""
 
     sql: str
     values: Parameters
@@ -33,6 +36,7 @@ class Plan:
     num_rounds: int = 0
     verb: str = ""
     is_query: bool = False
+    unguarded: Plan | None = None
 
     @property
     def is_quiet(self) -> bool:
@@ -48,19 +52,25 @@ def plan(statement: str, parameters: Parameters, mentions: Mentions, functions: 
     mentioned = mentions.find(sql)
     if not mentioned.names:
         return Plan(sql, parameters, verb=verb)
-    sql, values = name_parameters(sql, parameters)  # first: a guard says a condition twice
-    sql = merge_guard(guard(sql, mentioned.names), mentioned.names)
     queries = tuple(select_part(sql))
-    is_query = verb in _QUERY and queries != ()
-    if mentioned.is_volatile or (is_query and stops_early(sql, mentioned.names)):
-        queries = ()
-    return Plan(sql, values or None, True, queries, mentioned.num_calls, verb, is_query)
+    if not queries:
+        return Plan(sql, parameters, is_ai=True, verb=verb)
+    is_query = verb in _QUERY and queries == (sql,)
+    if mentioned.is_volatile or any(stops_early(query, mentioned.names) for query in queries):
+        return Plan(sql, parameters, is_ai=True, verb=verb, is_query=is_query)
+    sql, named = name_parameters(sql, parameters)  # first: a guard says a condition twice
+    values = named or None
+    unguarded = Plan(sql, values, True, tuple(select_part(sql)), mentioned.num_calls, verb, is_query)
+    guarded = merge_guard(guard(sql, mentioned.names), mentioned.names)
+    if guarded == sql:
+        return unguarded
+    return replace(unguarded, sql=guarded, queries=tuple(select_part(guarded)), unguarded=unguarded)
 
 
-def stops_early(sql: str, names: Collection[str]) -> bool:
+def stops_early(query: str, names: Collection[str]) -> bool:
     """Whether an AI condition stands before a LIMIT and nothing needs all rows: then DuckDB takes chunk after chunk
     and stops when it has enough, and a probe would ask the whole table."""
-    tokens = tokenize(sql)
+    tokens = tokenize(query)
     outer = [token.keyword for token in tokens if token.depth == 0]
     if "LIMIT" not in outer or "WHERE" not in outer or _NEEDS_ALL & set(outer):
         return False

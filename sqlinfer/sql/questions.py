@@ -13,6 +13,7 @@ from sqlinfer.sql.pending import Origin
 from sqlinfer.store import AnswerKeys
 from sqlinfer.types import Parameters, Request
 
+_EXCERPT = 200
 FindOrigin = Callable[[Function, str | None, str], Origin]
 
 
@@ -56,9 +57,15 @@ class Questions:
                 given[argument.name] = value if fits else argument.check(value, function.name)
             elif argument.required:
                 return None
-        asked = function.ask(**given)
-        if not isinstance(asked, Request):
-            raise SqlinferError(f"{function.path}: {function.name} must return a Request, not {type(asked).__name__}")
+        try:
+            asked = function.ask(**given)
+            if not isinstance(asked, Request) or not isinstance(asked.text, str):
+                raise TypeError(f"it must return a Request with a text, not {asked!r}")
+        except SqlinferError:
+            raise
+        except Exception as error:
+            where = f"{function.path}: {function.name} failed on {str(row)[:_EXCERPT]}"
+            raise SqlinferError(f"{where}: {type(error).__name__}: {error}") from error
         shared = self._last
         model = given.get("model", options.model)
         if shared is None or not shared.holds(asked, options, model):

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
 
-from sqlinfer.sql.answerer import Answerer
 from sqlinfer.sql.errors import translated
 from sqlinfer.sql.job import recorded
-from sqlinfer.sql.mentions import Mentions
-from sqlinfer.sql.phases import settle
+from sqlinfer.sql.phases import settle, silent
 from sqlinfer.sql.plan import stops_early
 
+if TYPE_CHECKING:
+    from sqlinfer.sql.session import Session
+
 _BATCH_ROWS = 10_000
+_SETTLED_ONCE = {"fetchone", "fetchmany"}  # they go on where the last one stopped
 _LAZY = {
     *("aggregate", "alias", "columns", "create_view", "cross", "cross_join", "description", "distinct", "dtypes"),
     *("except_", "explain", "filter", "intersect", "join", "limit", "order", "project", "query", "select"),
@@ -25,22 +27,30 @@ _LAZY = {
 
 
 class Relation:
-    """Behaves as a DuckDB relation: what derives a relation stays lazy, what fetches asks first."""
+    """Behaves as a DuckDB relation: what derives a relation stays lazy, what fetches asks first.
 
-    def __init__(self, relation: duckdb.DuckDBPyRelation, answerer: Answerer, mentions: Mentions) -> None:
+    It keeps its session open.
+    """
+
+    def __init__(self, relation: duckdb.DuckDBPyRelation, session: Session) -> None:
         self.relation = relation
-        self._answerer = answerer
-        self._mentions = mentions
+        self._session = session
+        self._answerer = session.answerer
+        self._is_settled = False
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
+        if name in _SETTLED_ONCE and self._is_settled:
+            return partial(self._derive, getattr(self.relation, name))
         if name not in _LAZY:
-            value = getattr(self.relation, name) if name != "shape" else None
-            return self._shape() if name == "shape" else partial(self._fetch, value) if callable(value) else value
-        with translated(self._answerer):
+            if name == "shape":
+                self._settle()
             value = getattr(self.relation, name)
-        return partial(self._derive, value) if callable(value) else value
+            return partial(self._fetch, value) if callable(value) else value
+        with translated(self._answerer), silent(self._answerer):
+            value = getattr(self.relation, name)
+        return partial(self._derive_silently, value) if callable(value) else value
 
     def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
         self._settle()
@@ -57,18 +67,15 @@ class Relation:
         return int(self._fetch(self.relation.__len__))
 
     def __getitem__(self, name: str) -> Relation:
-        return Relation(self.relation[name], self._answerer, self._mentions)
-
-    def _shape(self) -> tuple[int, int]:
-        self._settle()
-        return self.relation.shape
+        return Relation(self.relation[name], self._session)
 
     def _settle(self) -> None:
+        self._is_settled = True
+        self._answerer.new_statement()
         sql = self.relation.sql_query()
-        mentioned = self._mentions.find(sql)
+        mentioned = self._session.mentions.find(sql)
         if not mentioned.names or mentioned.is_volatile or stops_early(sql, mentioned.names):
             return
-        self._answerer.new_statement()
         with translated(self._answerer), recorded(self._answerer, sql) as counts:
             counts.rows += settle(self._answerer, [partial(open_reader, self.relation)], mentioned.num_calls)
 
@@ -76,11 +83,15 @@ class Relation:
         self._settle()
         return self._derive(method, *args, **kwargs)
 
+    def _derive_silently(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        with silent(self._answerer):
+            return self._derive(method, *args, **kwargs)
+
     def _derive(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         plain = [argument.relation if isinstance(argument, Relation) else argument for argument in args]
         with translated(self._answerer):
             value = method(*plain, **kwargs)
-        return Relation(value, self._answerer, self._mentions) if isinstance(value, duckdb.DuckDBPyRelation) else value
+        return Relation(value, self._session) if isinstance(value, duckdb.DuckDBPyRelation) else value
 
 
 def open_reader(relation: duckdb.DuckDBPyRelation) -> pa.RecordBatchReader:

@@ -11,7 +11,7 @@ from itertools import pairwise
 from sqlinfer.sql.dml import selected
 from sqlinfer.sql.tokens import Token, closing, tokenize
 
-_QUERY = {"SELECT", "FROM", "VALUES", "TABLE", "PIVOT", "UNPIVOT"}
+QUERY_VERBS = {"SELECT", "FROM", "VALUES", "TABLE", "PIVOT", "UNPIVOT"}
 _CHANGES = {"INSERT", "UPDATE", "DELETE", "MERGE"}
 
 
@@ -28,10 +28,12 @@ def select_part(sql: str) -> list[str]:
     tokens = tokenize(sql)
     if not tokens or _changes_inside(tokens):
         return []
-    verb = next((i for i, t in enumerate(tokens) if t.depth == 0 and t.keyword in {*_QUERY, *_CHANGES, "CREATE"}), 0)
+    verb = next(
+        (i for i, t in enumerate(tokens) if t.depth == 0 and t.keyword in {*QUERY_VERBS, *_CHANGES, "CREATE"}), 0
+    )
     prefix = sql[: tokens[verb].start] if tokens[0].keyword == "WITH" else ""
     first = tokens[verb].keyword
-    if tokens[0].keyword not in ("WITH", "CREATE", "COPY", "(", *_QUERY, *_CHANGES) and tokens[0].text != "(":
+    if tokens[0].keyword not in ("WITH", "CREATE", "COPY", "(", *QUERY_VERBS, *_CHANGES) and tokens[0].text != "(":
         return []
     if tokens[0].keyword == "COPY":
         return _copied(sql, tokens)
@@ -88,10 +90,12 @@ def _inserted(sql: str, tokens: list[Token], verb: int) -> list[str]:
         token = tokens[index]
         if token.depth != tokens[verb].depth:
             continue
-        opens_query = token.text == "(" and index + 1 < len(tokens) and tokens[index + 1].keyword in {*_QUERY, "WITH"}
+        opens_query = (
+            token.text == "(" and index + 1 < len(tokens) and tokens[index + 1].keyword in {*QUERY_VERBS, "WITH"}
+        )
         if token.keyword == "DEFAULT":
             return []
-        if token.keyword in {*_QUERY, "WITH"} or opens_query:
+        if token.keyword in {*QUERY_VERBS, "WITH"} or opens_query:
             return [sql[token.start : _insert_end(tokens, index)].strip()]
     return []
 

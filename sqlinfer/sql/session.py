@@ -24,10 +24,14 @@ from sqlinfer.sql.plan import Parameters, Plan, plan
 from sqlinfer.sql.relation import Relation, open_reader
 from sqlinfer.sql.runtime import Runtime
 from sqlinfer.sql.statement import own_parameters, split
+from sqlinfer.sql.tokens import tokenize
 from sqlinfer.sql.validate import validate
 
 _LAZY_PARAMETERS = not duckdb.__version__.startswith("1.")
 """DuckDB 1.5 runs a relation with parameters when it is made, 2.0 when it is fetched."""
+_TRANSACTION = {"BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT"}
+_DEFINES = {"CREATE", "DROP", "ALTER", "PREPARE", "DEALLOCATE", "ATTACH", "DETACH", "USE", "ROLLBACK"}
+_DEFINED = {"VIEW", "MACRO", "FUNCTION", *(_DEFINES - {"CREATE", "DROP", "ALTER"})}
 _OPEN: weakref.WeakSet[Session] = weakref.WeakSet()
 
 
@@ -44,9 +48,11 @@ class Session:
         self._connection = connection
         self._variables: dict[str, Any] = {}
         self._binding = Binding(connection, self.answerer)
-        self._mentions = Mentions(connection, runtime.functions)
+        self.mentions = Mentions(connection, runtime.functions)
         self._closed = False
-        runtime.num_sessions += 1
+        self._in_transaction = False
+        with runtime.asking:
+            runtime.num_sessions += 1
         _OPEN.add(self)
 
     def execute(self, query: Any, parameters: Parameters = None, *args: Any, **kwargs: Any) -> Session:
@@ -65,15 +71,17 @@ class Session:
 
     def executemany(self, query: str, parameters: Sequence[Any] | None = None) -> Session:
         """Run a statement once for each of a list of parameters."""
-        if not self._mentions.find(query).names:
+        if not self.mentions.find(query).names:
             self._connection.executemany(query, parameters)
             return self
         for values in parameters or []:
             self.execute(query, values)
         return self
 
-    def sql(self, query: str, *, alias: str = "", params: Parameters = None) -> Any:
+    def sql(self, query: Any, *, alias: str = "", params: Parameters = None) -> Any:
         """A query as a lazy relation; its questions are asked when it is fetched. Other statements run at once."""
+        if not isinstance(query, str):
+            return self._call(self._connection.sql, query, alias=alias, params=params)
         statements = split(query)
         if not statements:
             return None
@@ -82,11 +90,25 @@ class Session:
                 self._run(statement, None)
             return self._lazy(statements[-1], alias, params)
 
-    query = sql
+    query = from_query = sql
+
+    def begin(self) -> Session:
+        """Begin a transaction."""
+        return self.execute("BEGIN")
+
+    def commit(self) -> Session:
+        """Commit the transaction."""
+        return self.execute("COMMIT")
+
+    def rollback(self) -> Session:
+        """Undo the transaction."""
+        return self.execute("ROLLBACK")
 
     def cursor(self) -> Session:
         """Another connection to the same database, with the same functions, store and engines."""
         return Session(self._connection.cursor(), self.runtime)
+
+    duplicate = cursor
 
     def interrupt(self) -> None:
         """Stop the running statement, from another thread or a signal handler; finished answers are kept."""
@@ -100,8 +122,10 @@ class Session:
         self._closed = True
         self._binding.close()
         self._connection.close()
-        self.runtime.num_sessions -= 1
-        if self.runtime.num_sessions == 0:
+        with self.runtime.asking:
+            self.runtime.num_sessions -= 1
+            is_last = self.runtime.num_sessions == 0
+        if is_last:
             self.runtime.store.close()
 
     def __enter__(self) -> Session:
@@ -129,7 +153,7 @@ class Session:
         return self._relation(value)
 
     def _relation(self, value: Any) -> Any:
-        return Relation(value, self.answerer, self._mentions) if isinstance(value, duckdb.DuckDBPyRelation) else value
+        return Relation(value, self) if isinstance(value, duckdb.DuckDBPyRelation) else value
 
     def _lazy(self, statement: str, alias: str, parameters: Parameters) -> Any:
         if is_model_statement(statement):
@@ -138,7 +162,7 @@ class Session:
         planned = self.plan(statement, parameters)
         if planned.is_ai and not planned.is_query:
             self._run(statement, parameters)
-            return None
+            return self._result()
         make = partial(self._call_as_caller, self._connection.sql, planned.sql, alias=alias, params=planned.values)
         with translated(self.answerer):
             if planned.is_ai:
@@ -151,7 +175,23 @@ class Session:
 
     def plan(self, statement: str, parameters: Parameters = None) -> Plan:
         """What will run for one statement."""
-        return plan(statement, parameters, self._mentions, self.runtime.functions)
+        planned = plan(statement, parameters, self.mentions, self.runtime.functions)
+        return planned if planned.unguarded is None or self._binds(planned) else planned.unguarded
+
+    def _binds(self, planned: Plan) -> bool:
+        """Whether DuckDB takes a statement as it was guarded. An error would abort an open transaction, so that one
+        is tried outside of it, where tables that it made are not known: then the statement runs unguarded."""
+        if self._in_transaction:
+            with self.cursor() as other:
+                other._variables = self._variables
+                return other._binds(planned)
+        try:
+            with silent(self.answerer):
+                self._call_as_caller(self._connection.execute, f"EXPLAIN {planned.sql}", planned.values).fetchall()
+        except duckdb.Error:
+            self.answerer.cause = None
+            return False
+        return True
 
     def _run(self, statement: str, parameters: Parameters) -> None:
         if is_model_statement(statement):
@@ -196,6 +236,18 @@ class Session:
         """Hand a statement to DuckDB without phases."""
         parameters = () if planned.values is None else (planned.values,)
         self._call_as_caller(self._connection.execute, planned.sql, *parameters)
+        if planned.verb in _TRANSACTION:
+            self._in_transaction = planned.verb in ("BEGIN", "START")
+        if planned.verb in _DEFINES and _DEFINED & {token.keyword for token in tokenize(planned.sql)[:6]}:
+            self.mentions.refresh()
+
+    def _result(self) -> Any:
+        """The rows that a statement left, as a relation; None if it gives none."""
+        names = [column[0] for column in self._connection.description or []]
+        if not names or names in (["Count"], ["Success"]):
+            return None
+        rows = self._connection.to_arrow_table()
+        return self._relation(self._connection.from_arrow(rows))
 
     @contextmanager
     def _seeing(self, variables: dict[str, Any]) -> Iterator[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import duckdb
@@ -27,8 +28,8 @@ _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 class Token:
     """One lexeme: its text, its span in the SQL text in characters, and how many parentheses are open around it.
 
-    A closing parenthesis has the depth of its opening one. word: the text in lower case if it is an
-    unquoted name or keyword, the name itself in lower case if quoted, else "".
+    A closing parenthesis has the depth of its opening one. word: the name or keyword in lower case, without its
+    quotes; else "". keyword: the word in upper case where it can be one: not quoted, and not after a dot; else "".
     """
 
     text: str
@@ -36,11 +37,7 @@ class Token:
     end: int
     depth: int
     word: str
-
-    @property
-    def keyword(self) -> str:
-        """The word in upper case, but "" for a quoted name."""
-        return "" if self.text.startswith('"') else self.word.upper()
+    keyword: str
 
 
 def tokenize(sql: str) -> list[Token]:
@@ -61,7 +58,9 @@ def tokenize(sql: str) -> list[Token]:
         text, end = match.group(), match.end()
         if text in ")]}":
             depth -= 1
-        tokens.append(Token(text, start, end, depth, _word(text)))
+        word = _word(text)
+        is_name = text.startswith('"') or (tokens and tokens[-1].text == ".")
+        tokens.append(Token(text, start, end, depth, word, "" if is_name else word.upper()))
         if text in "([{":
             depth += 1
     return tokens
@@ -71,6 +70,16 @@ def closing(tokens: list[Token], opening: int) -> int:
     """The index of the token that closes the parenthesis at index opening; len(tokens) if nothing does."""
     depth = tokens[opening].depth
     return next((i for i in range(opening + 1, len(tokens)) if tokens[i].depth == depth), len(tokens))
+
+
+def text_of(sql: str, tokens: Sequence[Token]) -> str:
+    """The text from the first to the last of some tokens."""
+    return sql[tokens[0].start : tokens[-1].end] if tokens else ""
+
+
+def has_name(tokens: Sequence[Token], names: Collection[str]) -> bool:
+    """Whether one of the tokens is one of the names, which are in lower case."""
+    return any(token.word in names for token in tokens)
 
 
 def _starts(sql: str) -> list[int]:

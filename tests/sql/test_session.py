@@ -60,6 +60,22 @@ class TestResults:
         con.register("given", table)
         assert con.sql("SELECT ai_gen(body) FROM given").fetchall() == [("<d>",)]
 
+    def test_a_pending_result_stays_while_other_statements_are_planned(self, con: Session) -> None:
+        con.execute("SELECT * FROM range(3)")
+        con.plan("SELECT ai_gen('a'), another_word FROM nowhere")
+        assert con.fetchall() == [(0,), (1,), (2,)]
+
+    def test_what_describes_a_query_is_a_relation_and_asks_nothing(self, texts: Session, echo: EchoEngine) -> None:
+        texts.execute("CREATE VIEW gists AS SELECT ai_gen(body) AS gist FROM texts")
+        assert texts.sql("DESCRIBE gists").fetchall()[0][:2] == ("gist", "VARCHAR")
+        assert "PROJECTION" in str(texts.sql("EXPLAIN SELECT ai_gen('x') FROM gists").fetchall()).upper()
+        texts.sql("SELECT 1 AS i").project("ai_gen('never')").explain()
+        assert echo.asked == []
+        assert texts.sql("INSERT INTO texts SELECT 9, ai_gen('r') RETURNING body").fetchall() == [("<r>",)]
+
+    def test_a_relation_keeps_its_session_open(self, registered: None) -> None:
+        assert sqlinfer.connect(model="echo", udfs=[]).sql("SELECT 1").fetchall() == [(1,)]
+
 
 class TestConnections:
     def test_cursors_have_the_functions_with_named_parameters(self, texts: Session, echo: EchoEngine) -> None:
@@ -124,6 +140,24 @@ class TestConnections:
                 session.runtime.open_engine = lambda version, engine=engine: engine
                 session.execute("SELECT ai_gen('a')").fetchall()
             assert len(engine.asked) == 1
+
+    def test_direct_mode_asks_a_failed_question_again_and_sees_new_versions(
+        self, registered: None, echo: EchoEngine, home: Path, tmp_path: Path
+    ) -> None:
+        connection = duckdb.connect()
+        with sqlinfer.register(connection, model="echo", udfs=[]) as registration:
+            registration.runtime.open_engine = lambda version: echo
+            for _ in range(2):
+                with pytest.raises(duckdb.Error, match="boom"):
+                    connection.execute("SELECT ai_gen('boom')").fetchall()
+            asked = len(echo.asked)
+            assert asked >= 2
+            connection.execute("SELECT ai_gen('a')").fetchall()
+            write_model(tmp_path / "new", weight=9.0)
+            registration.runtime.store.registry.register("echo", str(tmp_path / "new"))
+            connection.execute("SELECT ai_gen('a')").fetchall()
+            assert len(echo.asked) == asked + 2
+        connection.close()
 
 
 class TestParameters:
@@ -224,6 +258,27 @@ class TestErrors:
         assert len(engine.asked) == 100
         states = [job.state for job in texts.runtime.store.jobs.list(2)]
         assert states == ["done", "interrupted"]
+
+    def test_an_error_in_the_users_own_function_names_its_file(
+        self, registered: None, echo: EchoEngine, tmp_path: Path
+    ) -> None:
+        header = "from sqlinfer import Request\n\n\n"
+        (tmp_path / "broken.py").write_text(
+            header + 'def broken(text: str) -> Request:\n    """Break."""\n    return text.nope()\n'
+        )
+        (tmp_path / "number.py").write_text(
+            header + 'def number(text: str) -> Request:\n    """Read a number."""\n    return Request(text)\n\n\n'
+            "def read(answer: str) -> int:\n    return int(answer.strip('<>'))\n"
+        )
+        with sqlinfer.connect(model="echo", udfs=[tmp_path]) as session:
+            session.runtime.open_engine = lambda version: echo
+            with pytest.raises(SqlinferError, match=r"broken\.py: broken failed on .*'a'.*nope"):
+                session.execute("SELECT broken('a')")
+            session.execute("CREATE TABLE t AS SELECT unnest(['7', 'seven']) AS x")
+            with pytest.raises(RequestsFailed, match=r"number\.py cannot use the answer '<seven>'"):
+                session.execute("SELECT number(x) FROM t").fetchall()
+            rows = session.execute("SELECT number(x, on_error := 'null') FROM t ORDER BY x").fetchall()
+            assert rows == [(7,), (None,)]
 
 
 class TestModels:

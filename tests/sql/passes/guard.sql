@@ -27,9 +27,21 @@ SELECT * FROM t WHERE f(x) OR i = 0
 -->
 SELECT * FROM t WHERE f(x) OR i = 0
 
-SELECT * FROM t WHERE f(x) AND random() < 0.5
+SELECT DISTINCT ON (a) f(x) AND y AS c FROM t
 -->
-SELECT * FROM t WHERE f(x) AND random() < 0.5
+SELECT DISTINCT ON (a) f(x) AND y AS c FROM t
+
+SELECT * FROM t WHERE f(x) AND st.end > sample USING SAMPLE 10 ROWS
+-->
+SELECT * FROM t WHERE st.end > sample AND CASE WHEN st.end > sample THEN f(x) END USING SAMPLE 10 ROWS
+
+SELECT * FROM a JOIN b ON a.i = b.i UNION ALL SELECT 1 WHERE f(x)
+-->
+SELECT * FROM a JOIN b ON a.i = b.i UNION ALL SELECT 1 WHERE f(x)
+
+SELECT * FROM a JOIN b ON a.i = b.i JOIN c ON c.i = a.i WHERE f(a.x)
+-->
+SELECT * FROM a JOIN b ON a.i = b.i JOIN c ON c.i = a.i WHERE CASE WHEN (a.i = b.i) AND (c.i = a.i) THEN f(a.x) END
 
 SELECT * FROM t WHERE f(x)
 -->
@@ -37,7 +49,7 @@ SELECT * FROM t WHERE f(x)
 
 SELECT * FROM a JOIN b ON a.i = b.i LEFT JOIN c ON c.i = a.i WHERE f(a.x)
 -->
-SELECT * FROM a JOIN b ON a.i = b.i LEFT JOIN c ON c.i = a.i WHERE CASE WHEN (a.i = b.i) THEN f(a.x) END
+SELECT * FROM a JOIN b ON a.i = b.i LEFT JOIN c ON c.i = a.i WHERE f(a.x)
 
 SELECT * FROM a RIGHT JOIN b ON a.i = b.i WHERE f(a.x)
 -->
