@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 Format = Literal["table", "csv", "json", "parquet"]
 FORMATS = ("table", "csv", "json", "parquet")
 _SHOWN_ROWS = 40
+_PLAN = ["explain_key", "explain_value"]
+"""The columns of EXPLAIN, whose value is drawn already."""
 
 
 class Results:
@@ -52,6 +54,9 @@ class Results:
             num_rows += batch.num_rows
             if len(shown) < _SHOWN_ROWS:
                 shown += _rows(batch.slice(0, _SHOWN_ROWS - len(shown)))
+        if schema.names == _PLAN:
+            click.echo("\n".join(plan for _, plan in shown))
+            return
         echo_table(schema.names, shown)
         if num_rows > len(shown):
             click.echo(f"{num_rows:,} rows, the first {len(shown)} shown; --format csv or json prints all.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import warnings
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -246,7 +247,9 @@ class Session:
         names = [column[0] for column in self._connection.description or []]
         if not names or names in (["Count"], ["Success"]):
             return None
-        rows = self._connection.to_arrow_table()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # DuckDB advises against Arrow here; these results are small
+            rows = self._connection.to_arrow_table()
         return self._relation(self._connection.from_arrow(rows))
 
     @contextmanager

@@ -100,6 +100,13 @@ def test_a_table_of_many_columns_stays_readable(invoke: Invoke, query: Query) ->
     assert "value 17" in result.stdout
 
 
+def test_the_plan_of_explain_is_drawn_as_duckdb_draws_it(invoke: Invoke, query: Query, echoing: EchoEngine) -> None:
+    lines = invoke("run", query("EXPLAIN SELECT ai_gen('x' || i) FROM range(3) r(i)")).stdout.splitlines()
+    assert len(lines) > 4
+    assert not any("\\n" in line for line in lines)
+    assert echoing.asked == []
+
+
 def test_a_table_holds_no_terminal_codes(invoke: Invoke, query: Query) -> None:
     result = invoke("run", query("SELECT chr(27) || '[2J' || chr(10) || 'é😀' AS t"))
     assert "\\x1b[2J\\né😀" in result.stdout
