@@ -28,6 +28,7 @@ class Runtime:
         self.model = model
         self.asking = threading.Lock()
         self.num_sessions = 0
+        self.counting = threading.RLock()  # the garbage collector may close a session at any place
         self.open_engine: Callable[[ModelVersion], Engine] = get_engine
 
     def origin(self, function: Function, model: str | None, task: str) -> Origin:

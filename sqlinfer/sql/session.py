@@ -52,7 +52,7 @@ class Session:
         self.mentions = Mentions(connection, runtime.functions)
         self._closed = False
         self._in_transaction = False
-        with runtime.asking:
+        with runtime.counting:
             runtime.num_sessions += 1
         _OPEN.add(self)
 
@@ -123,7 +123,7 @@ class Session:
         self._closed = True
         self._binding.close()
         self._connection.close()
-        with self.runtime.asking:
+        with self.runtime.counting:
             self.runtime.num_sessions -= 1
             is_last = self.runtime.num_sessions == 0
         if is_last:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import duckdb
 import pytest
 
 import sqlinfer
@@ -20,3 +21,13 @@ def con(registered: None, echo: EchoEngine) -> Iterator[Session]:
     with sqlinfer.connect(model="echo", udfs=[UDFS]) as session:
         session.runtime.open_engine = lambda version: echo
         yield session
+
+
+@pytest.fixture
+def direct(registered: None, echo: EchoEngine) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A plain DuckDB connection in direct mode, with a store of its own that forgets."""
+    connection = duckdb.connect()
+    with sqlinfer.register(connection, model="echo", store=False, udfs=[UDFS]) as registration:
+        registration.runtime.open_engine = lambda version: EchoEngine()
+        yield connection
+    connection.close()
