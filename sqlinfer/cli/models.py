@@ -87,13 +87,14 @@ def list_(as_json: bool) -> None:
 @click.argument("name")
 @_json_option
 def show(name: str, as_json: bool) -> None:
-    """Show all about one model: NAME, NAME@ALIAS or NAME/VERSION.
+    """Show all about one model: NAME, NAME@ALIAS or NAME/VERSION, and what its calls generate with by default.
 
     \b
     sqlinfer models show short@champion
     """
     with open_store() as store:
-        facts = _facts(store.registry, store.registry.get(name))
+        version = store.registry.get(name)
+        facts = {**_facts(store.registry, version), **_generation(version)}
     if as_json:
         echo_json(facts)
     else:
@@ -223,6 +224,17 @@ def _echo_versions(registry: Registry, versions: Sequence[ModelVersion], as_json
         tags = ", ".join(f"{key}={value}" for key, value in fact["tags"].items())
         rows.append([fact[name] for name in names[:5]] + [aliases, tags, fact["description"]])
     echo_table(names, rows)
+
+
+def _generation(version: ModelVersion) -> dict[str, Any]:
+    """What a call that leaves its parameters open generates with: the registration's defaults, then the model's."""
+    from sqlinfer.engine.pool import open_engine
+    from sqlinfer.errors import ModelUnusable
+
+    try:
+        return {"generation": open_engine(version).defaults("summarize" if version.task == "summarize" else "generate")}
+    except ModelUnusable as error:
+        return {"unusable": str(error)}
 
 
 def _facts(registry: Registry, version: ModelVersion) -> dict[str, Any]:

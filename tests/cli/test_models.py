@@ -90,3 +90,11 @@ def test_every_verb_speaks_json(invoke: Invoke, two: tuple[str, str]) -> None:
         ["remove", "short"],
     ):
         json.loads(invoke("models", *words, "--json").stdout)
+
+
+def test_show_says_what_a_model_generates_with(invoke: Invoke, home_with_models: Path, two: tuple[str, str]) -> None:
+    shown = json.loads(invoke("models", "show", "sqlinfer/random-summarizer", "--json").stdout)
+    assert shown["generation"]["num_beams"] == 1
+    assert shown["generation"]["max_tokens"] > 0
+    invoke("models", "register", "broken", two[0])
+    assert "tokenizer" in json.loads(invoke("models", "show", "broken", "--json").stdout)["unusable"]
