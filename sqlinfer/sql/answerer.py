@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,9 @@ _MEASURED_TOKENS = 1000
 
 _EXCERPT = 200
 """Characters of a row's text that an error shows."""
+
+_POLL_S = 0.2
+_STOPPED = "stopped; every finished answer is kept. Run the same statement again to go on"
 
 Record = Callable[[Sequence[Question]], None]
 
@@ -82,6 +86,18 @@ class Answerer:
             self.cause = error if isinstance(error, Exception) else None
             raise
 
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Hold the session family's turn to ask: another thread may be asking the same questions, and what it has
+        answered when the turn comes is not asked again."""
+        while not self.runtime.asking.acquire(timeout=_POLL_S):
+            if self.cancel.is_set():
+                raise Interrupted(_STOPPED)
+        try:
+            yield
+        finally:
+            self.runtime.asking.release()
+
     def infer(
         self,
         version: ModelVersion,
@@ -107,7 +123,7 @@ class Answerer:
             self.progress(self.counts)
             yield completion
         if self.cancel.is_set():
-            raise Interrupted("stopped; every finished answer is kept. Run the same statement again to go on")
+            raise Interrupted(_STOPPED)
         tokens = self.counts.prompt_tokens - before[0], self.counts.completion_tokens - before[1]
         if sum(tokens) >= _MEASURED_TOKENS:
             seconds = time.perf_counter() - started_s
@@ -153,12 +169,12 @@ class Answerer:
             return None
 
     def _ask(self, questions: list[Question], failures: dict[bytes, Failure]) -> dict[bytes, str]:
-        """Ask on the spot. One thread at a time: another may be asking the same question."""
+        """Ask on the spot."""
         by_model: dict[str, list[tuple[Origin, Request]]] = {}
         for question in questions:
             asked = by_model.setdefault(question.origin.version.fingerprint, [])
             asked.append((question.origin, question.request))
-        with self.runtime.asking:
+        with self.turn():
             for pairs in by_model.values():
                 for _ in self.infer(pairs[0][0].version, iter(pairs), failures):
                     pass

@@ -1,17 +1,15 @@
 """The questions that a probe recorded: a set on disk, so that memory does not grow with the rows.
 
-Equal requests are one. The file is private to one statement and goes away with it.
+Equal requests are one. It is private to one statement and goes away with it.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from sqlinfer.functions import Function
@@ -35,9 +33,9 @@ class Origin:
 class Pending:
     """A set of requests by key, grouped by origin."""
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self._file = tempfile.NamedTemporaryFile(prefix="sqlinfer-", suffix=".pending", dir=folder)  # noqa: SIM115
-        self._db = sqlite3.connect(self._file.name, check_same_thread=False, isolation_level=None)
+    def __init__(self) -> None:
+        # SQLite unlinks a database named "" as it opens it: no text stays behind when the process is killed.
+        self._db = sqlite3.connect("", check_same_thread=False, isolation_level=None)
         self._db.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-65536;" + _SCHEMA)
         self._db.execute("BEGIN")
         self._lock = threading.Lock()
@@ -103,8 +101,8 @@ class Pending:
         return num_requests, num_characters
 
     def close(self) -> None:
+        """Forget everything."""
         self._db.close()
-        self._file.close()
 
     def _of(self, origins: Sequence[Origin]) -> tuple[str, list[int]]:
         numbers = [self._origin(origin) for origin in origins]

@@ -32,9 +32,10 @@ def settle(answerer: Answerer, queries: Sequence[OpenReader], num_rounds: int) -
                     break
                 broken = probed.broken
                 answerer.counts.expected = answerer.counts.generated + answerer.counts.failed + num_pending
-                for version, origins in probed.pending.by_model():
-                    for _ in answerer.infer(version, probed.pending.requests(origins)):
-                        pass
+                with answerer.turn():
+                    for version, origins in probed.pending.by_model():
+                        for _ in answerer.infer(version, probed.pending.requests(origins)):
+                            pass
         except (duckdb.TransactionException, duckdb.InterruptException):
             if broken is None:
                 raise

@@ -19,7 +19,7 @@ class Runtime:
     """Finds models, asks engines, keeps answers.
 
     model: the model of calls that name none; None leaves it to the registry. open_engine: how an engine is had
-    for a model version. asking: held while questions are asked on the spot, so that each is asked once.
+    for a model version. asking: held while questions are asked, so that each is asked once.
     """
 
     def __init__(self, store: Store, functions: Functions, model: str | None = None) -> None:

@@ -52,5 +52,5 @@ def own_parameters(sql: str, values: Sequence[Any] | Mapping[str, Any] | None) -
     """Those of the named values that a part of a statement uses; None if it uses none."""
     if not isinstance(values, Mapping):
         return None
-    used = {token.text[1:] for token in tokenize(sql) if token.text.startswith("$")}
-    return {name: value for name, value in values.items() if name in used} or None
+    used = {token.text[1:].lower() for token in tokenize(sql) if token.text.startswith("$")}
+    return {name: value for name, value in values.items() if name.lower() in used} or None
