@@ -52,6 +52,9 @@ class Request:
     that follow instructions, and models trained for one task do without it. task: what is asked, so that
     such a model finds its own prefix ("summarize: "). overflow: what happens to a text that is longer
     than the model's context. request_id: names the answer; whoever sends the request chooses it.
+    choices: the answers that are possible, most often labels; they are scored after one pass over the prompt, and the
+    answer's text is a JSON object of each choice and its probability. schema: a JSON schema that the answer's text
+    must satisfy; decoding is constrained to it.
     """
 
     text: str
@@ -59,6 +62,8 @@ class Request:
     task: Task = "generate"
     parameters: Parameters = Parameters()
     overflow: Overflow = "error"
+    choices: tuple[str, ...] = ()
+    schema: str = ""
     request_id: bytes = field(default=b"", compare=False)
 
 

@@ -1,0 +1,14 @@
+from sqlinfer import Request
+
+ALIASES = ("ai_analyze_sentiment",)
+LABELS = ("positive", "negative", "neutral", "mixed")
+
+
+def ai_sentiment(text: str) -> Request:
+    """Say whether a text is positive, negative, neutral or mixed."""
+    return Request(
+        text,
+        instruction=f"Classify the sentiment of the following text as one of these labels: {', '.join(LABELS)}. "
+        "Answer with the label alone.",
+        choices=LABELS,
+    )
