@@ -24,7 +24,8 @@ DATA = Path(__file__).parents[1].parent / "shared" / "data"
 class EchoEngine:
     """Answers with a function of the prompt; counts what it is asked. Mocks the model and nothing else.
 
-    A text that holds "boom" fails. answer: request -> text.
+    A text that holds "boom" fails. Of a request's choices one that stands in the text is the likeliest, and "yes" of a
+    text that holds "angry"; a schema is answered by itself. answer: request -> text.
     """
 
     def __init__(self, answer: Callable[[Request], str] | None = None) -> None:
@@ -51,6 +52,12 @@ class EchoEngine:
 
 
 def _echo(request: Request) -> str:
+    if request.choices:
+        held = request.text + " yes" if "angry" in request.text else request.text + " no"
+        weights = {choice: 6 if choice in held else 1 for choice in request.choices}
+        return json.dumps({choice: weight / sum(weights.values()) for choice, weight in weights.items()})
+    if request.schema:
+        return request.schema
     if request.instruction == "yes or no":
         return "yes" if "angry" in request.text else "no"
     if request.task == "count_tokens":

@@ -118,7 +118,7 @@ class Pending:
         return len(self.origins) - 1
 
     def _shared_id(self, request: Request) -> int:
-        identity = (request.instruction, request.task, request.parameters, request.overflow)
+        identity = replace(request, text="", request_id=b"")
         number = self._shared.get(identity)
         if number is None:
             if len(self._shared) >= _REMEMBERED:  # instructions that differ from row to row: let go of old ones
@@ -135,7 +135,7 @@ class Pending:
 def _template(fields: dict[str, Any]) -> Request:
     stop = fields["parameters"]["stop"]
     parameters = Parameters(**{**fields["parameters"], "stop": tuple(stop) if stop is not None else None})
-    return Request("", **{**fields, "parameters": parameters})
+    return Request("", **{**fields, "parameters": parameters, "choices": tuple(fields["choices"])})
 
 
 def _stored(text: str) -> str | bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlinfer.errors import SqlinferError
@@ -31,8 +31,7 @@ class Question:
     @property
     def request(self) -> Request:
         """As the engine gets it."""
-        asked = self.asked
-        return Request(asked.text, asked.instruction, asked.task, self.parameters, asked.overflow, self.key)
+        return replace(self.asked, parameters=self.parameters, request_id=self.key)
 
 
 class Questions:

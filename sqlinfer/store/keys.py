@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from hashlib import blake2b
 
 _FLOATS = ("temperature", "top_p")
-_START = hashlib.blake2b(b"sqlinfer answer 1", digest_size=16)
+_START = hashlib.blake2b(b"sqlinfer answer 2", digest_size=16)
+_Rest = tuple[str, str, str, str, tuple[str, ...]]  # instruction, task, overflow, schema, choices
 _INTEGERS = ("max_tokens", "min_tokens", "top_k", "num_beams", "seed")
 
 
@@ -28,7 +29,7 @@ class AnswerKeys:
     def __init__(self, fingerprint: str, function_hash: str) -> None:
         self._fingerprint = fingerprint
         self._function_hash = function_hash
-        self._last: tuple[Parameters | None, str, str, str, Callable[[], blake2b]] = (None, "", "", "", _START.copy)
+        self._last: tuple[Parameters | None, _Rest | None, Callable[[], blake2b]] = (None, None, _START.copy)
 
     def __call__(self, request: Request, parameters: Parameters | None = None) -> bytes:
         """16 bytes, equal for equal requests; request_id is no part of it.
@@ -37,16 +38,11 @@ class AnswerKeys:
         """
         holding = request.parameters if parameters is None else parameters
         # One read: another thread may replace it meanwhile.
-        last, instruction, task, overflow, copy = self._last
-        if (
-            holding is not last
-            or request.instruction != instruction
-            or request.task != task
-            or request.overflow != overflow
-        ):
-            rest = (request.instruction, request.task, request.overflow)
-            copy = _shared(self._fingerprint, self._function_hash, *rest, holding).copy
-            self._last = (holding, *rest, copy)
+        last, last_rest, copy = self._last
+        rest = (request.instruction, request.task, request.overflow, request.schema, request.choices)
+        if holding is not last or rest != last_rest:
+            copy = _shared(self._fingerprint, self._function_hash, rest, holding).copy
+            self._last = (holding, rest, copy)
         hasher = copy()
         hasher.update(request.text.encode("utf-8", "surrogatepass"))
         return hasher.digest()
@@ -63,12 +59,11 @@ def _keys(fingerprint: str, function_hash: str) -> AnswerKeys:
 
 
 @lru_cache(maxsize=4096)
-def _shared(
-    fingerprint: str, function_hash: str, instruction: str, task: str, overflow: str, parameters: Parameters
-) -> blake2b:
+def _shared(fingerprint: str, function_hash: str, rest: _Rest, parameters: Parameters) -> blake2b:
     # Each part is preceded by its length, so that parts cannot run into each other; the text comes last.
     hasher = _START.copy()
-    parts = [fingerprint, function_hash, instruction, task, overflow, *_written(parameters)]
+    *texts, choices = rest
+    parts = [fingerprint, function_hash, *texts, str(len(choices)), *choices, *_written(parameters)]
     for part in parts:
         encoded = part.encode("utf-8", "surrogatepass")
         hasher.update(len(encoded).to_bytes(8, "little"))

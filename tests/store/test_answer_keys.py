@@ -15,7 +15,7 @@ def key(request: Request, fingerprint: str = "f", function: str = "h") -> bytes:
 
 
 def test_key_has_16_bytes_and_is_the_same_in_each_run() -> None:
-    assert key(BASE).hex() == "9cfd5d8ad0c56d646c04e2f5257fca8f"
+    assert key(BASE).hex() == "50b0968dc0fe4bfa5987641eaa622636"
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,10 @@ def test_key_has_16_bytes_and_is_the_same_in_each_run() -> None:
         replace(BASE, instruction=""),
         replace(BASE, task="summarize"),
         replace(BASE, overflow="truncate"),
+        replace(BASE, choices=("a",)),
+        replace(BASE, choices=("a", "b")),
+        replace(BASE, choices=("b", "a")),
+        replace(BASE, schema='{"type": "object"}'),
         *(
             replace(BASE, parameters=replace(BASE.parameters, **changed))
             for changed in (
@@ -76,6 +80,8 @@ def test_equal_parameters_of_other_number_types_give_one_key() -> None:
         (Request("x", "a\0"), Request("\0x", "a")),
         (Request("x", parameters=Parameters(top_k=1)), Request("x", parameters=Parameters(num_beams=1))),
         (Request("x", parameters=Parameters(stop=("a", "bc"))), Request("x", parameters=Parameters(stop=("ab", "c")))),
+        (Request("x", choices=("a", "bc")), Request("x", choices=("ab", "c"))),
+        (Request("x", choices=("a",)), Request("x", schema="a")),
         (Request("abc", parameters=Parameters(stop=())), Request("bc", parameters=Parameters(stop=("a",)))),
     ],
 )

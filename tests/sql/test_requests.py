@@ -1,0 +1,48 @@
+"""What a function asks reaches the engine whole, in all phases and in direct mode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from sqlinfer.sql import Session
+from sqlinfer.sql.pending import Origin, Pending
+from sqlinfer.types import Parameters, Request
+from tests.conftest import EchoEngine
+
+REQUESTS = (
+    Request("a", request_id=b"1"),
+    Request("a", choices=("x", "\U0001f389 'y'\n", "\ud800"), request_id=b"2"),
+    Request("a", choices=("x",), request_id=b"3"),
+    Request("b", schema='{"type": "object"}', request_id=b"4"),
+    Request("b", "i", "summarize", Parameters(stop=("s",), seed=1), "truncate", request_id=b"5"),
+)
+
+
+@pytest.fixture
+def pending() -> Iterator[Pending]:
+    with closing(Pending()) as spool:
+        yield spool
+
+
+def test_spooled_requests_come_back_as_they_were(pending: Pending, con: Session) -> None:
+    function = con.runtime.functions["ai_gen"]
+    origin = Origin(function, con.answerer.origin(function, None, "generate").version)
+    pending.add((origin, request) for request in REQUESTS)
+    back = [(request, request.request_id) for _, request in pending.requests([origin])]
+    assert sorted(back, key=lambda pair: pair[1]) == [(request, request.request_id) for request in REQUESTS]
+
+
+def test_choices_and_schema_reach_the_engine(con: Session, echo: EchoEngine) -> None:
+    con.execute("SELECT ai_filter('angry', 'x'), ai_extract('t', ['a'])").fetchall()
+    asked = {request.text: request for request in echo.asked}
+    assert asked["angry"].choices == ("yes", "no")
+    assert '"a"' in asked["t"].schema
+
+
+def test_other_choices_are_another_question(con: Session, echo: EchoEngine) -> None:
+    rows = "SELECT ai_classify(text, labels) FROM (VALUES ('a', ['a', 'b']), ('a', ['b', 'a'])) v(text, labels)"
+    con.execute(rows).fetchall()
+    assert {request.choices for request in echo.asked} == {("a", "b"), ("b", "a")}
