@@ -22,7 +22,7 @@ class DecoderBatch:
         self.rows: list[Sequence] = []
         self.can_merge = kv.new_cache(model.config)[1]
         accepted = inspect.signature(model.forward).parameters
-        self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
+        self._can_keep_logits = "logits_to_keep" in accepted
         self._takes_positions = "position_ids" in accepted
         self._is_mamba = "cache_params" in accepted  # other name of the cache, and no mask once the prompt is read
         self.clear()
@@ -38,7 +38,7 @@ class DecoderBatch:
         """Prefill new rows and add them to the batch. Returns their logits (rows, vocab)."""
         ids, mask = kv.padded([row.history for row in rows], self.model.device, left=True)
         cache, _ = kv.new_cache(self.model.config)
-        logits = self._forward(ids, mask, kv.positions(mask), cache)
+        logits = self._forward(ids, mask, kv.positions(mask), cache)[:, 0]
         running, self.rows = self.rows, []  # a merge that breaks off leaves no row behind
         if self._cache is None:
             self._cache, self._mask = cache, mask
@@ -53,9 +53,27 @@ class DecoderBatch:
         """Feed each row its last token. Returns the logits (rows, vocab) of the next."""
         last = torch.tensor([[row.output[-1]] for row in self.rows], device=self.model.device)
         mask = torch.cat([self._mask, self._mask.new_ones(len(self.rows), 1)], dim=1)
-        logits = self._forward(last, mask, mask.sum(-1, keepdim=True) - 1, self._cache)
+        logits = self._forward(last, mask, mask.sum(-1, keepdim=True) - 1, self._cache)[:, 0]
         self._mask = mask
         return logits
+
+    @torch.inference_mode()
+    def read(self, lines: list[int], feeds: list[list[int]]) -> torch.Tensor:
+        """Logits (feeds, longest feed, vocab) after each token of feeds that continue lines; the batch stays.
+
+        A cache whose rows cannot be repeated is left alone, and the whole history of each line is read again.
+        """
+        longest = max(map(len, feeds))
+        if self.can_merge:
+            index = torch.tensor(lines, device=self.model.device)
+            ids, mask = kv.padded(feeds, self.model.device, left=False)
+            mask = torch.cat([self._mask[index], mask], dim=1)
+            return self._forward(ids, mask, kv.positions(mask)[:, -longest:], kv.select(self._cache, index), longest)
+        texts = [self.rows[line].history + feed for line, feed in zip(lines, feeds, strict=True)]
+        ids, mask = kv.padded(texts, self.model.device, left=True)
+        logits = self._forward(ids, mask, kv.positions(mask), kv.new_cache(self.model.config)[0], longest)
+        ends = [one.roll(len(feed) - longest, dims=0) for one, feed in zip(logits, feeds, strict=True)]
+        return torch.stack(ends)
 
     @torch.inference_mode()
     def keep(self, rows: list[Sequence], lines: list[int]) -> None:
@@ -73,12 +91,17 @@ class DecoderBatch:
             self._mask = self._mask[:, unused:]
         return None
 
-    def _forward(self, ids: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, cache: Any) -> torch.Tensor:
-        more = {"cache_params" if self._is_mamba else "past_key_values": cache, **self._last_only}
+    def _forward(
+        self, ids: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, cache: Any, num_logits: int = 1
+    ) -> torch.Tensor:
+        """Logits (lines, num_logits, vocab) after the last tokens."""
+        more = {"cache_params" if self._is_mamba else "past_key_values": cache}
+        if self._can_keep_logits:
+            more["logits_to_keep"] = num_logits
         if self._takes_positions:
             more["position_ids"] = positions
         if mask.shape == ids.shape or not self._is_mamba:
             more["attention_mask"] = mask
         output = self.model(input_ids=ids, use_cache=True, **more)
-        logits: torch.Tensor = output.logits[:, -1]
+        logits: torch.Tensor = output.logits[:, -num_logits:]
         return logits

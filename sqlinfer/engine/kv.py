@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any
 
 import torch
@@ -31,6 +32,14 @@ def merge(cache: DynamicCache, other: DynamicCache, *, left: bool) -> None:
         missing = mine.keys.shape[-2] - new.keys.shape[-2]
         mine.keys = torch.cat([_pad(mine.keys, -missing, left), _pad(new.keys, missing, left)])
         mine.values = torch.cat([_pad(mine.values, -missing, left), _pad(new.values, missing, left)])
+
+
+def select(cache: DynamicCache, index: torch.Tensor) -> DynamicCache:
+    """A cache of the rows at index, repeated at will; growing it leaves the other as it is."""
+    selected = copy(cache)
+    selected.layers = [copy(layer) for layer in cache.layers]
+    selected.reorder_cache(index)
+    return selected
 
 
 def trim(cache: DynamicCache, count: int, *, left: bool) -> None:

@@ -8,12 +8,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence as Series
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
+from sqlinfer.engine.choices import Choices, build_choices, scored_settings
 from sqlinfer.engine.sequence import Sequence
 from sqlinfer.engine.settings import Defaults, Settings
 from sqlinfer.types import Completion, ModelVersion, Request
 
+ANSWER = "Answer:"  # what stands before an answer where its tokens depend on that
 RENDER_ERRORS = (ValueError, TypeError, KeyError, OverflowError, RuntimeError)
 
 
@@ -40,6 +43,7 @@ class Prompts:
         self._tokenizer = tokenizer
         self._lock = threading.Lock()
         self._is_chat = tokenizer.chat_template is not None and not defaults.is_encoder_decoder
+        self._read_choices = lru_cache(maxsize=256)(self._tokenize_choices)
         self._special = [token for token in tokenizer.all_special_tokens if token]
         self._special_starts = {token[0] for token in self._special}
 
@@ -151,6 +155,10 @@ class Prompts:
         """The sequence of a request, its text cut if it must and may be."""
         try:
             settings = self.defaults.resolve(request.parameters.over(self.version.parameters), request.task)
+            choices = None
+            if request.choices:
+                choices = self._read_choices(request.choices, settings.model.get("forced_bos_token_id"))
+                settings = scored_settings(settings, choices)
             truncated = False
             if self._excess(prompt, settings) > 0:
                 if request.overflow == "error":
@@ -161,7 +169,25 @@ class Prompts:
         except RENDER_ERRORS as error:
             return failed(request, str(error), len(prompt))
         start = list(self.context.start) if self.defaults.is_encoder_decoder else prompt
-        return Sequence(request, settings, prompt, start, truncated)
+        sequence = Sequence(request, settings, prompt, start, truncated)
+        sequence.choices = choices
+        return sequence
+
+    def _tokenize_choices(self, names: tuple[str, ...], forced: int | None) -> Choices:
+        """Choices as the model would write them. Raises ValueError for what cannot be told apart.
+
+        A chat template and a decoder of its own end before the answer: it begins afresh. A plain prompt is continued
+        by a word of its own, so that its tokens are those of a word after a space. forced: begins every answer.
+        """
+        begins_afresh = self._is_chat or self.defaults.is_encoder_decoder
+        texts = names if begins_afresh else [ANSWER, *(f"{ANSWER} {name}" for name in names)]
+        with self._lock:
+            tokens = self._tokenize(list(texts), as_text=True)
+        if not begins_afresh:
+            before, *tokens = tokens
+            tokens = [ids[len(before) :] for ids in tokens]
+        start = () if forced is None else (forced,)
+        return build_choices(names, tokens, start, has_end=bool(self.defaults.eos))
 
     def _room(self, settings: Settings) -> int | None:
         """Tokens that a prompt may have. Raises ValueError if the answer leaves none."""

@@ -21,12 +21,15 @@ TAIL_TOKENS = 8  # more than a character's or a cut token's worth, so that a sto
 class Batch(Protocol):
     """The rows that run in the model now: DecoderBatch or Seq2SeqBatch."""
 
+    model: Any
     rows: list[Sequence]
     can_merge: bool
 
     def join(self, rows: list[Sequence]) -> torch.Tensor: ...
 
     def step(self) -> torch.Tensor: ...
+
+    def read(self, lines: list[int], feeds: list[list[int]]) -> torch.Tensor: ...
 
     def keep(self, rows: list[Sequence], lines: list[int]) -> None: ...
 
@@ -50,11 +53,17 @@ class Run:
         return self.scheduler.retire()
 
     def _advance(self, joining: list[Sequence]) -> None:
-        """A forward pass of the joining rows, or else of the running ones, and a token for each of them."""
+        """A forward pass of the joining rows, or else of the running ones, and a token for each of them.
+
+        Rows that have choices are scored as they join, and need no token.
+        """
         from sqlinfer.engine.sampler import choose, kept_lines
+        from sqlinfer.engine.scorer import score
 
         logits = self.batch.join(joining) if joining else self.batch.step()
         rows = joining or self.batch.rows
+        if joining:
+            score(self.batch, joining, logits, self.scheduler.limits)
         choose(rows, logits)
         for row in rows:
             self._stop(row)

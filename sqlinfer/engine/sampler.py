@@ -11,13 +11,19 @@ from sqlinfer.engine.sequence import Sequence
 
 @torch.inference_mode()
 def choose(rows: list[Sequence], logits: torch.Tensor) -> None:
-    """Give each row its next token, given logits (lines, vocab); rows fill num_lines lines each, in order."""
+    """Give each row its next token, given logits (lines, vocab); rows fill num_lines lines each, in order.
+
+    Finished rows have had theirs.
+    """
     logits = logits.float()
     broken = logits.isnan().any(dim=-1).tolist()
     single: list[tuple[Sequence, int]] = []  # row, line
     line = 0
     for row in rows:
         lines = slice(line, line + row.num_lines)
+        line = lines.stop
+        if row.is_finished:
+            continue
         if row.processors is None:
             row.processors = build_processors(row, logits.device)
         if any(broken[lines]):
@@ -25,8 +31,7 @@ def choose(rows: list[Sequence], logits: torch.Tensor) -> None:
         elif row.num_lines > 1:
             _advance_beams(row, logits[lines])
         else:
-            single.append((row, line))
-        line = lines.stop
+            single.append((row, lines.start))
     if single:
         _choose_single([row for row, _ in single], logits[[line for _, line in single]])
 

@@ -57,7 +57,7 @@ class Seq2SeqBatch:
         starts = [row.start for row in rows for _ in range(row.num_lines)]
         ids, mask = kv.padded(starts, device, left=True)
         cache = EncoderDecoderCache(kv.new_cache(self.model.config)[0], kv.new_cache(self.model.config)[0])
-        logits = self._forward(ids, mask, states, encoder_mask, cache)
+        logits = self._forward(ids, mask, states, encoder_mask, cache)[:, -1]
         running, self.rows = self.rows, []  # a merge that breaks off leaves no row behind
         self._add(cache, mask, encoder_mask)
         self.rows = running + rows
@@ -77,13 +77,26 @@ class Seq2SeqBatch:
         """Feed each line its last token. Returns the logits (lines, vocab) of the next."""
         last = [[token] for row in self.rows for token in row.last_tokens]
         mask = torch.cat([self._mask, self._mask.new_ones(len(last), 1)], dim=1)
-        # the encoder's states are in the cache; the model only looks at their shape
-        shape = (*self._encoder_mask.shape, self._width)
-        states = torch.empty(1, dtype=self.model.dtype, device=self.model.device).expand(shape)
         ids = torch.tensor(last, device=self.model.device)
-        logits = self._forward(ids, mask, states, self._encoder_mask, self._cache)
+        logits = self._forward(ids, mask, self._encoded(self._encoder_mask), self._encoder_mask, self._cache)[:, -1]
         self._mask = mask
         return logits
+
+    @torch.inference_mode()
+    def read(self, lines: list[int], feeds: list[list[int]]) -> torch.Tensor:
+        """Logits (feeds, longest feed, vocab) after each token of feeds that continue lines; the batch stays."""
+        index = torch.tensor(lines, device=self.model.device)
+        ids, mask = kv.padded(feeds, self.model.device, left=False)
+        mask = torch.cat([self._mask[index], mask], dim=1)
+        encoder_mask = self._encoder_mask[index]
+        caches = (self._cache.self_attention_cache, self._cache.cross_attention_cache)
+        cache = EncoderDecoderCache(*(kv.select(one, index) for one in caches))
+        return self._forward(ids, mask, self._encoded(encoder_mask), encoder_mask, cache)
+
+    def _encoded(self, encoder_mask: torch.Tensor) -> torch.Tensor:
+        """A stand-in for the encoder's states: they are in the cache, and the model only looks at their shape."""
+        shape = (*encoder_mask.shape, self._width)
+        return torch.empty(1, dtype=self.model.dtype, device=self.model.device).expand(shape)
 
     @torch.inference_mode()
     def keep(self, rows: list[Sequence], lines: list[int]) -> None:
@@ -120,7 +133,7 @@ class Seq2SeqBatch:
                 past_key_values=cache,
                 use_cache=True,
             )
-        logits: torch.Tensor = output.logits[:, -1]
+        logits: torch.Tensor = output.logits
         return logits
 
     @contextmanager

@@ -31,6 +31,8 @@ class Sequence:
         self.finish_reason: FinishReason | None = None
         self.error: str | None = None
         self.sources = [0]  # the lines, of its own, that its lines continue after this step
+        self.choices: Any = None  # choices.Choices, if the request is scored
+        self.answer: str | None = None  # of a scored request
         self.beams: Any = None  # beam.Beams, while a beam search runs
         self.processors: Any = None  # list of LogitsProcessor, once the sequence runs
         self._noise = b""
