@@ -5,6 +5,7 @@ Their answers mean nothing; they are for tests, benchmarks and a first try.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any, Literal, get_args
 
 from sqlinfer.errors import SqlinferError, nearest
 
-Shape = Literal["llama", "qwen3", "gpt2", "t5", "bart"]
+Shape = Literal["llama", "qwen3", "gpt2", "t5", "bart", "bert"]
 PAD, BOS, EOS, UNKNOWN, USER, ASSISTANT, END = "<pad>", "<s>", "</s>", "<unk>", "<|user|>", "<|assistant|>", "<|end|>"
 SPECIAL = (PAD, BOS, EOS, UNKNOWN, USER, ASSISTANT, END)
 CHAT_TEMPLATE = (
@@ -64,7 +65,10 @@ def build(shape: Shape, folder: Path | str, *, seed: int = 0, size: Size | None 
         config, kind = BUILDERS[shape](size)
         model = getattr(transformers, kind)(config)
         _randomise(model, size)
-        model.generation_config = _generation(shape)
+        if shape == "bert":
+            _write_sentence_transformer(folder, size)
+        else:
+            model.generation_config = _generation(shape)
         model.save_pretrained(folder)
         _tokenizer(shape, size).save_pretrained(folder)
     return folder
@@ -106,9 +110,12 @@ def _tokenizer(shape: Shape, size: Size) -> Any:
         show_progress=False,
     )
     tokenizer.train_from_iterator(TEXT, trainer)
-    frames = {"t5": "$A </s>", "bart": "<s> $A </s>", "llama": "<s> $A", "qwen3": "$A", "gpt2": "$A"}
+    frames = {"t5": "$A </s>", "bart": "<s> $A </s>", "bert": "<s> $A </s>", "llama": "<s> $A"}
     ids = [(token, tokenizer.token_to_id(token)) for token in (BOS, EOS)]
-    tokenizer.post_processor = processors.TemplateProcessing(single=frames[shape], special_tokens=ids)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=frames.get(shape, "$A"), pair="<s> $A </s> $B:1 </s>:1" if shape == "bert" else None, special_tokens=ids
+    )
+    typed = ["token_type_ids"] if shape == "bert" else []
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token=BOS,
@@ -117,6 +124,7 @@ def _tokenizer(shape: Shape, size: Size) -> Any:
         unk_token=UNKNOWN,
         additional_special_tokens=[USER, ASSISTANT, END],
         model_max_length=size.positions,
+        model_input_names=["input_ids", *typed, "attention_mask"],
     )
     if shape in ("llama", "qwen3"):
         fast.chat_template = CHAT_TEMPLATE
@@ -242,10 +250,44 @@ def _bart(size: Size) -> tuple[Any, str]:
     return config, "BartForConditionalGeneration"
 
 
+def _bert(size: Size) -> tuple[Any, str]:
+    from transformers import BertConfig
+
+    config = BertConfig(
+        hidden_size=size.hidden,
+        num_hidden_layers=size.num_layers,
+        num_attention_heads=size.num_heads,
+        intermediate_size=4 * size.hidden,
+        max_position_embeddings=size.positions,
+        vocab_size=size.vocabulary,
+        **_ids(),
+    )
+    return config, "BertModel"
+
+
+def _write_sentence_transformer(folder: Path, size: Size) -> None:
+    """The files that make an encoder's folder a sentence-transformers model: mean pooling, then unit length."""
+    kinds = {"": "Transformer", "1_Pooling": "Pooling", "2_Normalize": "Normalize"}
+    modules = [
+        {"idx": idx, "name": str(idx), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for idx, (path, kind) in enumerate(kinds.items())
+    ]
+    files = {
+        "modules.json": modules,
+        "sentence_bert_config.json": {"max_seq_length": size.positions, "do_lower_case": False},
+        "1_Pooling/config.json": {"word_embedding_dimension": size.hidden, "pooling_mode_mean_tokens": True},
+    }
+    for name, content in files.items():
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
 BUILDERS: dict[str, Callable[[Size], tuple[Any, str]]] = {
     "llama": _llama,
     "qwen3": _qwen3,
     "gpt2": _gpt2,
     "t5": _t5,
     "bart": _bart,
+    "bert": _bert,
 }
