@@ -1,6 +1,6 @@
 """What probe and replay cost without a model: a million known requests, and a million new ones of 1 KB.
 
-Usage: python benchmarks/phases.py [NUM_ROWS]. Each measurement runs in a process of its own, so that its peak memory is
+Usage: python -m benchmarks phases [NUM_ROWS]. Each measurement runs in a process of its own, so that its peak memory is
 its own. Prints a table, then one line of JSON.
 """
 
@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,9 @@ class Constant:
             yield Completion(request.request_id, ANSWER, 250, 20)
 
 
-def main(num_rows: int) -> None:
+def main(argv: Sequence[str]) -> None:
     """Measure each in a process of its own and print."""
+    num_rows = int(argv[0]) if argv else 1_000_000
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, "SQLINFER_HOME": folder}
         results = {}
@@ -118,4 +119,4 @@ if __name__ == "__main__":
     if len(sys.argv) > 2:
         measure(sys.argv[1], int(sys.argv[2]))
     else:
-        main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000)
+        main(sys.argv[1:])

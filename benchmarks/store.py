@@ -1,6 +1,6 @@
 """What the store costs a key: making keys, keeping answers and finding them again, with 1M answers of 100 bytes.
 
-Usage: python benchmarks/store.py [NUM_ANSWERS]. Prints a table, then one line of JSON.
+Usage: python -m benchmarks store [NUM_ANSWERS]. Prints a table, then one line of JSON.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sqlinfer.store import AnswerKeys, Store
@@ -21,8 +21,9 @@ CHUNK = 2048
 PUT = 500
 
 
-def main(num_answers: int) -> None:
+def main(argv: Sequence[str]) -> None:
     """Measure and print."""
+    num_answers = int(argv[0]) if argv else 1_000_000
     costs = {"num_answers": num_answers, "key_us": measure_keys(min(num_answers, 200_000))}
     source = random.Random(1)
     keys = [source.randbytes(16) for _ in range(num_answers)]
@@ -108,4 +109,4 @@ def each(count: int, work: Callable[[], object]) -> float:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000)
+    main(sys.argv[1:])

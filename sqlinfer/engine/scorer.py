@@ -1,9 +1,11 @@
 """Scored answers: the probability of each of a request's choices, read off the model's logits; nothing is generated.
 
-A choice's score is the sum of the log-probabilities of its tokens, and the choices' probabilities are the softmax of
-their scores: what the model would say if it could only say one of them. Scores are not divided by the number of
-tokens. A choice that is spelt in the prompt costs its first token, where the model decides, and next to nothing after
-it; the mean over its tokens would let the words with the longest tails win.
+The choices are walked as a trie. Where they part, the next token's probabilities are those of the tokens that lead on
+to a choice, taken as a whole; a choice's probability is the product over its forks. That is the chance of each choice
+if the model wrote the answer token by token and could write nothing else. Lengths need no further normalisation: a
+token without an alternative costs nothing, so a label of many tokens is not the less likely for them, as in a sum of
+log-probabilities, nor the more likely for an easy ending, as in a mean. And it is never read, so that labels that
+differ in their first token need no pass after the prompt's own.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from sqlinfer.engine.choices import END
+from sqlinfer.engine.choices import END, Fork
 from sqlinfer.engine.device import is_out_of_memory, release_memory
 from sqlinfer.engine.scheduler import Limits
 from sqlinfer.engine.sequence import Sequence
@@ -25,85 +27,82 @@ from sqlinfer.engine.sequence import Sequence
 if TYPE_CHECKING:
     from sqlinfer.engine.run import Batch
 
-_SHARE = 8  # all logits of a line are kept here, and only the last ones in a prefill: a pass has fewer tokens
+_SHARE = 8  # a pass over feeds keeps the logits of all tokens, a prefill those of the last: it has fewer tokens
+
+
+@dataclass(slots=True)
+class _Scored:
+    """A row that is scored. line: its place in the batch. found: log-probabilities of each fork's tokens."""
+
+    row: Sequence
+    line: int
+    found: list[list[float]]
 
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """A feed that continues a row. line: the row's place in the batch. index: the feed's place among the row's own."""
+    """A feed that continues a row, by its place among the row's feeds."""
 
-    row: Sequence
-    line: int
-    index: int
+    scored: _Scored
+    number: int
 
     @property
     def feed(self) -> list[int]:
-        return list(self.row.choices.feeds[self.index])
+        return list(self.scored.row.choices.feeds[self.number])
 
 
 @torch.inference_mode()
 def score(batch: Batch, rows: list[Sequence], logits: torch.Tensor, limits: Limits) -> None:
-    """Finish the rows that have choices; rows have just joined the batch and logits (lines, vocab) are theirs."""
-    lines = _first_lines(batch, rows)
-    scored = [(row, line, line - lines[0]) for row, line in zip(rows, lines, strict=True) if row.choices]
-    if not scored:
-        return
-    totals = {id(row): _first_tokens(row, logits[at]) for row, _, at in scored}
-    waiting = [_Line(row, line, i) for row, line, _ in scored for i in range(len(row.choices.feeds))]
+    """Finish the rows that have choices; rows have just joined the batch, and logits (lines, vocab) are theirs."""
+    line = sum(row.num_lines for row in batch.rows) - len(logits)
+    scored = []
+    for row, at in zip(rows, _first_lines(rows), strict=True):
+        if row.choices:
+            scored.append(_Scored(row, line + at, [[] for _ in row.choices.forks]))
+            _look(scored[-1], None, logits[at : at + 1])
+    waiting = [_Line(one, number) for one in scored for number in range(len(one.row.choices.feeds))]
     for chunk, read in _read_all(batch, waiting, limits):
-        for line, after in zip(chunk, read, strict=True):
-            _add_rest(line, after, totals[id(line.row)])
-    for row, _, _ in scored:
-        _finish(row, totals[id(row)])
+        for each, after in zip(chunk, read, strict=True):
+            _look(each.scored, each.number, after)
+    for one in scored:
+        _finish(one)
 
 
-def _first_lines(batch: Batch, rows: list[Sequence]) -> list[int]:
-    """The first line of each of rows, which stand last in the batch."""
-    line = sum(row.num_lines for row in batch.rows[: len(batch.rows) - len(rows)])
-    lines = []
+def _first_lines(rows: list[Sequence]) -> list[int]:
+    """The first line of each row, where rows fill num_lines lines each."""
+    lines = [0]
     for row in rows:
-        lines.append(line)
-        line += row.num_lines
-    return lines
+        lines.append(lines[-1] + row.num_lines)
+    return lines[:-1]
 
 
-def _first_tokens(row: Sequence, logits: torch.Tensor) -> list[float]:
-    """Log-probability of each choice's first token, given logits (vocab,) after the prompt."""
-    log_probs = _log_probs(logits[None], row)[0]
-    totals: list[float] = log_probs[[target[0] for target in row.choices.targets]].tolist()
-    return totals
+def _look(scored: _Scored, feed: int | None, logits: torch.Tensor) -> None:
+    """Note the forks of one feed, or of the prompt (None), given logits (tokens, vocab) after each of its tokens."""
+    for number, fork in enumerate(scored.row.choices.forks):
+        if fork.feed == feed:
+            position = fork.position if feed is not None else -1
+            scored.found[number] = _log_probs(logits[position].float(), fork, scored.row)
 
 
-def _add_rest(line: _Line, logits: torch.Tensor, totals: list[float]) -> None:
-    """Add the other tokens of the choices on a line, given logits (tokens of the feed, vocab) after each of its own."""
-    choices = line.row.choices
-    log_probs = _log_probs(logits[: len(line.feed)], line.row)
-    members = choices.members[line.index]
-    at = [(i, position, token) for i in members for position, token in enumerate(choices.targets[i][1:])]
-    _, positions, tokens = zip(*at, strict=True)
-    found = log_probs[list(positions), list(tokens)].tolist()
-    for (i, _, _), value in zip(at, found, strict=True):
-        totals[i] += value
+def _log_probs(logits: torch.Tensor, fork: Fork, row: Sequence) -> list[float]:
+    """Log-probabilities of a fork's tokens among each other, given logits (vocab,)."""
+    chosen = logits[list(fork.tokens)]
+    if END in fork.tokens:
+        ends = [token for token in row.settings.eos if token < len(logits)]
+        chosen[fork.tokens.index(END)] = logits[ends].logsumexp(dim=0)
+    found: list[float] = chosen.double().log_softmax(dim=0).tolist()
+    return found
 
 
-def _log_probs(logits: torch.Tensor, row: Sequence) -> torch.Tensor:
-    """(tokens, vocab + 1): log-probabilities, and last the one of the answer's end, so that END finds it."""
-    log_probs = logits.float().log_softmax(dim=-1)
-    eos = [token for token in row.settings.eos if token < logits.shape[-1]]
-    end = log_probs[:, eos].logsumexp(dim=-1, keepdim=True)
-    assert END == -1
-    return torch.cat([log_probs, end], dim=-1)
-
-
-def _finish(row: Sequence, totals: list[float]) -> None:
+def _finish(scored: _Scored) -> None:
     """The row's answer: a JSON object of choice and probability, to six digits."""
-    probs = torch.tensor(totals, dtype=torch.float64).softmax(dim=0).tolist()
-    if any(map(math.isnan, probs)):
+    choices, row = scored.row.choices, scored.row
+    totals = [sum(scored.found[fork][place] for fork, place in turns) for turns in choices.turns]
+    if any(map(math.isnan, totals)):
         row.fail("the model's output for this row is not a number (NaN); float32 may help")
         return
-    row.answer = json.dumps(
-        {name: float(f"{p:.6g}") for name, p in zip(row.choices.names, probs, strict=True)}, ensure_ascii=False
-    )
+    chances = {name: float(f"{math.exp(total):.6g}") for name, total in zip(choices.names, totals, strict=True)}
+    row.answer = json.dumps(chances, ensure_ascii=False)
     row.finish_reason = "stop"
 
 
@@ -124,7 +123,7 @@ def _read_all(batch: Batch, lines: list[_Line], limits: Limits) -> Iterator[tupl
 def _try_read(batch: Batch, chunk: list[_Line]) -> torch.Tensor | None:
     """The logits after the tokens of a chunk; None if there was no memory for it and it can be halved."""
     try:
-        return batch.read([line.line for line in chunk], [line.feed for line in chunk])
+        return batch.read([line.scored.line for line in chunk], [line.feed for line in chunk])
     except (RuntimeError, MemoryError) as error:
         if len(chunk) == 1 or not is_out_of_memory(error):
             raise
@@ -137,12 +136,12 @@ def _chunks(lines: list[_Line], limits: Limits) -> list[list[_Line]]:
     longest = slots = 0
     for line in lines:
         longest = max(longest, len(line.feed))
-        slots = max(slots, line.row.max_length)
+        slots = max(slots, line.scored.row.max_length)
         size = len(chunks[-1]) + 1 if chunks else 1
         fits = size * longest <= limits.max_prefill_tokens // _SHARE and size * slots <= limits.max_tokens // 2
         if chunks and fits:
             chunks[-1].append(line)
         else:
             chunks.append([line])
-            longest, slots = len(line.feed), line.row.max_length
+            longest, slots = len(line.feed), line.scored.row.max_length
     return chunks

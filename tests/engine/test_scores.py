@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from engine_cases import TEXTS, EngineOf, answer, requests, texts
 from test_generate_equality import KINDS, _other
 from test_generate_faults import _out_of_memory, intercept  # noqa: F401 - a fixture
 
-from sqlinfer.engine.choices import END, build_choices
+from sqlinfer.engine.choices import END, Fork, build_choices
 from sqlinfer.engine.engine import TorchEngine
 from sqlinfer.engine.pool import open_engine
 from sqlinfer.engine.scheduler import Limits
@@ -34,23 +33,32 @@ def chances(completions: list[Completion]) -> list[dict[str, float]]:
 
 @torch.inference_mode()
 def reference(engine: TorchEngine, request: Request) -> list[float]:
-    """Probabilities by a full pass over the prompt and each choice, with transformers alone."""
-    (sequence,) = engine.prompts.prepare([request])
-    totals = []
-    for target in sequence.choices.targets:
+    """Probabilities by a full pass over the prompt and each choice, with transformers alone.
+
+    Each token of a choice is weighed against those that would have led to another choice from there.
+    """
+    (sequence,) = engine.prompts.prepare([replace(request, choices=())])
+    start = [t for t in [sequence.settings.model.get("forced_bos_token_id")] if t is not None]
+    with_space = engine.prompts.render(request, "") == "" and not engine.config.is_encoder_decoder
+    names = [f" {name}" if with_space else name for name in request.choices]
+    paths = [[*engine.prompts._tokenizer(n, add_special_tokens=False)["input_ids"], END] for n in names]
+    eos = sorted(sequence.settings.eos)
+    found = []
+    for path in paths:
+        fed = start + path[:-1]
         ids = torch.tensor([sequence.prompt])
-        fed = [token for token in target if token != END]
         if engine.config.is_encoder_decoder:
             logits = engine.model(input_ids=ids, decoder_input_ids=torch.tensor([sequence.start + fed])).logits[0]
         else:
             logits = engine.model(input_ids=torch.tensor([sequence.prompt + fed])).logits[0]
-        log_probs = logits[len(sequence.start) - 1 :].log_softmax(-1)
-        eos = sorted(sequence.settings.eos)
-        steps = [log_probs[i, eos if t == END else [t]].logsumexp(-1) for i, t in enumerate(target)]
-        totals.append(float(sum(steps)))
-    most = max(totals)
-    weights = [math.exp(total - most) for total in totals]
-    return [weight / sum(weights) for weight in weights]
+        logits = logits[len(sequence.start) + len(start) - 1 :]
+        total = 1.0
+        for place, token in enumerate(path):
+            rivals = {other[place] for other in paths if other[:place] == path[:place]}
+            weights = {t: float(logits[place, eos if t == END else [t]].exp().sum()) for t in rivals}
+            total *= weights[token] / sum(weights.values())
+        found.append(total)
+    return found
 
 
 @pytest.mark.parametrize("choices", [LABELS, ("yes", "no"), ("a", "b", "c d"), ("x",)], ids=len)
@@ -99,13 +107,12 @@ def test_generated_answers_do_not_change_beside_scored_ones(engine_of: EngineOf)
         assert texts(answer(engine, mixed))[: len(before)] == before
 
 
-def test_a_set_of_single_tokens_needs_one_pass(engine_of: EngineOf, intercept) -> None:  # noqa: F811
-    engine = engine_of("gpt2")
-    engine.limits = Limits(max_lines=64)
-    calls = intercept(engine)
-    answer(engine, scored((".", ",", ":")))
-    one_by_one = [len(engine.prompts.prepare(scored((mark,)))[0].choices.feeds) for mark in (".", ",", ":")]
-    assert len(calls) == (1 if one_by_one == [0, 0, 0] else 2)
+def test_choices_that_differ_at_once_need_one_pass(engine_of: EngineOf, intercept) -> None:  # noqa: F811
+    for shape, passes in (("gpt2", 1), ("t5", 1), ("bart", 2)):  # bart's answers begin with a token of their own
+        engine = engine_of(shape)
+        calls = intercept(engine)
+        answer(engine, scored(("positive thoughts", "negative", "zzz")))
+        assert len(calls) == passes
 
 
 def test_a_thousand_choices_are_scored(engine_of: EngineOf, intercept) -> None:  # noqa: F811
@@ -120,14 +127,18 @@ def test_a_thousand_choices_are_scored(engine_of: EngineOf, intercept) -> None: 
     assert sum(found.values()) == pytest.approx(1.0, abs=1e-3)
 
 
-def test_choices_that_begin_alike_are_told_apart_by_their_end() -> None:
-    apart = build_choices(["New York", "Newark"], [[5, 6], [5, 7]], [], has_end=True)
-    assert apart.targets == ((5, 6), (5, 7))
+def test_only_forks_are_read() -> None:
+    apart = build_choices(["New York", "Newark", "Rome"], [[5, 6, 9], [5, 7], [8]], [], has_end=True)
     assert apart.feeds == ((5,),)
-    alike = build_choices(["New", "New York", "Rome"], [[5], [5, 6], [8]], [3], has_end=True)
-    assert alike.targets == ((3, 5, END), (3, 5, 6, END), (3, 8, END))
-    assert alike.feeds == ((3, 8), (3, 5, 6))
-    assert alike.members == ((2,), (1, 0))
+    assert apart.forks == (Fork(None, -1, (5, 8)), Fork(0, 0, (6, 7)))
+    assert apart.turns == (((0, 0), (1, 0)), ((0, 0), (1, 1)), ((0, 1),))
+
+
+def test_choices_that_begin_alike_are_told_apart_by_their_end() -> None:
+    alike = build_choices(["New", "New York", "New York City"], [[5], [5, 6], [5, 6, 7]], [3], has_end=True)
+    assert alike.feeds == ((3, 5, 6),)
+    assert alike.forks == (Fork(0, 1, (END, 6)), Fork(0, 2, (END, 7)))
+    assert alike.turns == (((0, 0),), ((0, 1), (1, 0)), ((0, 1), (1, 1)))
 
 
 @pytest.mark.parametrize(
@@ -135,7 +146,7 @@ def test_choices_that_begin_alike_are_told_apart_by_their_end() -> None:
     [
         (["", "a"], [[], [1]], "'' has no tokens"),
         (["a", "A"], [[1], [1]], "'a' and 'A' have the same tokens"),
-        (["New York", "New"], [[1, 2], [1]], "'New York' begins with 'New'"),
+        (["New York", "New"], [[1, 2], [1]], "another choice begins with 'New'"),
     ],
 )
 def test_choices_that_cannot_be_told_apart_are_refused(names: list[str], tokens: list[list[int]], words: str) -> None:
@@ -167,7 +178,7 @@ def test_out_of_memory_once_changes_no_score(
     intercept,  # noqa: F811
 ) -> None:
     engine = engine_of(shape)
-    engine.limits = Limits(max_lines=16)
+    engine.limits = Limits(max_lines=4)
     before = chances(answer(engine, scored()))
     calls = intercept(engine, lambda call, *_: _out_of_memory() if call == failing else None)
     after = chances(answer(engine, scored()))
@@ -206,4 +217,4 @@ def test_a_long_text_is_cut_or_fails_with_room_for_the_longest_choice(engine_of:
     assert "besides" in str(failed.error)
     (cut,) = answer(engine, [replace(scored(LABELS, (text,))[0], overflow="truncate")])
     assert cut.truncated
-    assert cut.prompt_tokens + max(map(len, engine.prompts.prepare(scored())[0].choices.targets)) == 512
+    assert cut.prompt_tokens + engine.prompts.prepare(scored())[0].choices.longest == 512

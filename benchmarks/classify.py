@@ -1,0 +1,160 @@
+"""Classification by scored labels against transformers' decision pipeline and against generating the label.
+
+Usage: python -m benchmarks classify [NUM_PROMPTS]. A llama of 60M parameters and more with random weights, float32, on
+the CPU. The peer reads the logits of four one-token labels, one prompt at a time, as it is built to; it and we get
+the same prompts, and must choose the same labels. Words of several tokens as labels we score and we generate.
+Prints a table, then one line of JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+import transformers
+
+from sqlinfer.engine import open_engine
+from sqlinfer.engine.shapes import TEXT, Size, build
+from sqlinfer.functions import load_functions
+from sqlinfer.types import ModelVersion, Parameters, Request
+
+SIZE = Size(hidden=640, num_layers=12, num_heads=10, num_key_value_heads=5, vocabulary=8192, positions=1024)
+LETTERS = ("A", "B", "C", "D")
+WORDS = ("billing", "late delivery", "product quality", "account access")
+ROUNDS = 3
+
+
+def main(argv: Sequence[str]) -> None:
+    """Time peer and ours in turn, and print."""
+    num_prompts = int(argv[0]) if argv else 256
+    with tempfile.TemporaryDirectory() as folder:
+        version = ModelVersion("bench", 1, folder, build("llama", folder, size=SIZE), "bench", dtype="float32")
+        engine = open_engine(version, device="cpu")
+        texts = _texts(num_prompts)
+        letters, words = _requests(texts, LETTERS), _requests(texts, WORDS)
+        tokens = engine.prompts.prepare(words)[0].choices.longest
+        generated = [replace(r, choices=(), parameters=Parameters(max_tokens=tokens)) for r in words]
+        decide = _pipeline(engine, folder, letters[0].instruction)
+        ways: dict[str, Callable[[], list[str]]] = {
+            "decision pipeline, letters": lambda: [decide(text) for text in texts],
+            "scored, letters": lambda: _answers(engine, letters),
+            "generated, words": lambda: _answers(engine, generated),
+            "scored, words": lambda: _answers(engine, words),
+        }
+        seconds, chosen = _time(ways)
+        lengths = engine.count_prompt_tokens(words)
+        num_parameters = sum(p.numel() for p in engine.model.parameters())
+    same = sum(a == b for a, b in zip(chosen["decision pipeline, letters"], chosen["scored, letters"], strict=True))
+    if same != num_prompts:
+        raise SystemExit(f"the peer and we chose other labels: {same} of {num_prompts} are the same")
+    found = {
+        "prompts": num_prompts,
+        "parameters": num_parameters,
+        "prompt_tokens": [min(lengths), round(statistics.mean(lengths)), max(lengths)],
+        "label_tokens": tokens,
+        "same_labels": same,
+        "distinct_labels": len(set(chosen["scored, letters"])),
+        "rows_per_s": {way: _rates(num_prompts, took) for way, took in seconds.items()},
+    }
+    _report(found)
+
+
+def _texts(num_prompts: int) -> list[str]:
+    """Texts of 5 to 60 words, all different, the short ones more common."""
+    source = random.Random(7)
+    vocabulary = " ".join(TEXT).split()
+    return [
+        " ".join(source.choices(vocabulary, k=5 + int(55 * source.random() ** 2))) + f" {i}" for i in range(num_prompts)
+    ]
+
+
+def _requests(texts: list[str], labels: tuple[str, ...]) -> list[Request]:
+    ask = load_functions()["ai_classify"].ask
+    return [replace(ask(text, list(labels)), request_id=str(i).encode()) for i, text in enumerate(texts)]
+
+
+def _answers(engine: Any, asked: list[Request]) -> list[str]:
+    """What the engine answers, in the order asked: the likeliest label, or the generated text."""
+    answers = sorted(engine.generate(asked), key=lambda c: int(c.request_id))
+    if not asked[0].choices:
+        return [answer.text for answer in answers]
+    chances = [json.loads(answer.text) for answer in answers]
+    return [max(each, key=each.__getitem__) for each in chances]
+
+
+def _pipeline(engine: Any, folder: str, instruction: str) -> Callable[[str], str]:
+    """transformers' pipeline on the same weights, with the very prompt that ours has."""
+    from transformers.decision import DecisionConfig
+
+    prompt = engine.prompts.render(Request("TEXT", instruction), "TEXT")
+    config = DecisionConfig(
+        labels={"choice": list(LETTERS)},
+        chat_template=prompt.replace("TEXT", "{{ state }}") + "{# {{ question }} #}{% if question %}{% endif %}",
+    )
+    with torch.inference_mode():
+        decide = transformers.pipeline(
+            "decision", model=folder, decision_config=config, dtype=torch.float32, device="cpu"
+        )
+    questions = {"label": {"type": "choice", "criteria": dict.fromkeys(LETTERS)}}
+
+    def one(text: str) -> str:
+        with torch.inference_mode():
+            return str(decide({"state": text, "questions": questions})["label"]["choice"])
+
+    return one
+
+
+def _time(ways: dict[str, Callable[[], list[str]]]) -> tuple[dict[str, list[float]], dict[str, list[str]]]:
+    """Seconds of each way, all ways in turn in each round; and what each one answered."""
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    answers = {}
+    for _ in range(ROUNDS):
+        for way, work in ways.items():
+            started_s = time.perf_counter()
+            answers[way] = work()
+            seconds[way].append(time.perf_counter() - started_s)
+    return seconds, answers
+
+
+def _rates(num_prompts: int, seconds: list[float]) -> dict[str, float]:
+    rates = [num_prompts / took for took in seconds]
+    return {"median": round(statistics.median(rates), 1), "least": round(min(rates), 1), "most": round(max(rates), 1)}
+
+
+def _report(found: dict[str, Any]) -> None:
+    rates = found["rows_per_s"]
+    least, mean, most = found["prompt_tokens"]
+    print(f"{found['prompts']} prompts of {least} to {most} tokens, mean {mean}; {len(LETTERS)} labels of one token,")
+    print(f"or of up to {found['label_tokens']}; {found['parameters'] / 1e6:.0f}M parameters, float32, random weights")
+    print(
+        f"torch {torch.__version__}, transformers {transformers.__version__}, Python {platform.python_version()}, ",
+        end="",
+    )
+    print(
+        f"{os.cpu_count()} cores, {torch.get_num_threads()} threads; rows a second, median of {ROUNDS} rounds in turn\n"
+    )
+    for way, rate in rates.items():
+        print(f"{way:28}{rate['median']:>8.1f}  ({rate['least']:.1f} to {rate['most']:.1f})")
+    found["speedup_pipeline"] = _ratio(rates, "scored, letters", "decision pipeline, letters")
+    found["speedup_generated"] = _ratio(rates, "scored, words", "generated, words")
+    print(f"\nscored / pipeline   {found['speedup_pipeline']:.2f}x, equal labels {found['same_labels']}")
+    print(f"scored / generated  {found['speedup_generated']:.2f}x")
+    print(json.dumps(found))
+
+
+def _ratio(rates: dict[str, dict[str, float]], way: str, peer: str) -> float:
+    return round(rates[way]["median"] / rates[peer]["median"], 2)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
