@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sqlinfer.errors import SqlinferError
-from sqlinfer.types import Parameters, Request
+from sqlinfer.types import Parameters, Request, Steps
 
 if TYPE_CHECKING:
     from sqlinfer.sql import connect, register
 
 __version__ = "0.1.0"
-__all__ = ["Parameters", "Request", "SqlinferError", "connect", "register"]
+__all__ = ["Parameters", "Request", "SqlinferError", "Steps", "connect", "register"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,8 +1,9 @@
 """What a SQL function is, and how the files of a udfs/ folder become functions.
 
 A file holds one function: its name is the SQL name, its signature the SQL signature, the first line of its
-docstring the help. It turns one row into a Request. A second function `read`, if there is one, turns the
-answer's text into the value, and its return annotation says the SQL type. Knows no SQL text and no model.
+docstring the help. It turns one row into a Request, asks in Steps, or computes its value without a model; the return
+annotation tells. A second function `read`, if there is one, turns the text of a Request's answer into the value, and
+its return annotation says the SQL type. Knows no SQL text and no model.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ import hashlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints, is_typeddict
 
 from sqlinfer.errors import SqlinferError, nearest
 from sqlinfer.types import Parameters, Request
@@ -50,8 +51,8 @@ class Argument:
 class Function:
     """A SQL function: names, signature, SQL type of its value, and the two halves `ask` and `read`.
 
-    ask: one row's arguments -> Request. read: an answer's text -> value. file_hash: SHA-256 of the file, in hex;
-    part of the key of every answer, so an edited file asks anew.
+    ask: one row's arguments -> Request, Steps or, if is_computed, the value. read: the text of a Request's answer ->
+    value. file_hash: SHA-256 of the file, in hex; part of the key of every answer, so an edited file asks anew.
     """
 
     name: str
@@ -61,8 +62,9 @@ class Function:
     help: str
     file_hash: str
     path: Path
-    ask: Callable[..., Request]
+    ask: Callable[..., Any]
     read: Callable[[str], Any] | None
+    is_computed: bool = False
 
     @property
     def signature(self) -> str:
@@ -142,16 +144,20 @@ def load_function(path: Path) -> Function:
     if not help_text:
         raise SqlinferError(f"{path}: {path.stem} needs a docstring; its first line is the function's help")
     read = getattr(module, "read", None)
+    kind = _hints(read if read else ask, path).get("return", Request)
+    if get_origin(kind) is Generator:
+        kind = get_args(kind)[2]
     return Function(
         name=name,
         aliases=tuple(alias.lower() for alias in getattr(module, "ALIASES", ())),
         arguments=_arguments(ask, path),
-        returns=_sql_type(read, path) if read else "VARCHAR",
+        returns="VARCHAR" if kind is Request and not read else _sql_type(kind, path),
         help=help_text,
         file_hash=file_hash,
         path=path,
         ask=ask,
         read=read,
+        is_computed=not read and kind is not Request and not inspect.isgeneratorfunction(ask),
     )
 
 
@@ -173,10 +179,7 @@ def _run(path: Path, source: bytes, file_hash: str) -> ModuleType:
 
 
 def _arguments(ask: Callable[..., Any], path: Path) -> tuple[Argument, ...]:
-    try:
-        hints = get_type_hints(ask)
-    except NameError as error:
-        raise SqlinferError(f"{path}: {error} in the signature of {path.stem}") from error
+    hints = _hints(ask, path)
     arguments = []
     for parameter in inspect.signature(ask).parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
@@ -189,14 +192,27 @@ def _arguments(ask: Callable[..., Any], path: Path) -> tuple[Argument, ...]:
     return tuple(arguments)
 
 
-def _sql_type(read: Callable[..., Any], path: Path) -> str:
-    kind = get_type_hints(read).get("return")
-    if get_origin(kind) is list and get_args(kind)[0] in SQL_TYPES:
-        return SQL_TYPES[get_args(kind)[0]] + "[]"
-    if kind not in SQL_TYPES:
-        known = ", ".join(k.__name__ for k in SQL_TYPES)
-        raise SqlinferError(f"{path}: read must say what it returns, one of {known} or a list of one of them")
-    return SQL_TYPES[kind]
+def _hints(function: Callable[..., Any], path: Path) -> dict[str, Any]:
+    try:
+        return get_type_hints(function)
+    except NameError as error:
+        raise SqlinferError(f"{path}: {error} in the signature of {function.__name__}") from error
+
+
+def _sql_type(kind: Any, path: Path) -> str:
+    """The SQL type of a Python type."""
+    if kind in SQL_TYPES:
+        return SQL_TYPES[kind]
+    if get_origin(kind) is list:
+        return _sql_type(get_args(kind)[0], path) + "[]"
+    if is_typeddict(kind):
+        fields = get_type_hints(kind).items()
+        return f"STRUCT({', '.join(f'{name} {_sql_type(field, path)}' for name, field in fields)})"
+    known = ", ".join(k.__name__ for k in SQL_TYPES)
+    raise SqlinferError(
+        f"{path}: the return annotation must be Request, or the value's type: one of {known}, a list or a TypedDict of "
+        f"them, or Steps[..] of one; in a file that has `read`, it is read that says the type. It is {kind!r}"
+    )
 
 
 def sql_literal(value: Any) -> str:

@@ -5,10 +5,10 @@ Knows nothing but the standard library.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 Overflow = Literal["truncate", "error"]
 Task = Literal["generate", "summarize", "count_tokens"]
@@ -65,6 +65,12 @@ class Request:
     choices: tuple[str, ...] = ()
     schema: str = ""
     request_id: bytes = field(default=b"", compare=False)
+
+
+Value = TypeVar("Value")
+Steps = Generator[Request | list[Request], Any, Value]
+"""What a function returns that asks in steps: it yields a request, or a list of them, gets the answer's text, or the
+list of texts, back, and returns its value."""
 
 
 @dataclass(frozen=True, slots=True)

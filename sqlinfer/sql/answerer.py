@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 
 from sqlinfer.errors import Interrupted, RequestsFailed
 from sqlinfer.functions import Function
+from sqlinfer.sql.call import Call
 from sqlinfer.sql.columns import Rows, one_chunk, struct_columns, to_array
 from sqlinfer.sql.counts import Counts
 from sqlinfer.sql.pending import Origin
@@ -134,17 +134,27 @@ class Answerer:
         options = struct_columns(arrays.pop())
         rows = Rows([*arrays, *options.values()], len(columns[0]))
         make = Questions(self.origin, function, tuple(options))
-        questions = [make.of(row) for row in rows.distinct]
+        given = [make.given(row) for row in rows.distinct]
+        calls = [None if g is None else Call(make, g) for g in given]
         failures = {} if self.is_direct else self.failures
-        texts = self._texts(questions, failures)
-        values = [self._read(function, q, text, failures) for q, text in zip(questions, texts, strict=True)]
-        if self.record is None and failures:
-            self._refuse(questions, failures)
+        self._settle([call for call in calls if call is not None], failures)
+        values = [None if call is None else call.value for call in calls]
         return to_array(values, rows.index, function.returns)
 
-    def _texts(self, questions: list[Question | None], failures: dict[bytes, Failure]) -> list[str | None]:
-        """The answers' texts, None where there is none yet or never will be."""
-        by_key = {q.key: q for q in questions if q is not None}
+    def _settle(self, calls: list[Call], failures: dict[bytes, Failure]) -> None:
+        """Bring calls as far as there are answers, all of them step by step together."""
+        for call in calls:
+            call.begin()
+        waiting = [call for call in calls if call.asks]
+        while waiting:
+            texts = self._texts([question for call in waiting for question in call.asks], failures)
+            waiting = [call for call in waiting if self._go_on(call, texts, failures)]
+        if self.record is None and failures:
+            self._refuse(calls, failures)
+
+    def _texts(self, questions: list[Question], failures: dict[bytes, Failure]) -> dict[bytes, str]:
+        """The answers' texts by key; none where there is none yet or never will be."""
+        by_key = {q.key: q for q in questions}
         self.counts.seen(by_key)
         known = self.runtime.store.answers.texts(list(by_key))
         if len(known) < len(by_key):
@@ -153,20 +163,23 @@ class Answerer:
                 self.record(unasked)
             else:
                 known = known | self._ask(unasked, failures)
-        return [None if q is None else known.get(q.key) for q in questions]
+        return known
 
-    def _read(
-        self, function: Function, question: Question | None, text: str | None, failures: dict[bytes, Failure]
-    ) -> Any:
-        """The value of an answer; one that the function cannot read is a failure of its row."""
-        if text is None or function.read is None or question is None:
-            return text
+    def _go_on(self, call: Call, texts: dict[bytes, str], failures: dict[bytes, Failure]) -> bool:
+        """Hand a call the answers to what it asks, if all are there; whether it asks more."""
+        answers = [texts[question.key] for question in call.asks if question.key in texts]
+        if len(answers) < len(call.asks):
+            call.failure = next((question.key for question in call.asks if question.key in failures), None)
+            return False
         try:
-            return function.read(text)
+            return call.go_on(answers)
         except Exception as error:  # noqa: BLE001 - the author's code may raise anything
-            said = f"read in {function.path} cannot use the answer {text[:_EXCERPT]!r}: {type(error).__name__}: {error}"
-            failures[question.key] = Failure(question.origin, question.asked.text[:_EXCERPT], said)
-            return None
+            last = call.asks[-1]
+            path = last.origin.function.path
+            said = f"{path} cannot use the answer {answers[-1][:_EXCERPT]!r}: {type(error).__name__}: {error}"
+            failures[last.key] = Failure(last.origin, last.asked.text[:_EXCERPT], said)
+            call.failure = last.key
+            return False
 
     def _ask(self, questions: list[Question], failures: dict[bytes, Failure]) -> dict[bytes, str]:
         """Ask on the spot."""
@@ -180,11 +193,11 @@ class Answerer:
                     pass
             return self.runtime.store.answers.texts([question.key for question in questions])
 
-    def _refuse(self, questions: list[Question | None], failures: dict[bytes, Failure]) -> None:
-        """Fail the statement for a failed question, unless its call said on_error := 'null'."""
-        for question in questions:
-            if question is not None and question.on_error == "fail" and question.key in failures:
-                raise RequestsFailed(failures[question.key].message(len(failures)))
+    def _refuse(self, calls: list[Call], failures: dict[bytes, Failure]) -> None:
+        """Fail the statement for a failed call, unless it said on_error := 'null'."""
+        for call in calls:
+            if call.failure is not None and call.on_error == "fail":
+                raise RequestsFailed(failures[call.failure].message(len(failures), call.asks[0].step))
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,10 +208,12 @@ class Failure:
     excerpt: str
     error: str
 
-    def message(self, num_failures: int) -> str:
+    def message(self, num_failures: int, step: int) -> str:
+        """What the user reads; step: of the call that failed, the first is 1."""
         name = self.origin.function.name
+        where = f" in step {step}" if step > 1 else ""
         return (
             f"{num_failures} request{'s' if num_failures > 1 else ''} failed; all other answers are kept. "
-            f"{name} with model {self.origin.version} on {self.excerpt[:60]!r}: {self.error}. "
+            f"{name}{where} with model {self.origin.version} on {self.excerpt[:60]!r}: {self.error}. "
             f"Write {name}(..., on_error := 'null') to get NULL for failed rows"
         )

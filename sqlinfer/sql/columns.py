@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,11 +14,13 @@ import pyarrow.compute as pc
 ARROW_TYPES = {"VARCHAR": pa.string(), "BOOLEAN": pa.bool_(), "INTEGER": pa.int32(), "DOUBLE": pa.float64()}
 
 
+@lru_cache(maxsize=256)
 def arrow_type(sql_type: str) -> pa.DataType:
-    """The Arrow type of a SQL type: VARCHAR, BOOLEAN, INTEGER, DOUBLE, or a list of one of them."""
-    if sql_type.endswith("[]"):
-        return pa.list_(arrow_type(sql_type[:-2]))
-    return ARROW_TYPES[sql_type]
+    """The Arrow type of a SQL type, as DuckDB has it."""
+    if sql_type in ARROW_TYPES:
+        return ARROW_TYPES[sql_type]
+    with duckdb.connect() as connection:
+        return connection.sql(f"SELECT NULL::{sql_type}").to_arrow_table().schema.field(0).type
 
 
 class Rows:

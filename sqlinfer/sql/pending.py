@@ -31,7 +31,7 @@ class Origin:
 
 
 class Pending:
-    """A set of requests by key, grouped by origin."""
+    """A set of requests by key, grouped by origin. has_steps: whether one is a further step of its call."""
 
     def __init__(self) -> None:
         # SQLite unlinks a database named "" as it opens it: no text stays behind when the process is killed.
@@ -42,6 +42,7 @@ class Pending:
         self._shared: dict[Any, int] = {}
         self._num_shared = 0
         self.origins: list[Origin] = []
+        self.has_steps = False
 
     def add(self, asked: Iterable[tuple[Origin, Request]]) -> None:
         """Record requests; each one's request_id is its key. Safe from several threads."""

@@ -19,15 +19,18 @@ OpenReader = Callable[[], pa.RecordBatchReader]
 def settle(answerer: Answerer, queries: Sequence[OpenReader], num_rounds: int) -> int:
     """Probe and infer in turn until a probe records nothing; the rows that the last probe saw.
 
-    queries: what to drain in a probe; opened anew in each round. num_rounds: how often there can be more to ask;
-    past that the input changes from run to run (now()), and the statement asks the rest on the spot.
+    queries: what to drain in a probe; opened anew in each round. num_rounds: how often there can be more to ask, not
+    counting the further steps of calls that ask in steps: only known answers lead there; past that the input changes
+    from run to run (now()), and the statement asks the rest on the spot.
     """
     broken: Exception | None = None
     num_rows = 0
-    for _ in range(num_rounds + 1):
+    rounds = num_rounds + 1
+    while rounds > 0:
         try:
             with probe(answerer, queries) as probed:
                 num_pending, num_rows = probed.pending.count(), probed.num_rows
+                rounds -= 0 if probed.pending.has_steps else 1
                 if num_pending == 0:
                     break
                 broken = probed.broken
@@ -106,6 +109,7 @@ def _recorder(pending: Pending) -> Callable[[Sequence[Question]], None]:
         is_filter = questions[0].origin.function.returns == "BOOLEAN"
         filters_open = filters_open or is_filter
         if is_filter or not filters_open:
+            pending.has_steps |= any(question.step > 1 for question in questions)
             pending.add((question.origin, question.request) for question in questions)
 
     return record

@@ -1,4 +1,4 @@
-"""Rows of a chunk as questions: the function's author makes the request, the session adds parameters and key."""
+"""Rows as checked arguments, and requests as questions: the session adds parameters, model and key."""
 
 from __future__ import annotations
 
@@ -6,27 +6,25 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlinfer.errors import SqlinferError
 from sqlinfer.functions import Function
 from sqlinfer.sql.options import Options, read_options
 from sqlinfer.sql.pending import Origin
 from sqlinfer.store import AnswerKeys
 from sqlinfer.types import Parameters, Request
 
-_EXCERPT = 200
 FindOrigin = Callable[[Function, str | None, str], Origin]
 
 
 @dataclass(slots=True)
 class Question:
-    """What a row asks: the function's request, the parameters that hold, the answer's key, who asks whom, and what
-    happens on failure ('fail' or 'null')."""
+    """What a row asks: the function's request, the parameters that hold, the answer's key, who asks whom, and in which
+    step of the row's call; the first is 1."""
 
     asked: Request
     parameters: Parameters
     key: bytes
     origin: Origin
-    on_error: str
+    step: int
 
     @property
     def request(self) -> Request:
@@ -34,56 +32,58 @@ class Question:
         return replace(self.asked, parameters=self.parameters, request_id=self.key)
 
 
+@dataclass(slots=True)
+class Given:
+    """What a row says: the function's own arguments by name, those that are NULL left out, and the common options."""
+
+    arguments: dict[str, Any]
+    options: Options
+
+
 class Questions:
     """Makes the questions of one function; what does not change from row to row is worked out once."""
 
     def __init__(self, find_origin: FindOrigin, function: Function, option_names: tuple[str, ...]) -> None:
         self._find_origin = find_origin
-        self._function = function
+        self.function = function
         self._names = option_names
         self._arguments = function.arguments
         self._options: dict[str, Options] = {}
         self._last: _Shared | None = None
 
-    def of(self, row: tuple[Any, ...]) -> Question | None:
-        """The question of one row: arguments, then options. None if an argument without a default is NULL."""
-        function = self._function
+    def given(self, row: tuple[Any, ...]) -> Given | None:
+        """A row checked: arguments, then options. None if an argument without a default is NULL."""
         given: dict[str, Any] = {}
         options = self._read_options(row[len(self._arguments) :]) if self._names else _NO_OPTIONS
         for argument, value in zip(self._arguments, row, strict=False):
             if value is not None:
                 fits = type(value) is argument.kind
-                given[argument.name] = value if fits else argument.check(value, function.name)
+                given[argument.name] = value if fits else argument.check(value, self.function.name)
             elif argument.required:
                 return None
-        try:
-            asked = function.ask(**given)
-            if not isinstance(asked, Request) or not isinstance(asked.text, str):
-                raise TypeError(f"it must return a Request with a text, not {asked!r}")
-        except SqlinferError:
-            raise
-        except Exception as error:
-            where = f"{function.path}: {function.name} failed on {str(row)[:_EXCERPT]}"
-            raise SqlinferError(f"{where}: {type(error).__name__}: {error}") from error
-        shared = self._last
-        model = given.get("model", options.model)
+        return Given(given, options)
+
+    def of(self, asked: Request, given: Given, step: int = 1) -> Question:
+        """The question of a request that a row makes."""
+        shared, options = self._last, given.options
+        model = given.arguments.get("model", options.model)
         if shared is None or not shared.holds(asked, options, model):
             shared = self._last = self._share(asked, options, model)
         key = shared.keys(asked, shared.parameters)
-        return Question(asked, shared.parameters, key, shared.origin, options.on_error)
+        return Question(asked, shared.parameters, key, shared.origin, step)
 
     def _share(self, asked: Request, options: Options, model: str | None) -> _Shared:
         """The parameters that hold are those of the call, then the function's, then the model's registration."""
-        origin = self._find_origin(self._function, model, asked.task)
+        origin = self._find_origin(self.function, model, asked.task)
         parameters = options.parameters.over(asked.parameters).over(origin.version.parameters)
-        keys = AnswerKeys(origin.version.fingerprint, self._function.file_hash)
+        keys = AnswerKeys(origin.version.fingerprint, self.function.file_hash)
         return _Shared(asked.parameters, asked.task, options, model, origin, parameters, keys)
 
     def _read_options(self, values: tuple[Any, ...]) -> Options:
         identity = repr(values)
         options = self._options.get(identity)
         if options is None:
-            options = read_options(dict(zip(self._names, values, strict=True)), self._function.name)
+            options = read_options(dict(zip(self._names, values, strict=True)), self.function.name)
             self._options[identity] = options
         return options
 
