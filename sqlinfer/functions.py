@@ -52,7 +52,8 @@ class Function:
     """A SQL function: names, signature, SQL type of its value, and the two halves `ask` and `read`.
 
     ask: one row's arguments -> Request, Steps or, if is_computed, the value. read: the text of a Request's answer ->
-    value. file_hash: SHA-256 of the file, in hex; part of the key of every answer, so an edited file asks anew.
+    value. is_aggregate: its first argument is the list of a group's texts. file_hash: SHA-256 of the file, in hex; part
+    of the key of every answer, so an edited file asks anew.
     """
 
     name: str
@@ -65,12 +66,18 @@ class Function:
     ask: Callable[..., Any]
     read: Callable[[str], Any] | None
     is_computed: bool = False
+    is_aggregate: bool = False
 
     @property
     def signature(self) -> str:
         """As SQL: `summarize(text, max_words := 50)`."""
         parts = [a.name if a.required else f"{a.name} := {sql_literal(a.default)}" for a in self.arguments]
         return f"{self.name}({', '.join(parts)})"
+
+    @property
+    def list_names(self) -> dict[str, str]:
+        """For each name of an aggregate that of the same function over a list: `ai_agg_list(list(x), ..)`."""
+        return {name: f"{name}_list" for name in (self.name, *self.aliases)} if self.is_aggregate else {}
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -85,11 +92,16 @@ class Functions(Mapping[str, Function]):
     def __init__(self, functions: Iterable[Function]) -> None:
         self._by_name: dict[str, Function] = {}
         for function in functions:
-            for name in (function.name, *function.aliases):
+            for name in (function.name, *function.aliases, *function.list_names.values()):
                 if name in self._by_name:
                     other = self._by_name[name]
                     raise SqlinferError(f"two functions are named {name}: {other.path} and {function.path}; rename one")
                 self._by_name[name] = function
+
+    @property
+    def list_names(self) -> dict[str, str]:
+        """For each aggregate the name of the same function over a list."""
+        return {name: under for function in self._by_name.values() for name, under in function.list_names.items()}
 
     def __getitem__(self, name: str) -> Function:
         try:
@@ -147,16 +159,21 @@ def load_function(path: Path) -> Function:
     kind = _hints(read if read else ask, path).get("return", Request)
     if get_origin(kind) is Generator:
         kind = get_args(kind)[2]
+    arguments = _arguments(ask, path)
+    is_aggregate = bool(getattr(module, "AGGREGATE", False))
+    if is_aggregate and arguments[0].kind != list[str]:
+        raise SqlinferError(f"{path}: the first argument of an aggregate must be list[str], not {arguments[0].kind}")
     return Function(
         name=name,
         aliases=tuple(alias.lower() for alias in getattr(module, "ALIASES", ())),
-        arguments=_arguments(ask, path),
+        arguments=arguments,
         returns="VARCHAR" if kind is Request and not read else _sql_type(kind, path),
         help=help_text,
         file_hash=file_hash,
         path=path,
         ask=ask,
         read=read,
+        is_aggregate=is_aggregate,
         is_computed=not read and kind is not Request and not inspect.isgeneratorfunction(ask),
     )
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
-Overflow = Literal["truncate", "error"]
+Overflow = Literal["truncate", "error", "split"]
 Task = Literal["generate", "summarize", "count_tokens"]
 FinishReason = Literal["stop", "length", "error"]
 
@@ -51,7 +51,8 @@ class Request:
     text: the row's own part. instruction: the part that rows share; it stands before the text for models
     that follow instructions, and models trained for one task do without it. task: what is asked, so that
     such a model finds its own prefix ("summarize: "). overflow: what happens to a text that is longer
-    than the model's context. request_id: names the answer; whoever sends the request chooses it.
+    than the model's context; "split" asks where to cut it, and no model runs. request_id: names the answer;
+    whoever sends the request chooses it.
     choices: the answers that are possible, most often labels; they are scored after one pass over the prompt, and the
     answer's text is a JSON object of each choice and its probability. schema: a JSON schema that the answer's text
     must satisfy; decoding is constrained to it.
@@ -66,6 +67,11 @@ class Request:
     schema: str = ""
     request_id: bytes = field(default=b"", compare=False)
 
+    @property
+    def is_generated(self) -> bool:
+        """Whether weights are needed to answer."""
+        return self.task != "count_tokens" and self.overflow != "split"
+
 
 Value = TypeVar("Value")
 Steps = Generator[Request | list[Request], Any, Value]
@@ -78,7 +84,8 @@ class Completion:
     """The answer to one request: text, or an error and no text.
 
     prompt_tokens, completion_tokens: counts of the model's tokens. truncated: the text was cut to fit.
-    For the task "count_tokens" the text is the count of the request's own text in decimal digits.
+    For the task "count_tokens" the text is the count of the request's own text in decimal digits; for the overflow
+    "split" a JSON list of the places, in characters, where to cut the request's text so that each part fits.
     """
 
     request_id: bytes

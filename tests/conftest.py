@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import struct
 from collections.abc import Callable, Iterable, Iterator
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from sqlinfer.engine.cut import places
 from sqlinfer.store import Store
 from sqlinfer.types import Completion, Request
 
@@ -21,11 +23,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 DATA = Path(__file__).parents[1].parent / "shared" / "data"
 
 
+ECHO_WORDS = 12
+
+
 class EchoEngine:
     """Answers with a function of the prompt; counts what it is asked. Mocks the model and nothing else.
 
     A text that holds "boom" fails. Of a request's choices one that stands in the text is the likeliest, and "yes" of a
-    text that holds "angry"; a schema is answered by itself. answer: request -> text.
+    text that holds "angry"; a schema is answered by itself; more than ECHO_WORDS words are too long for it.
+    answer: request -> text.
     """
 
     def __init__(self, answer: Callable[[Request], str] | None = None) -> None:
@@ -52,6 +58,9 @@ class EchoEngine:
 
 
 def _echo(request: Request) -> str:
+    if request.overflow == "split":
+        words = [match.start() for match in re.finditer(r"\S+", request.text)]
+        return json.dumps(places(request.text, words, ECHO_WORDS, lambda part: len(part.split()) - ECHO_WORDS))
     if request.choices:
         held = request.text + " yes" if "angry" in request.text else request.text + " no"
         weights = {choice: 6 if choice in held else 1 for choice in request.choices}

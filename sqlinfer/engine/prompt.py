@@ -5,6 +5,7 @@ Needs a tokenizer and no weights. Knows no torch.
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Sequence as Series
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from sqlinfer.engine.choices import Choices, build_choices, scored_settings
+from sqlinfer.engine.cut import places
 from sqlinfer.engine.sequence import Sequence
 from sqlinfer.engine.settings import Defaults, Settings
 from sqlinfer.types import Completion, ModelVersion, Request
@@ -48,7 +50,7 @@ class Prompts:
         self._special_starts = {token[0] for token in self._special}
 
     def prepare(self, requests: Series[Request]) -> list[Sequence | Completion]:
-        """A sequence for each request, or the completion of one that needs no model: counted or failed."""
+        """A sequence for each request, or the completion of one that needs no model: counted, split or failed."""
         outcomes: list[Sequence | Completion] = []
         for request, prompt in zip(requests, self._encode_all(requests), strict=True):
             if isinstance(prompt, str):
@@ -56,7 +58,7 @@ class Prompts:
             elif request.task == "count_tokens":
                 outcomes.append(Completion(request.request_id, str(len(prompt)), prompt_tokens=len(prompt)))
             else:
-                outcomes.append(self._sequence(request, prompt))
+                outcomes.append(self._outcome(request, prompt))
         return outcomes
 
     def text(self, token_ids: list[int]) -> str:
@@ -151,8 +153,8 @@ class Prompts:
         )["input_ids"]
         return ids
 
-    def _sequence(self, request: Request, prompt: list[int]) -> Sequence | Completion:
-        """The sequence of a request, its text cut if it must and may be."""
+    def _outcome(self, request: Request, prompt: list[int]) -> Sequence | Completion:
+        """The sequence of a request, its text cut if it must and may be; or where to cut it, if that is asked."""
         try:
             settings = self.defaults.resolve(request.parameters.over(self.version.parameters), request.task)
             choices = None
@@ -160,6 +162,9 @@ class Prompts:
                 choices = self._read_choices(request.choices, settings.model.get("forced_bos_token_id"))
                 settings = scored_settings(settings, choices)
             truncated = False
+            if request.overflow == "split":
+                cuts = self._places(request, prompt, settings) if self._excess(prompt, settings) > 0 else []
+                return Completion(request.request_id, json.dumps(cuts), prompt_tokens=len(prompt))
             if self._excess(prompt, settings) > 0:
                 if request.overflow == "error":
                     raise ValueError(self._too_long(request, prompt, settings))
@@ -215,15 +220,38 @@ class Prompts:
                 prompt = self._encode(request, text)
         return prompt
 
+    def _places(self, request: Request, prompt: list[int], settings: Settings) -> list[int]:
+        """Where to cut the text of a request so that each part fits. Raises ValueError if not even no text fits."""
+        with self._lock:
+            room = -self._excess(self._encode(request, ""), settings)
+            if room > 0:
+                starts = self._token_starts(request.text)
+                return places(
+                    request.text, starts, room, lambda part: self._excess(self._encode(request, part), settings)
+                )
+        raise ValueError(self._too_long(request, prompt, settings))
+
+    def _token_starts(self, text: str) -> list[int]:
+        """Where in a text its tokens begin, in characters; a guess if the tokenizer does not tell. Holds the lock."""
+        if not self._tokenizer.is_fast:
+            num_tokens = len(self._tokenize([text], as_text=True)[0])
+            return [len(text) * i // num_tokens for i in range(num_tokens)]
+        return [start for start, _ in self._offsets(text)]
+
+    def _offsets(self, text: str) -> list[tuple[int, int]]:
+        """The span of each token of a text, in characters. Holds the lock."""
+        encoding = self._tokenizer(
+            text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True, verbose=False
+        )
+        offsets: list[tuple[int, int]] = encoding["offset_mapping"]
+        return offsets
+
     def _shorter(self, text: str, excess: int) -> str:
         """Text without its last excess tokens, and at least one character shorter. Holds the lock."""
         if not self._tokenizer.is_fast:
             num_tokens = max(len(self._tokenize([text], as_text=True)[0]), excess)
             return text[: min(len(text) - 1, len(text) * (num_tokens - excess) // num_tokens)]
-        encoding = self._tokenizer(
-            text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True, verbose=False
-        )
-        offsets = encoding["offset_mapping"]
+        offsets = self._offsets(text)
         end = offsets[-excess][0] if excess < len(offsets) else 0
         return text[: min(end, len(text) - 1)]
 

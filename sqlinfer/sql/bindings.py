@@ -61,6 +61,8 @@ def macro(name: str, function: Function, under: str) -> str:
     ]
     signature += [f"{_quoted(option)} := NULL" for option in function.options]
     arguments = [_cast(argument) for argument in function.arguments]
+    if function.is_aggregate:
+        arguments[0] = _texts(_quoted(function.arguments[0].name), is_list=name not in function.list_names)
     options = ", ".join(f"{option!r}: {_quoted(option)}" for option in function.options)
     return (
         f"CREATE OR REPLACE TEMP MACRO {_quoted(name)}({', '.join(signature)}) AS "
@@ -80,6 +82,12 @@ def _call(answerer: Answerer, function: Function) -> Callable[..., pa.Array]:
 def _cast(argument: Argument) -> str:
     """Texts take any type; the other kinds are checked when they come."""
     return f"{_quoted(argument.name)}::VARCHAR" if argument.kind is str else _quoted(argument.name)
+
+
+def _texts(value: str, is_list: bool) -> str:
+    """The texts of a group; NULL if all are. Sorted, as the order of list() without one changes from run to run."""
+    listed = f"{value}::VARCHAR[]" if is_list else f"list({value}::VARCHAR ORDER BY {value}::VARCHAR)"
+    return f"nullif(list_filter({listed}, lambda _text: _text IS NOT NULL), [])"
 
 
 def _quoted(name: str) -> str:

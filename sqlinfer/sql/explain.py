@@ -111,7 +111,7 @@ def _call(runtime: Runtime, total: _Total) -> Call:
     version, function = total.origin.version, total.origin.function
     prompt_tokens = _prompt_tokens(version, total)
     most = [request.parameters.max_tokens or _UNKNOWN_ANSWER_TOKENS for request in total.sample]
-    counts_only = total.sample[0].task == "count_tokens" if total.sample else True
+    counts_only = not any(request.is_generated for request in total.sample)
     answer_tokens = 0 if counts_only else round(total.requests * sum(most) / len(most))
     prompt_speed, answer_speed = runtime.store.jobs.speed(version.fingerprint) or _UNKNOWN_SPEED
     seconds = 0.0 if counts_only else max(prompt_tokens / prompt_speed, answer_tokens / max(answer_speed, 1e-9))

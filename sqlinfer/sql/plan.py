@@ -6,13 +6,15 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from sqlinfer.functions import Functions
+from sqlinfer.sql.aggregates import aggregates
 from sqlinfer.sql.guard import guard
 from sqlinfer.sql.mentions import Mentions
 from sqlinfer.sql.merge_guard import merge_guard
 from sqlinfer.sql.select_part import QUERY_VERBS, select_part
 from sqlinfer.sql.spelling import spelling
 from sqlinfer.sql.statement import name_parameters
-from sqlinfer.sql.tokens import tokenize
+from sqlinfer.sql.tokens import has_name, tokenize
 
 Parameters = Sequence[Any] | Mapping[str, Any] | None
 _QUERY = {*QUERY_VERBS, "WITH", "("}
@@ -44,9 +46,9 @@ class Plan:
         return self.verb in _QUIET and "ANALYZE" not in [t.keyword for t in tokenize(self.sql)[:3]]
 
 
-def plan(statement: str, parameters: Parameters, mentions: Mentions, functions: Collection[str]) -> Plan:
-    """Quote reserved names, find AI calls, guard AI conditions, take out the SELECT part."""
-    sql = spelling(statement, functions)
+def plan(statement: str, parameters: Parameters, mentions: Mentions, functions: Functions) -> Plan:
+    """Spell names and aggregates as DuckDB can, find AI calls, guard AI conditions, take out the SELECT part."""
+    sql = aggregates(spelling(statement, functions), functions.list_names)
     tokens = tokenize(sql)
     verb = tokens[0].keyword or tokens[0].text if tokens else ""
     mentioned = mentions.find(sql)
@@ -55,8 +57,9 @@ def plan(statement: str, parameters: Parameters, mentions: Mentions, functions: 
     queries = tuple(select_part(sql))
     if not queries:
         return Plan(sql, parameters, is_ai=True, verb=verb)
+    aggregate_names = {*functions.list_names, *functions.list_names.values()}
     is_query = verb in _QUERY and queries == (sql,)
-    if mentioned.is_volatile or any(stops_early(query, mentioned.names) for query in queries):
+    if mentioned.is_volatile or any(stops_early(query, mentioned.names, aggregate_names) for query in queries):
         return Plan(sql, parameters, is_ai=True, verb=verb, is_query=is_query)
     sql, named = name_parameters(sql, parameters)  # first: a guard says a condition twice
     values = named or None
@@ -67,12 +70,14 @@ def plan(statement: str, parameters: Parameters, mentions: Mentions, functions: 
     return replace(unguarded, sql=guarded, queries=tuple(select_part(guarded)), unguarded=unguarded)
 
 
-def stops_early(query: str, names: Collection[str]) -> bool:
+def stops_early(query: str, names: Collection[str], aggregates: Collection[str] = ()) -> bool:
     """Whether an AI condition stands before a LIMIT and nothing needs all rows: then DuckDB takes chunk after chunk
     and stops when it has enough, and a probe would ask the whole table."""
     tokens = tokenize(query)
     outer = [token.keyword for token in tokens if token.depth == 0]
     if "LIMIT" not in outer or "WHERE" not in outer or _NEEDS_ALL & set(outer):
+        return False
+    if has_name(tokens, aggregates):
         return False
     where, limit = (
         next(i for i, t in enumerate(tokens) if t.depth == 0 and t.keyword == k) for k in ("WHERE", "LIMIT")

@@ -9,6 +9,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from sqlinfer.sql.aggregates import aggregates
 from sqlinfer.sql.guard import guard
 from sqlinfer.sql.select_part import select_part
 from sqlinfer.sql.spelling import spelling
@@ -16,6 +17,7 @@ from sqlinfer.sql.statement import name_parameters, split
 from sqlinfer.sql.tokens import tokenize
 
 PASSES: dict[str, Callable[[str], str]] = {
+    "aggregates": lambda sql: aggregates(sql, {"f": "f_list"}),
     "guard": lambda sql: guard(sql, {"f", "g"}),
     "select_part": lambda sql: "\n".join(select_part(sql)),
     "spelling": lambda sql: spelling(sql, {"summarize"}),

@@ -78,6 +78,11 @@ SHAPES = {
         "SELECT team FROM tickets WHERE id < 6 GROUP BY team HAVING is_angry(string_agg(body, ';' ORDER BY id))",
         {"angry 0;calm 2;calm 4", "calm 1;angry 3;calm 5"},
     ),
+    "aggregate of answers": Shape(
+        "SELECT team, ai_agg_list(list(ai_gen(body) ORDER BY id), 'Why?', overflow := 'error') FROM tickets "
+        "WHERE id < 6 GROUP BY team",
+        BODIES | {"<angry 0>\n\n<calm 2>\n\n<calm 4>", "<calm 1>\n\n<angry 3>\n\n<calm 5>"},
+    ),
     "window over answers": Shape(
         "SELECT id, count(*) OVER (PARTITION BY ai_gen(body)), lag(ai_gen(body)) OVER (ORDER BY id) FROM tickets",
         BODIES,
