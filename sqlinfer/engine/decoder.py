@@ -13,6 +13,8 @@ import torch
 from sqlinfer.engine import kv
 from sqlinfer.engine.sequence import Sequence
 
+LEAST_SHARED = 16  # tokens; a pass over fewer costs more than it saves
+
 
 class DecoderBatch:
     """Sequences in flight with their cache."""
@@ -23,6 +25,7 @@ class DecoderBatch:
         self.can_merge = kv.new_cache(model.config)[1]
         accepted = inspect.signature(model.forward).parameters
         self._can_keep_logits = "logits_to_keep" in accepted
+        self._can_share = self.can_merge and not kv.has_windows(model.config)
         self._takes_positions = "position_ids" in accepted
         self._is_mamba = "cache_params" in accepted  # other name of the cache, and no mask once the prompt is read
         self.clear()
@@ -36,9 +39,7 @@ class DecoderBatch:
     @torch.inference_mode()
     def join(self, rows: list[Sequence]) -> torch.Tensor:
         """Prefill new rows and add them to the batch. Returns their logits (rows, vocab)."""
-        ids, mask = kv.padded([row.history for row in rows], self.model.device, left=True)
-        cache, _ = kv.new_cache(self.model.config)
-        logits = self._forward(ids, mask, kv.positions(mask), cache)[:, 0]
+        logits, cache, mask = self._prefill([row.history for row in rows])
         running, self.rows = self.rows, []  # a merge that breaks off leaves no row behind
         if self._cache is None:
             self._cache, self._mask = cache, mask
@@ -47,6 +48,28 @@ class DecoderBatch:
             self._mask = kv.merge_masks(self._mask, mask, left=True)
         self.rows = running + rows
         return logits
+
+    def _prefill(self, texts: list[list[int]]) -> tuple[torch.Tensor, Any, torch.Tensor]:
+        """Read token ids of texts: logits (texts, vocab), cache and mask. What all begin with is read once."""
+        cache, _ = kv.new_cache(self.model.config)
+        shared = self._shared(texts)
+        if shared:
+            ids, mask = kv.padded([texts[0][:shared]], self.model.device, left=True)
+            self._forward(ids, mask, kv.positions(mask), cache)
+            cache = kv.select(cache, torch.zeros(len(texts), dtype=torch.long, device=self.model.device))
+        ids, mask = kv.padded([text[shared:] for text in texts], self.model.device, left=True)
+        mask = torch.cat([mask.new_ones(len(texts), shared), mask], dim=1)
+        logits = self._forward(ids, mask, kv.positions(mask)[:, shared:], cache)[:, 0]
+        if shared:
+            mask = kv.pack(cache, mask)
+        return logits, cache, mask
+
+    def _shared(self, texts: list[list[int]]) -> int:
+        """How many tokens all texts begin with, if that is worth a pass of its own; each keeps its last token."""
+        first, last = min(texts), max(texts)  # texts between the two begin with what both begin with
+        end = min(map(len, texts)) - 1
+        same = next((i for i in range(end) if first[i] != last[i]), end)
+        return same if self._can_share and len(texts) > 1 and same >= LEAST_SHARED else 0
 
     @torch.inference_mode()
     def step(self) -> torch.Tensor:

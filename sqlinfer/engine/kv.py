@@ -34,6 +34,23 @@ def merge(cache: DynamicCache, other: DynamicCache, *, left: bool) -> None:
         mine.values = torch.cat([_pad(mine.values, -missing, left), _pad(new.values, missing, left)])
 
 
+def has_windows(config: Any) -> bool:
+    """Whether a token of the model sees only so many slots back, so that padding in between would hide others."""
+    layers = DynamicCache(config=config).layers
+    return any(isinstance(layer, DynamicSlidingWindowLayer) for layer in layers) or hasattr(config, "window_size")
+
+
+def pack(cache: DynamicCache, mask: torch.Tensor) -> torch.Tensor:
+    """Move the padding of each row of a cache, wherever it lies, to the left. Returns the mask (rows, slots) after."""
+    order = mask.argsort(dim=1, stable=True)
+    for layer in cache.layers:
+        if layer.get_seq_length():
+            index = order[:, None, :, None]
+            layer.keys = layer.keys.gather(2, index.expand_as(layer.keys))
+            layer.values = layer.values.gather(2, index.expand_as(layer.values))
+    return mask.gather(1, order)
+
+
 def select(cache: DynamicCache, index: torch.Tensor) -> DynamicCache:
     """A cache of the rows at index, repeated at will; growing it leaves the other as it is."""
     selected = copy(cache)
