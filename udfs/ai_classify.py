@@ -1,7 +1,91 @@
-from sqlinfer import Request
+import json
+from typing import Any
+
+from sqlinfer import Request, SqlinferError, Steps
+
+NEUTRAL = "N/A"
 
 
-def ai_classify(text: str, labels: list[str], instructions: str = "") -> Request:
-    """Choose the label that fits a text best."""
-    asked = f"Classify the following text as one of these labels: {', '.join(labels)}. Answer with the label alone."
-    return Request(text, instruction=f"{instructions}\n{asked}" if instructions else asked, choices=tuple(labels))
+def ai_classify(
+    text: str,
+    labels: list[str] | dict[str, str],
+    instructions: str = "",
+    multilabel: bool = False,
+    return_confidence: bool = False,
+    calibrate: bool = False,
+    threshold: float = 0.5,
+) -> Steps[str]:
+    """Choose the label that fits a text best, or with multilabel all labels that fit.
+
+    labels: a list, or a MAP or STRUCT of label and description. Single labels share one probability; with multilabel
+    each label is a yes or no of its own, and those at or above the threshold are chosen. calibrate: divide by what the
+    model would say of a text without content, so that its liking for a label does not decide. The value is a label;
+    with multilabel a JSON list of labels; with return_confidence JSON objects of label and confidence.
+    """
+    described = _described(labels)
+    if multilabel:
+        choices = tuple(f"{label}: {said}" for label in described for said in ("yes", "no"))
+    else:
+        choices = tuple(described)
+    instruction = _instruction(described, instructions, multilabel)
+    asked = [Request(each, instruction, choices=choices) for each in ([text, NEUTRAL] if calibrate else [text])]
+    chances = [json.loads(answer) for answer in (yield asked)]
+    weights = chances[0]
+    if calibrate:
+        weights = {choice: weights[choice] / (chances[1][choice] or 1.0) for choice in choices}
+    if multilabel:
+        shares = {label: _share(weights[f"{label}: yes"], weights[f"{label}: no"]) for label in described}
+        chosen = [{"label": label, "confidence": share} for label, share in shares.items() if share >= threshold]
+        return _json(chosen if return_confidence else [each["label"] for each in chosen])
+    label = max(choices, key=weights.__getitem__)
+    if return_confidence:
+        return _json({"label": label, "confidence": _share(weights[label], sum(weights.values()) - weights[label])})
+    return label
+
+
+def returns(multilabel: bool = False, return_confidence: bool = False) -> str:
+    one = "STRUCT(label VARCHAR, confidence DOUBLE)" if return_confidence else "VARCHAR"
+    return f"{one}[]" if multilabel else one
+
+
+def _instruction(described: dict[str, str], instructions: str, multilabel: bool) -> str:
+    named = ", ".join(f"{label} ({said})" if said else label for label, said in described.items())
+    if multilabel:
+        asked = (
+            f"Say of each of these labels whether it fits the following text: {named}. Answer label: yes or label: no."
+        )
+    else:
+        asked = f"Classify the following text as one of these labels: {named}. Answer with the label alone."
+    return f"{instructions}\n{asked}" if instructions else asked
+
+
+def _described(labels: Any) -> dict[str, str]:
+    """Descriptions by label, "" where there is none."""
+    if isinstance(labels, dict):
+        pairs = list(labels.items())
+    elif isinstance(labels, list) and all(isinstance(each, tuple) for each in labels):  # a MAP
+        pairs = labels
+    elif isinstance(labels, list):
+        pairs = [(label, "") for label in labels]
+    else:
+        raise SqlinferError(f"ai_classify: labels must be a list, as in ['good', 'bad'], not {labels!r}")
+    if not pairs:
+        raise SqlinferError("ai_classify: labels is an empty list; name at least one label")
+    described: dict[str, str] = {}
+    seen: set[str] = set()
+    for label, said in pairs:
+        if not isinstance(label, str) or not label.strip() or not isinstance(said, str | None):
+            raise SqlinferError(f"ai_classify: each label must be a text that is not blank, not {label!r}: {said!r}")
+        if label.strip() in seen:
+            raise SqlinferError(f"ai_classify: the label {label!r} is given twice; name each label once")
+        seen.add(label.strip())
+        described[label] = said or ""
+    return described
+
+
+def _share(weight: float, rest: float) -> float:
+    return weight / (weight + rest) if weight + rest else 0.0
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)

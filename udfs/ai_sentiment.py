@@ -1,3 +1,5 @@
+import json
+
 from sqlinfer import Request
 
 ALIASES = ("ai_analyze_sentiment",)
@@ -12,3 +14,8 @@ def ai_sentiment(text: str) -> Request:
         "Answer with the label alone.",
         choices=LABELS,
     )
+
+
+def read(answer: str) -> str:
+    chances = json.loads(answer)
+    return max(chances, key=chances.__getitem__)

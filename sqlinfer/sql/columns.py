@@ -70,8 +70,10 @@ def to_array(values: list[Any], index: pa.Array, sql_type: str) -> pa.Array:
 def _is_constant(array: pa.Array) -> bool:
     if len(array) == 1 or array.null_count == len(array):
         return True
-    if array.null_count or pa.types.is_nested(array.type) or array[0] != array[len(array) - 1]:
+    if array.null_count or array[0] != array[len(array) - 1]:
         return False
+    if pa.types.is_nested(array.type):
+        return bool(array.take(pa.array(np.zeros(len(array), dtype=np.int64))).equals(array))
     return bool(pc.all(pc.equal(array, array[0])).as_py())
 
 
