@@ -1,0 +1,77 @@
+"""What all prompts of a batch begin with is read once, and no answer changes by it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from engine_cases import TEXTS, EngineOf, answer, requests, texts
+from test_generate_equality import DECODERS, KINDS, _other, generate
+from test_generate_faults import _out_of_memory, intercept  # noqa: F401 - a fixture
+
+from sqlinfer.engine import kv
+from sqlinfer.engine.engine import TorchEngine
+from sqlinfer.engine.scheduler import Limits
+
+BEGINNING = "Classify this text: billing, delivery, account, other. Answer with one word. "
+ASKED = [BEGINNING + text for text in TEXTS]
+
+
+def same_as_alone(engine: TorchEngine) -> None:
+    """Batches of several sizes, that rows join and leave, answer as transformers does a row."""
+    lengths = [(9, 3, 14)[i % 3] for i in range(len(ASKED))]
+    expected = [generate(engine, text, max_new_tokens=n, num_beams=1) for text, n in zip(ASKED, lengths, strict=True)]
+    for max_lines in (3, 64):
+        engine.limits = Limits(max_lines=max_lines)
+        asked = [requests([text], max_tokens=n)[0] for text, n in zip(ASKED, lengths, strict=True)]
+        named = [replace(r, request_id=str(i).encode()) for i, r in enumerate(asked)]
+        assert texts(answer(engine, named)) == expected
+
+
+@pytest.mark.parametrize("shape", DECODERS)
+def test_answers_are_those_of_generate(shape: str, engine_of: EngineOf) -> None:
+    same_as_alone(engine_of(shape))
+
+
+@pytest.mark.parametrize("kind", ["mistral", "lfm2", "bloom"])
+def test_other_caches_answer_as_generate(kind: str, tmp_path: Path, folder_of: Callable[[str], Path]) -> None:
+    assert kind in KINDS
+    same_as_alone(_other(kind, tmp_path, folder_of("gpt2")))
+
+
+def test_a_beginning_is_read_once(engine_of: EngineOf, intercept) -> None:  # noqa: F811
+    engine = engine_of("gpt2")
+    engine.limits = Limits(max_lines=len(ASKED))
+    shapes: list[tuple[int, int]] = []
+    intercept(engine, lambda _, lines, tokens: shapes.append((lines, tokens)))
+    answer(engine, requests(ASKED, max_tokens=1))
+    longest = max(len(s.prompt) for s in engine.prompts.prepare(requests(ASKED)))
+    (one, shared), (all_lines, rest) = shapes
+    assert (one, all_lines) == (1, len(ASKED))
+    assert shared >= 16
+    assert shared + rest == longest
+
+
+def test_memory_that_runs_out_in_between_changes_no_answer(engine_of: EngineOf, intercept) -> None:  # noqa: F811
+    engine = engine_of("qwen3")
+    engine.limits = Limits(max_lines=8)
+    before = answer(engine, requests(ASKED, max_tokens=5))
+    for failing in (1, 2):
+        engine.limits = Limits(max_lines=8)
+        intercept(engine, lambda call, *_, at=failing: _out_of_memory() if call == at else None)
+        assert answer(engine, requests(ASKED, max_tokens=5)) == before
+
+
+def test_padding_goes_to_the_left_and_takes_its_states_along() -> None:
+    from transformers import DynamicCache
+
+    cache = DynamicCache()
+    states = torch.arange(8.0).reshape(2, 1, 4, 1)
+    cache.update(states, states + 10, 0)
+    mask = kv.pack(cache, torch.tensor([[1, 0, 1, 1], [1, 0, 0, 1]]))
+    assert mask.tolist() == [[0, 1, 1, 1], [0, 0, 1, 1]]
+    assert cache.layers[0].keys.flatten().tolist() == [1.0, 0.0, 2.0, 3.0, 5.0, 6.0, 4.0, 7.0]
+    assert cache.layers[0].values.flatten().tolist() == [11.0, 10.0, 12.0, 13.0, 15.0, 16.0, 14.0, 17.0]
