@@ -19,9 +19,9 @@ from types import ModuleType
 from typing import Any, Literal, get_args, get_origin, get_type_hints, is_typeddict
 
 from sqlinfer.errors import SqlinferError, nearest
-from sqlinfer.types import Parameters, Request
+from sqlinfer.types import Float, Parameters, Request
 
-SQL_TYPES: Mapping[Any, str] = {str: "VARCHAR", bool: "BOOLEAN", int: "INTEGER", float: "DOUBLE"}
+SQL_TYPES: Mapping[Any, str] = {str: "VARCHAR", bool: "BOOLEAN", int: "INTEGER", float: "DOUBLE", Float: "FLOAT"}
 OPTIONS = ("model", *Parameters.__dataclass_fields__, "on_error")
 """The named parameters that every function takes besides its own."""
 

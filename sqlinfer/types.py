@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, NewType, Protocol, TypeVar
 
 Overflow = Literal["truncate", "error", "split"]
-Task = Literal["generate", "summarize", "count_tokens"]
+Task = Literal["generate", "summarize", "count_tokens", "embed", "predict"]
 FinishReason = Literal["stop", "length", "error"]
+Float = NewType("Float", float)
+"""A number of 32 bits, as embeddings have them: SQL's FLOAT, where float is DOUBLE."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,8 @@ class Request:
     whoever sends the request chooses it.
     choices: the answers that are possible, most often labels; they are scored after one pass over the prompt, and the
     answer's text is a JSON object of each choice and its probability. schema: a JSON schema that the answer's text
-    must satisfy; decoding is constrained to it.
+    must satisfy; decoding is constrained to it. query: what the text is held against; a model trained on pairs reads it
+    and the bare text, and its score is the probability of the first of two choices.
     """
 
     text: str
@@ -65,6 +68,7 @@ class Request:
     overflow: Overflow = "error"
     choices: tuple[str, ...] = ()
     schema: str = ""
+    query: str = ""
     request_id: bytes = field(default=b"", compare=False)
 
     @property
@@ -84,8 +88,9 @@ class Completion:
     """The answer to one request: text, or an error and no text.
 
     prompt_tokens, completion_tokens: counts of the model's tokens. truncated: the text was cut to fit.
-    For the task "count_tokens" the text is the count of the request's own text in decimal digits; for the overflow
-    "split" a JSON list of the places, in characters, where to cut the request's text so that each part fits.
+    For the task "count_tokens" the text is the count of the request's own text in decimal digits; for "embed" the
+    embedding's 32-bit floats, little-endian, in base64; for "predict" a JSON object of each label and its probability;
+    for the overflow "split" a JSON list of the places, in characters, where to cut the text so that each part fits.
     """
 
     request_id: bytes
@@ -102,7 +107,7 @@ class ModelVersion:
     """Weights under a name; never changes once registered.
 
     source: hub id or folder as the user gave it. revision: commit of the hub's repository, pinned. path:
-    the folder with the files. task: "" (whatever the model says), "generate" or "summarize". dtype: "auto",
+    the folder with the files. task: "" (whatever the model says), "generate", "summarize" or "embed". dtype: "auto",
     "float32", "bfloat16" or "float16". parameters: defaults of its calls. fingerprint: hash of weights,
     tokenizer, configuration and of what the registration adds.
     """

@@ -11,6 +11,7 @@ def ai_filter(text: str, condition: str) -> Request:
         text,
         instruction=f"Is this true of the following text: {condition}? Answer yes or no.",
         choices=("yes", "no"),
+        query=condition,
     )
 
 

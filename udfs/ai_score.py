@@ -9,6 +9,7 @@ def ai_score(text: str, criterion: str) -> Request:
         text,
         instruction=f"Is this true of the following text: {criterion}? Answer yes or no.",
         choices=("yes", "no"),
+        query=criterion,
     )
 
 

@@ -36,7 +36,7 @@ def models() -> None:
 @models.command()
 @click.argument("name")
 @click.argument("source")
-@click.option("--task", default="", help="What it is for: generate or summarize; open if not said.")
+@click.option("--task", default="", help="What it is for: generate, summarize or embed; open if not said.")
 @click.option("--dtype", default="auto", help="auto, float32, bfloat16 or float16.")
 @click.option("--revision", help="Commit, branch or tag of a hub repository; the commit is pinned.")
 @click.option("--description", default="", help="A few words for people and for search.")

@@ -6,13 +6,18 @@ import threading
 from collections.abc import Iterable, Iterator
 from collections.abc import Sequence as Series
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from sqlinfer.engine.inputs import Input, Inputs
+from sqlinfer.engine.kind import Kind, find_kind
 from sqlinfer.engine.prompt import Prompts
 from sqlinfer.engine.run import Run
 from sqlinfer.engine.scheduler import Limits
 from sqlinfer.engine.sequence import Sequence
 from sqlinfer.types import Completion, ModelVersion, Request, Task
+
+if TYPE_CHECKING:
+    from sqlinfer.engine.encoder import Encoder
 
 WINDOW_REQUESTS = 1024
 WINDOW_CHARACTERS = 8 << 20
@@ -32,6 +37,8 @@ class TorchEngine:
         self._load_lock = threading.RLock()
         self._step_lock = threading.Lock()
         self._prompts: Prompts | None = None
+        self._inputs: Inputs | None = None
+        self._encoder: Encoder | None = None
         self._config: Any = None
         self._model: Any = None
 
@@ -42,6 +49,9 @@ class TorchEngine:
         within a step, unfinished requests unanswered. Raises ModelUnusable.
         """
         windows = _windows(requests)
+        if self.kind != "generate":
+            yield from self._encode(windows, cancel)
+            return
         run: Run | None = None
         while not (cancel is not None and cancel.is_set()):
             if run is None or not run.scheduler.waiting:
@@ -59,6 +69,22 @@ class TorchEngine:
                 finished = run.step()
             yield from map(self._complete, finished)
 
+    def _encode(self, windows: Iterator[list[Request]], cancel: threading.Event | None) -> Iterator[Completion]:
+        """The completions of a model that reads and does not write."""
+        for window in windows:
+            outcomes = self.inputs.prepare(window)
+            yield from (o for o in outcomes if isinstance(o, Completion))
+            if not (asked := [o for o in outcomes if isinstance(o, Input)]):
+                continue
+            encoder = self.encoder
+            batches = encoder.batches(asked)
+            while batches:
+                if cancel is not None and cancel.is_set():
+                    return
+                with self._step_lock:
+                    finished = encoder.run(batches)
+                yield from finished
+
     def defaults(self, task: Task = "generate") -> dict[str, Any]:
         """What a request of this task gets when it leaves every parameter open, by name."""
         settings = self.prompts.defaults.resolve(self.version.parameters, task)
@@ -74,7 +100,13 @@ class TorchEngine:
 
     def count_prompt_tokens(self, requests: Series[Request]) -> list[int]:
         """Tokens of each prompt as the model would read it; 0 for a request that cannot be asked."""
-        return self.prompts.count(requests)
+        reader: Prompts | Inputs = self.prompts if self.kind == "generate" else self.inputs
+        return reader.count(requests)
+
+    @property
+    def kind(self) -> Kind:
+        """What the model is for."""
+        return find_kind(self.version, self.config)
 
     @property
     def config(self) -> Any:
@@ -93,6 +125,29 @@ class TorchEngine:
         with self._load_lock:
             self._prompts = self._prompts or load_prompts(self.version, self.config)
             return self._prompts
+
+    @property
+    def inputs(self) -> Inputs:
+        """The tokenizer's side of a model that reads and does not write, without weights."""
+        from sqlinfer.engine.loader import load_inputs
+
+        with self._load_lock:
+            self._inputs = self._inputs or load_inputs(self.version, self.config)
+            return self._inputs
+
+    @property
+    def encoder(self) -> Encoder:
+        """The weights of such a model, ready to run."""
+        from sqlinfer.engine.encoder import Encoder
+        from sqlinfer.engine.loader import load_head
+
+        with self._load_lock:
+            if self._encoder is None:
+                head = load_head(self.version, self.config)
+                self._encoder = Encoder(self.model, self.inputs.reader, head)
+            if self.limits is not None:
+                self._encoder.max_tokens = self.limits.max_prefill_tokens
+            return self._encoder
 
     @property
     def model(self) -> Any:
@@ -118,7 +173,7 @@ class TorchEngine:
 
         with self._load_lock, self._step_lock:
             if self._model is not None:
-                device, self._model = self._model.device, None
+                device, self._model, self._encoder = self._model.device, None, None
                 release_memory(device)
 
     def _start(self) -> Run:

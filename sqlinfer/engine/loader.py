@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlinfer.engine.device import is_out_of_memory
+from sqlinfer.engine.head import Head, read_head
+from sqlinfer.engine.inputs import Inputs, Reader
+from sqlinfer.engine.kind import Kind, find_kind
 from sqlinfer.engine.prompt import Context, Prompts
 from sqlinfer.engine.settings import Defaults
 from sqlinfer.errors import ModelUnusable
@@ -20,6 +23,22 @@ if TYPE_CHECKING:
 UNKNOWN_LENGTH = 10**9  # tokenizers write 1e30 where they know no length
 LOCAL = {"local_files_only": True, "trust_remote_code": False}
 RELATIVE_POSITIONS = ("t5", "mt5", "umt5", "longt5", "switch_transformers")
+POSITIONS_AFTER_PADDING = (
+    "roberta",
+    "xlm-roberta",
+    "camembert",
+    "mpnet",
+    "longformer",
+    "xlm-roberta-xl",
+    "data2vec-text",
+)
+CLASSIFIER = "AutoModelForSequenceClassification"
+DOES: Mapping[Kind, str] = {
+    "generate": "writes text",
+    "embed": "embeds text",
+    "classify": "classifies text",
+    "rerank": "scores pairs of texts",
+}
 END_MARK = "sqlinfer"
 
 
@@ -48,6 +67,45 @@ def load_prompts(version: ModelVersion, config: Any) -> Prompts:
     return Prompts(version, tokenizer, defaults, context)
 
 
+def load_head(version: ModelVersion, config: Any) -> Head | None:
+    """How a model that embeds does it; None for another kind. Raises ModelUnusable."""
+    if find_kind(version, config) != "embed":
+        return None
+    try:
+        return read_head(version.path, config)
+    except (ValueError, KeyError, OSError, TypeError) as error:
+        what = f"how it pools cannot be read ({_first_line(error)})"
+        raise _unusable(version, what, "Copy the model's whole folder") from error
+
+
+def load_inputs(version: ModelVersion, config: Any) -> Inputs:
+    """The tokenizer's side of a model that reads and does not write, without weights. Raises ModelUnusable."""
+    tokenizer = _load_tokenizer(version)
+    if not tokenizer.is_fast:
+        raise _unusable(version, "its tokenizer has no tokenizer.json", "Convert it with transformers")
+    head = load_head(version, config)
+    bounds = [head and head.max_tokens, _positions(config), tokenizer.model_max_length]
+    tokenizer.model_max_length = int(1e30)
+    kind = find_kind(version, config)
+    reader = Reader(
+        kind=kind,
+        max_tokens=min((int(bound) for bound in bounds if bound), default=UNKNOWN_LENGTH),
+        vocabulary=int(config.vocab_size),
+        labels=tuple(config.id2label[i] for i in range(config.num_labels)) if kind == "classify" else (),
+        prompt=head.prompt if head else "",
+        is_lower_case=bool(head and head.is_lower_case),
+    )
+    return Inputs(version, tokenizer, reader)
+
+
+def _positions(config: Any) -> int | None:
+    """Tokens that a model has positions for; RoBERTa and its kin count theirs from the padding's id."""
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions and config.model_type in POSITIONS_AFTER_PADDING:
+        return int(positions) - config.pad_token_id - 1
+    return int(positions) if positions and config.model_type not in RELATIVE_POSITIONS else None
+
+
 def load_config(version: ModelVersion) -> Any:
     """The configuration of a model's folder. Raises ModelUnusable."""
     from transformers import AutoConfig
@@ -73,13 +131,11 @@ def load_config(version: ModelVersion) -> Any:
 
 def load_model(version: ModelVersion, config: Any, device: torch.device, dtype: torch.dtype) -> Any:
     """The weights, on the device and ready for inference. Raises ModelUnusable."""
-    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
-
     _check_weights(version)
-    kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    kind = find_kind(version, config)
     try:
         with quiet():
-            model, report = kind.from_pretrained(
+            model, report = _class(kind, config).from_pretrained(
                 version.path,
                 config=config,
                 dtype=dtype,
@@ -89,11 +145,11 @@ def load_model(version: ModelVersion, config: Any, device: torch.device, dtype: 
             )
     except (ValueError, KeyError, OSError, TypeError, ImportError) as error:
         what = f"its weights cannot be loaded ({_first_line(error)})"
-        raise _unusable(version, what, "Register a model that writes text") from error
-    if missing := sorted(report["missing_keys"]):
+        raise _unusable(version, what, f"Register a model that {DOES[kind]}") from error
+    if missing := [key for key in sorted(report["missing_keys"]) if kind != "embed" or "pooler." not in key]:
         what = f"its weights lack {len(missing)} tensors that the architecture needs, among them {missing[0]}"
-        raise _unusable(version, what, "Register a model that writes text, with all its weights")
-    if not getattr(model, "_supports_default_dynamic_cache", lambda: True)():
+        raise _unusable(version, what, f"Register a model that {DOES[kind]}, with all its weights")
+    if kind == "generate" and not getattr(model, "_supports_default_dynamic_cache", lambda: True)():
         raise _unusable(version, f"architecture {type(model).__name__} has a cache of its own kind", "Use another")
     try:
         return model.to(device).eval()
@@ -103,6 +159,15 @@ def load_model(version: ModelVersion, config: Any, device: torch.device, dtype: 
         size = f"{sum(p.nbytes for p in model.parameters()) / 1e9:.1f} GB"
         what = f"its weights ({size} in {str(dtype).removeprefix('torch.')}) do not fit the memory of {device}"
         raise _unusable(version, what, "Free memory, or set SQLINFER_DEVICE=cpu") from error
+
+
+def _class(kind: Kind, config: Any) -> Any:
+    """The class of transformers that loads a model of a kind."""
+    import transformers
+
+    names = {"embed": "AutoModel", "classify": CLASSIFIER, "rerank": CLASSIFIER}
+    writer = "AutoModelForSeq2SeqLM" if config.is_encoder_decoder else "AutoModelForCausalLM"
+    return getattr(transformers, names.get(kind, writer))
 
 
 @contextmanager

@@ -19,6 +19,10 @@ from sqlinfer.engine.settings import Defaults, Settings
 from sqlinfer.types import Completion, ModelVersion, Request
 
 ANSWER = "Answer:"  # what stands before an answer where its tokens depend on that
+OTHER_MODELS = {
+    "embed": "ai_embed and ai_similarity need a model that embeds (an encoder, or one registered with --task embed)",
+    "predict": "ai_predict needs a classifier",
+}
 RENDER_ERRORS = (ValueError, TypeError, KeyError, OverflowError, RuntimeError)
 
 
@@ -156,6 +160,8 @@ class Prompts:
     def _outcome(self, request: Request, prompt: list[int]) -> Sequence | Completion:
         """The sequence of a request, its text cut if it must and may be; or where to cut it, if that is asked."""
         try:
+            if request.task in ("embed", "predict"):
+                raise ValueError(f"model {self.version} writes text; {OTHER_MODELS[request.task]}")
             settings = self.defaults.resolve(request.parameters.over(self.version.parameters), request.task)
             choices = None
             if request.choices:

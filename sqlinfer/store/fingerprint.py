@@ -30,6 +30,11 @@ _PATTERNS = (
     "*.tiktoken",
     "chat_template.*",
     "additional_chat_templates/*.jinja",
+    "modules.json",
+    "[0-9]_*/config.json",
+    "[0-9]_*/*.safetensors",
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
 )
 _TRUSTED_PATTERNS = ("*.bin", "*.bin.index.json", "*.pt", "*.pth", "*.py")
 _SETTLED_NS = 2_000_000_000

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _FLOATS = ("temperature", "top_p")
 _START = hashlib.blake2b(b"sqlinfer answer 2", digest_size=16)
-_Rest = tuple[str, str, str, str, tuple[str, ...]]  # instruction, task, overflow, schema, choices
+_Rest = tuple[str, str, str, str, str, tuple[str, ...]]  # instruction, task, overflow, schema, query, choices
 _INTEGERS = ("max_tokens", "min_tokens", "top_k", "num_beams", "seed")
 
 
@@ -39,7 +39,7 @@ class AnswerKeys:
         holding = request.parameters if parameters is None else parameters
         # One read: another thread may replace it meanwhile.
         last, last_rest, copy = self._last
-        rest = (request.instruction, request.task, request.overflow, request.schema, request.choices)
+        rest = (request.instruction, request.task, request.overflow, request.schema, request.query, request.choices)
         if holding is not last or rest != last_rest:
             copy = _shared(self._fingerprint, self._function_hash, rest, holding).copy
             self._last = (holding, rest, copy)

@@ -18,7 +18,7 @@ from sqlinfer.store.source import check_files, find_source, is_folder, is_hub_id
 from sqlinfer.store.versions import add_version, read_versions
 from sqlinfer.types import ModelVersion, Parameters
 
-TASKS = ("", "generate", "summarize")
+TASKS = ("", "generate", "summarize", "embed")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 Builtins = Mapping[str, Callable[[Path], Path]]

@@ -1,0 +1,124 @@
+"""Runs a model that reads and does not write: embeddings, label probabilities, scores of pairs.
+
+Texts of about equal length share a batch, so that little of it is padding. Knows no tokenizer.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections import deque
+from collections.abc import Sequence as Series
+from typing import Any
+
+import torch
+
+from sqlinfer.engine.device import is_out_of_memory, release_memory
+from sqlinfer.engine.head import Head, load_layers, pool
+from sqlinfer.engine.inputs import Input, Reader
+from sqlinfer.engine.prompt import failed
+from sqlinfer.types import Completion, Request
+
+CPU_TOKENS = 1024  # a batch's states stay in the cache of a core
+GPU_TOKENS = 32768
+
+
+class Encoder:
+    """The weights of one model and how its output is read.
+
+    max_tokens: of a batch, padding counted; halved for good when memory runs out.
+    """
+
+    def __init__(self, model: Any, reader: Reader, head: Head | None) -> None:
+        self.max_tokens = CPU_TOKENS if model.device.type == "cpu" else GPU_TOKENS
+        self._model = model
+        self._reader = reader
+        self._modes = head.pooling if head else ()
+        self._layers = load_layers(head, model.device, model.dtype) if head else []
+        self._has_types = reader.kind == "rerank" and getattr(model.config, "type_vocab_size", 0) > 1
+        self._is_multilabel = getattr(model.config, "problem_type", None) == "multi_label_classification"
+
+    def batches(self, inputs: Series[Input]) -> deque[list[Input]]:
+        """Inputs in batches of about equal lengths, the longest first: what does not fit the memory fails early."""
+        batches: deque[list[Input]] = deque()
+        for each in sorted(inputs, key=lambda each: (-len(each.ids), each.ids)):
+            if batches and (len(batches[-1]) + 1) * len(batches[-1][0].ids) <= self.max_tokens:
+                batches[-1].append(each)
+            else:
+                batches.append([each])
+        return batches
+
+    def run(self, batches: deque[list[Input]]) -> list[Completion]:
+        """Take one batch and answer it; one that does not fit the memory is put back in halves."""
+        batch = batches.popleft()
+        rows = self._try(batch)
+        if rows is not None:
+            return [self._completion(each, row) for each, row in zip(batch, rows, strict=True)]
+        release_memory(self._model.device)
+        if len(batch) == 1:
+            what = f"out of memory: one text of {len(batch[0].ids)} tokens alone does not fit; shorten it"
+            return [failed(batch[0].request, what, len(batch[0].ids))]
+        self.max_tokens = max(1, len(batch) * len(batch[0].ids) // 2)
+        again = self.batches([*batch, *(each for rest in batches for each in rest)])
+        batches.clear()
+        batches.extend(again)
+        return []
+
+    def _try(self, batch: list[Input]) -> torch.Tensor | None:
+        """The rows (batch, width) of a batch on the CPU; None if there was no memory for it."""
+        try:
+            return self._forward(batch)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        return None
+
+    @torch.inference_mode()
+    def _forward(self, batch: list[Input]) -> torch.Tensor:
+        longest = len(batch[0].ids)
+        lengths = torch.tensor([len(each.ids) for each in batch])
+        mask = (torch.arange(longest) < lengths[:, None]).to(self._model.device)  # (rows, tokens)
+        more: dict[str, Any] = {}
+        if self._has_types:
+            more["token_type_ids"] = self._padded([each.type_ids for each in batch], longest)
+        if not bool((lengths == longest).all()):
+            more["attention_mask"] = mask.long()
+        output = self._model(input_ids=self._padded([each.ids for each in batch], longest), **more)
+        if self._reader.kind != "embed":
+            logits: torch.Tensor = output.logits.double().cpu()
+            return logits  # (rows, labels)
+        vectors = pool(output.last_hidden_state, mask, self._modes)
+        for layer in self._layers:
+            vectors = layer(vectors)
+        return vectors.float().cpu()
+
+    def _padded(self, rows: list[list[int]], longest: int) -> torch.Tensor:
+        pad = getattr(self._model.config, "pad_token_id", None) or 0
+        padded = [row + [pad] * (longest - len(row)) for row in rows]
+        return torch.tensor(padded, device=self._model.device)
+
+    def _completion(self, each: Input, row: torch.Tensor) -> Completion:
+        request = each.request
+        if not bool(row.isfinite().all()):
+            what = "the model's output for this row is not a number (NaN or infinite); float32 may help"
+            return failed(request, what, len(each.ids))
+        if self._reader.kind == "embed":
+            text = base64.b64encode(row.numpy().astype("<f4").tobytes()).decode()
+        else:
+            text = json.dumps(self._chances(request, row), ensure_ascii=False)
+        return Completion(request.request_id, text, prompt_tokens=len(each.ids), truncated=each.truncated)
+
+    def _chances(self, request: Request, logits: torch.Tensor) -> dict[str, float]:
+        """Each choice, or else each label, with its probability to six digits.
+
+        Of a classifier whose labels exclude each other, those of the choices sum to one, as if there were no others.
+        """
+        if self._reader.kind == "rerank":
+            names, score = request.choices, logits.sigmoid()
+            chances = torch.cat([score, 1 - score])
+        else:
+            labels = self._reader.labels
+            names = request.choices or labels
+            asked = logits[[labels.index(name) for name in names]]
+            chances = asked.sigmoid() if self._is_multilabel else asked.softmax(dim=0)
+        return {name: float(f"{chance:.6g}") for name, chance in zip(names, chances.tolist(), strict=True)}
