@@ -102,7 +102,7 @@ def _positions(config: Any) -> int | None:
     """Tokens that a model has positions for; RoBERTa and its kin count theirs from the padding's id."""
     positions = getattr(config, "max_position_embeddings", None)
     if positions and config.model_type in POSITIONS_AFTER_PADDING:
-        return int(positions) - config.pad_token_id - 1
+        return int(positions - config.pad_token_id - 1)
     return int(positions) if positions and config.model_type not in RELATIVE_POSITIONS else None
 
 
