@@ -15,6 +15,7 @@ FLOORS = {
     "types": 0,
     "errors": 0,
     "parts": 1,
+    "vectors": 1,
     "functions": 1,
     "store": 2,
     "engine": 2,

@@ -1,8 +1,8 @@
-import base64
 from typing import Literal
 
 from sqlinfer import Request
 from sqlinfer.types import Float
+from sqlinfer.vectors import from_text
 
 
 def ai_embed(text: str, overflow: Literal["truncate", "error"] = "truncate") -> Request:
@@ -11,7 +11,4 @@ def ai_embed(text: str, overflow: Literal["truncate", "error"] = "truncate") -> 
 
 
 def read(answer: str) -> list[Float]:
-    import numpy as np
-
-    vector: list[Float] = np.frombuffer(base64.b64decode(answer), dtype="<f4")
-    return vector
+    return from_text(answer)

@@ -227,12 +227,18 @@ def _echo_versions(registry: Registry, versions: Sequence[ModelVersion], as_json
 
 
 def _generation(version: ModelVersion) -> dict[str, Any]:
-    """What a call that leaves its parameters open generates with: the registration's defaults, then the model's."""
+    """What a call that leaves its parameters open generates with: the registration's defaults, then the model's.
+
+    Of a model that does not write: its labels, or how it embeds, and how much it reads.
+    """
     from sqlinfer.engine.pool import open_engine
     from sqlinfer.errors import ModelUnusable
 
     try:
-        return {"generation": open_engine(version).defaults("summarize" if version.task == "summarize" else "generate")}
+        engine = open_engine(version)
+        if engine.kind == "generate":
+            return {"generation": engine.defaults("summarize" if version.task == "summarize" else "generate")}
+        return {engine.kind: engine.reads()}
     except ModelUnusable as error:
         return {"unusable": str(error)}
 

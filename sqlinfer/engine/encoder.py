@@ -5,7 +5,6 @@ Texts of about equal length share a batch, so that little of it is padding. Know
 
 from __future__ import annotations
 
-import base64
 import json
 from collections import deque
 from collections.abc import Sequence as Series
@@ -18,6 +17,7 @@ from sqlinfer.engine.head import Head, load_layers, pool
 from sqlinfer.engine.inputs import Input, Reader
 from sqlinfer.engine.prompt import failed
 from sqlinfer.types import Completion, Request
+from sqlinfer.vectors import to_text
 
 CPU_TOKENS = 1024  # a batch's states stay in the cache of a core
 GPU_TOKENS = 32768
@@ -103,7 +103,7 @@ class Encoder:
             what = "the model's output for this row is not a number (NaN or infinite); float32 may help"
             return failed(request, what, len(each.ids))
         if self._reader.kind == "embed":
-            text = base64.b64encode(row.numpy().astype("<f4").tobytes()).decode()
+            text = to_text(row.numpy())
         else:
             text = json.dumps(self._chances(request, row), ensure_ascii=False)
         return Completion(request.request_id, text, prompt_tokens=len(each.ids), truncated=each.truncated)

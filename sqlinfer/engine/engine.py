@@ -98,6 +98,19 @@ class TorchEngine:
             shown |= {"top_p": settings.top_p, "top_k": settings.top_k, "seed": settings.seed}
         return shown | dict(settings.model)
 
+    def reads(self) -> dict[str, Any]:
+        """How much a model that does not write reads, and its labels or how it embeds, by name."""
+        from sqlinfer.engine.loader import load_head
+
+        reader, head = self.inputs.reader, load_head(self.version, self.config)
+        shown: dict[str, Any] = {"max_tokens": reader.max_tokens}
+        if reader.labels:
+            shown["labels"] = list(reader.labels)
+        if head:
+            shown |= {"dimensions": head.width(self.config.hidden_size), "pooling": list(head.pooling)}
+            shown["normalized"] = bool(head.layers) and head.layers[-1] is None
+        return shown
+
     def count_prompt_tokens(self, requests: Series[Request]) -> list[int]:
         """Tokens of each prompt as the model would read it; 0 for a request that cannot be asked."""
         reader: Prompts | Inputs = self.prompts if self.kind == "generate" else self.inputs

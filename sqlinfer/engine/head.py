@@ -40,6 +40,11 @@ class Head:
     is_lower_case: bool = False
     prompt: str = ""
 
+    def width(self, hidden: int) -> int:
+        """Numbers in an embedding, given those in a state of the model."""
+        dense = [path for path in self.layers if path is not None]
+        return int(_read(dense[-1] / "config.json")["out_features"]) if dense else hidden * len(self.pooling)
+
 
 def read_head(folder: Path, config: Any) -> Head:
     """The head of a model's folder. Raises ValueError for modules that are not known, OSError, KeyError."""

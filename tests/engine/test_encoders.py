@@ -289,3 +289,10 @@ def test_a_real_minilm_embeds_as_sentence_transformers_does() -> None:
     with quiet():
         expected = peer.SentenceTransformer(str(folder), device="cpu").encode(list(texts))
     assert np.abs(vectors(ask(open_folder(folder), texts, overflow="truncate")) - expected).max() < TOLERANCE
+
+
+def test_what_a_model_reads_is_told_without_weights(bert: Path, classifier_of: Callable[..., Path]) -> None:
+    engine = open_folder(bert)
+    assert engine.reads() == {"max_tokens": 512, "dimensions": 64, "pooling": ["mean"], "normalized": True}
+    assert open_folder(classifier_of(*LABELS)).reads() == {"max_tokens": 512, "labels": list(LABELS)}
+    assert not engine.is_loaded
