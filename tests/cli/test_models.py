@@ -60,7 +60,12 @@ def test_search_finds_words_in_any_field(invoke: Invoke, two: tuple[str, str]) -
 
 
 def test_the_default_of_a_task_can_be_chosen(invoke: Invoke, two: tuple[str, str]) -> None:
-    built_in = {"any": "sqlinfer/random", "generate": "sqlinfer/random", "summarize": "sqlinfer/random-summarizer"}
+    built_in = {
+        "any": "sqlinfer/random",
+        "generate": "sqlinfer/random",
+        "summarize": "sqlinfer/random-summarizer",
+        "embed": "sqlinfer/random",
+    }
     assert json.loads(invoke("models", "default", "--json").stdout) == built_in
     invoke("models", "register", "short", two[0])
     invoke("models", "default", "summarize", "short")
