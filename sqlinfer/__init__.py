@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sqlinfer.details import detailed, detailed_type
 from sqlinfer.errors import SqlinferError
 from sqlinfer.parts import in_parts
 from sqlinfer.types import Parameters, Request, Steps
@@ -12,7 +13,17 @@ if TYPE_CHECKING:
     from sqlinfer.sql import connect, register
 
 __version__ = "0.1.0"
-__all__ = ["Parameters", "Request", "SqlinferError", "Steps", "connect", "in_parts", "register"]
+__all__ = [
+    "Parameters",
+    "Request",
+    "SqlinferError",
+    "Steps",
+    "connect",
+    "detailed",
+    "detailed_type",
+    "in_parts",
+    "register",
+]
 
 
 def __getattr__(name: str) -> Any:

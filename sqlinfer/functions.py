@@ -66,6 +66,7 @@ class Function:
     ask: Callable[..., Any]
     read: Callable[[str], Any] | None
     is_computed: bool = False
+    is_in_steps: bool = False
     is_aggregate: bool = False
 
     @property
@@ -157,7 +158,8 @@ def load_function(path: Path) -> Function:
         raise SqlinferError(f"{path}: {path.stem} needs a docstring; its first line is the function's help")
     read = getattr(module, "read", None)
     kind = _hints(read if read else ask, path).get("return", Request)
-    if get_origin(kind) is Generator:
+    is_in_steps = get_origin(kind) is Generator
+    if is_in_steps:
         kind = get_args(kind)[2]
     arguments = _arguments(ask, path)
     is_aggregate = bool(getattr(module, "AGGREGATE", False))
@@ -174,7 +176,8 @@ def load_function(path: Path) -> Function:
         ask=ask,
         read=read,
         is_aggregate=is_aggregate,
-        is_computed=not read and kind is not Request and not inspect.isgeneratorfunction(ask),
+        is_computed=not read and kind is not Request and not is_in_steps,
+        is_in_steps=is_in_steps,
     )
 
 

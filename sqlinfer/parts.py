@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from sqlinfer.types import Request, Steps
+from sqlinfer.types import Answer, Request, Steps
 
 
-def in_parts(asked: Request, again: str = "") -> Steps[str]:
+def in_parts(asked: Request, again: str = "") -> Steps[Answer]:
     """Ask a request whatever the length of its text, for functions that ask in steps: `return (yield from ..)`.
 
     A text that fits is asked whole. Else it is cut where the engine says, at the ends of paragraphs or sentences, each
@@ -22,11 +22,11 @@ def in_parts(asked: Request, again: str = "") -> Steps[str]:
     while True:
         places = json.loads((yield replace(asked, overflow="split")))
         if not places:
-            answer: str = yield replace(asked, overflow="error")
+            answer: Answer = yield replace(asked, overflow="error")
             return answer
         text = asked.text
         parts = [text[a:b].strip() for a, b in zip([0, *places], [*places, len(text)], strict=True)]
-        answers: list[str] = yield [replace(asked, text=part, overflow="error") for part in parts if part]
+        answers: list[Answer] = yield [replace(asked, text=part, overflow="error") for part in parts if part]
         together = "\n\n".join(answer.strip() for answer in answers if answer.strip())
         if len(together) >= len(text):
             raise ValueError(

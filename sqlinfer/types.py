@@ -77,12 +77,6 @@ class Request:
         return self.task != "count_tokens" and self.overflow != "split"
 
 
-Value = TypeVar("Value")
-Steps = Generator[Request | list[Request], Any, Value]
-"""What a function returns that asks in steps: it yields a request, or a list of them, gets the answer's text, or the
-list of texts, back, and returns its value."""
-
-
 @dataclass(frozen=True, slots=True)
 class Completion:
     """The answer to one request: text, or an error and no text.
@@ -100,6 +94,24 @@ class Completion:
     finish_reason: FinishReason = "stop"
     truncated: bool = False
     error: str | None = None
+
+
+class Answer(str):
+    """The text of an answer as a function that asks in steps gets it; completion: how it came about."""
+
+    completion: Completion
+
+    @classmethod
+    def of(cls, completion: Completion) -> Answer:
+        answer = cls(completion.text)
+        answer.completion = completion
+        return answer
+
+
+Value = TypeVar("Value")
+Steps = Generator[Request | list[Request], Any, Value]
+"""What a function returns that asks in steps: it yields a request, or a list of them, gets the Answer, or the list of
+them, back, and returns its value."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from sqlinfer.sql.counts import Counts
 from sqlinfer.sql.pending import Origin
 from sqlinfer.sql.questions import Question, Questions
 from sqlinfer.sql.runtime import Runtime
-from sqlinfer.types import Completion, ModelVersion, Request
+from sqlinfer.types import Answer, Completion, ModelVersion, Request
 
 _MEASURED_TOKENS = 1000
 """Fewer tokens than this say little about a model's speed."""
@@ -156,14 +156,22 @@ class Answerer:
         """The answers' texts by key; none where there is none yet or never will be."""
         by_key = {q.key: q for q in questions}
         self.counts.seen(by_key)
-        known = self.runtime.store.answers.texts(list(by_key))
+        known = self._known(list(by_key), questions)
         if len(known) < len(by_key):
             unasked = [q for key, q in by_key.items() if key not in known and key not in failures]
             if self.record is not None:
                 self.record(unasked)
             else:
-                known = known | self._ask(unasked, failures)
+                self._ask(unasked, failures)
+                known = known | self._known([question.key for question in unasked], unasked)
         return known
+
+    def _known(self, keys: list[bytes], questions: list[Question]) -> dict[bytes, str]:
+        """The texts of those of the keys that have an answer; questions: theirs, all of one function."""
+        answers = self.runtime.store.answers
+        if questions and questions[0].origin.function.is_in_steps:
+            return {key: Answer.of(completion) for key, completion in answers.get_many(keys).items()}
+        return answers.texts(keys)
 
     def _go_on(self, call: Call, texts: dict[bytes, str], failures: dict[bytes, Failure]) -> bool:
         """Hand a call the answers to what it asks, if all are there; whether it asks more."""
@@ -181,7 +189,7 @@ class Answerer:
             call.failure = last.key
             return False
 
-    def _ask(self, questions: list[Question], failures: dict[bytes, Failure]) -> dict[bytes, str]:
+    def _ask(self, questions: list[Question], failures: dict[bytes, Failure]) -> None:
         """Ask on the spot."""
         by_model: dict[str, list[tuple[Origin, Request]]] = {}
         for question in questions:
@@ -191,7 +199,6 @@ class Answerer:
             for pairs in by_model.values():
                 for _ in self.infer(pairs[0][0].version, iter(pairs), failures):
                     pass
-            return self.runtime.store.answers.texts([question.key for question in questions])
 
     def _refuse(self, calls: list[Call], failures: dict[bytes, Failure]) -> None:
         """Fail the statement for a failed call, unless it said on_error := 'null'."""

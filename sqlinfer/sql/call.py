@@ -42,7 +42,7 @@ class Call:
         function, arguments = self._questions.function, self._given.arguments
         try:
             outcome = function.ask(**arguments)
-            if isinstance(outcome, Generator):
+            if function.is_in_steps:
                 self._steps = outcome
                 self._advance(None)
             elif function.is_computed:
