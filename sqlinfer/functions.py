@@ -3,7 +3,8 @@
 A file holds one function: its name is the SQL name, its signature the SQL signature, the first line of its
 docstring the help. It turns one row into a Request, asks in Steps, or computes its value without a model; the return
 annotation tells. A second function `read`, if there is one, turns the text of a Request's answer into the value, and
-its return annotation says the SQL type. Knows no SQL text and no model.
+its return annotation says the SQL type. Where the type depends on the call, a function `returns` says it, given some
+of the arguments. Knows no SQL text and no model.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Literal, get_args, get_origin, get_type_hints, is_typeddict
+from types import ModuleType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from sqlinfer.errors import SqlinferError, nearest
 from sqlinfer.types import Float, Parameters, Request
@@ -24,6 +25,9 @@ from sqlinfer.types import Float, Parameters, Request
 SQL_TYPES: Mapping[Any, str] = {str: "VARCHAR", bool: "BOOLEAN", int: "INTEGER", float: "DOUBLE", Float: "FLOAT"}
 OPTIONS = ("model", *Parameters.__dataclass_fields__, "on_error")
 """The named parameters that every function takes besides its own."""
+
+RETURNS = "returns"
+"""The named parameter of functions whose type depends on the call: the SQL type that a call has."""
 
 REQUIRED = inspect.Parameter.empty
 
@@ -53,7 +57,8 @@ class Function:
 
     ask: one row's arguments -> Request, Steps or, if is_computed, the value. read: the text of a Request's answer ->
     value. is_aggregate: its first argument is the list of a group's texts. file_hash: SHA-256 of the file, in hex; part
-    of the key of every answer, so an edited file asks anew.
+    of the key of every answer, so an edited file asks anew. type_of: some of the arguments, by name -> SQL type, where
+    that depends on the call; `returns` is VARCHAR then, and the user-defined function gives JSON text.
     """
 
     name: str
@@ -68,6 +73,7 @@ class Function:
     is_computed: bool = False
     is_in_steps: bool = False
     is_aggregate: bool = False
+    type_of: Callable[..., str] | None = None
 
     @property
     def signature(self) -> str:
@@ -157,10 +163,12 @@ def load_function(path: Path) -> Function:
     if not help_text:
         raise SqlinferError(f"{path}: {path.stem} needs a docstring; its first line is the function's help")
     read = getattr(module, "read", None)
+    type_of = getattr(module, RETURNS, None)
     kind = _hints(read if read else ask, path).get("return", Request)
     is_in_steps = get_origin(kind) is Generator
     if is_in_steps:
         kind = get_args(kind)[2]
+    is_text = type_of is not None or (kind is Request and not read)
     arguments = _arguments(ask, path)
     is_aggregate = bool(getattr(module, "AGGREGATE", False))
     if is_aggregate and arguments[0].kind != list[str]:
@@ -169,7 +177,7 @@ def load_function(path: Path) -> Function:
         name=name,
         aliases=tuple(alias.lower() for alias in getattr(module, "ALIASES", ())),
         arguments=arguments,
-        returns="VARCHAR" if kind is Request and not read else _sql_type(kind, path),
+        returns="VARCHAR" if is_text else _sql_type(kind, path),
         help=help_text,
         file_hash=file_hash,
         path=path,
@@ -178,6 +186,7 @@ def load_function(path: Path) -> Function:
         is_aggregate=is_aggregate,
         is_computed=not read and kind is not Request and not is_in_steps,
         is_in_steps=is_in_steps,
+        type_of=type_of,
     )
 
 
@@ -248,10 +257,14 @@ def sql_literal(value: Any) -> str:
 
 def _fits(value: Any, kind: Any) -> bool:
     origin = get_origin(kind)
+    if origin in (Union, UnionType):
+        return any(_fits(value, each) for each in get_args(kind))
     if origin is Literal:
         return value in get_args(kind)
     if origin is list:
         return isinstance(value, list) and all(_fits(item, get_args(kind)[0]) for item in value)
+    if origin is dict:
+        return isinstance(value, dict) and all(_fits(item, get_args(kind)[1]) for item in value.values())
     if kind is int:
         return isinstance(value, int) and not isinstance(value, bool)
     if kind is float:
@@ -264,4 +277,8 @@ def _words(kind: Any) -> str:
         return " or ".join(repr(choice) for choice in get_args(kind))
     if get_origin(kind) is list:
         return f"a list, each of its items {_words(get_args(kind)[0])}"
+    if get_origin(kind) is dict:
+        return f"a STRUCT, each of its fields {_words(get_args(kind)[1])}"
+    if get_origin(kind) in (Union, UnionType):
+        return " or ".join(_words(each) for each in get_args(kind) if each is not type(None))
     return {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}.get(kind, str(kind))

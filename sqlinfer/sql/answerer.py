@@ -16,7 +16,7 @@ import pyarrow as pa
 from sqlinfer.errors import Interrupted, RequestsFailed
 from sqlinfer.functions import Function
 from sqlinfer.sql.call import Call
-from sqlinfer.sql.columns import Rows, one_chunk, struct_columns, to_array
+from sqlinfer.sql.columns import Rows, as_json, one_chunk, struct_columns, to_array
 from sqlinfer.sql.counts import Counts
 from sqlinfer.sql.pending import Origin
 from sqlinfer.sql.questions import Question, Questions
@@ -139,6 +139,8 @@ class Answerer:
         failures = {} if self.is_direct else self.failures
         self._settle([call for call in calls if call is not None], failures)
         values = [None if call is None else call.value for call in calls]
+        if function.type_of:
+            values = [None if value is None else as_json(value) for value in values]
         return to_array(values, rows.index, function.returns)
 
     def _settle(self, calls: list[Call], failures: dict[bytes, Failure]) -> None:

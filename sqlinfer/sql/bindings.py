@@ -14,7 +14,7 @@ from typing import cast
 import duckdb
 import pyarrow as pa
 
-from sqlinfer.functions import Argument, Function, sql_literal
+from sqlinfer.functions import RETURNS, Argument, Function, sql_literal
 from sqlinfer.sql.answerer import Answerer
 from sqlinfer.sql.columns import arrow_type
 from sqlinfer.sql.mentions import PREFIX
@@ -60,14 +60,16 @@ def macro(name: str, function: Function, under: str) -> str:
         for argument in function.arguments
     ]
     signature += [f"{_quoted(option)} := NULL" for option in function.options]
+    if function.type_of:
+        signature.append(f"{RETURNS} := 'VARCHAR'")
     arguments = [_cast(argument) for argument in function.arguments]
     if function.is_aggregate:
         arguments[0] = _texts(_quoted(function.arguments[0].name), is_list=name not in function.list_names)
     options = ", ".join(f"{option!r}: {_quoted(option)}" for option in function.options)
-    return (
-        f"CREATE OR REPLACE TEMP MACRO {_quoted(name)}({', '.join(signature)}) AS "
-        f"{under}({', '.join(arguments)}, {{{options}}})"
-    )
+    call = f"{under}({', '.join(arguments)}, {{{options}}})"
+    if function.type_of:  # DuckDB takes a structure that is put together by ||, and by no function
+        call = f"from_json_strict({call}, '\"' || {RETURNS} || '\"')"
+    return f"CREATE OR REPLACE TEMP MACRO {_quoted(name)}({', '.join(signature)}) AS {call}"
 
 
 def _call(answerer: Answerer, function: Function) -> Callable[..., pa.Array]:

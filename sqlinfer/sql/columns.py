@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -71,6 +72,11 @@ def struct_columns(array: pa.Array) -> dict[str, pa.Array]:
 def to_array(values: list[Any], index: pa.Array, sql_type: str) -> pa.Array:
     """One value a row of the chunk, from one value a distinct row."""
     return pa.array(values, type=arrow_type(sql_type)).take(index)
+
+
+def as_json(value: Any) -> str:
+    """A value as JSON text that DuckDB reads: halves of surrogate pairs, which it does not, become question marks."""
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace").decode()
 
 
 def _is_constant(array: pa.Array) -> bool:

@@ -11,6 +11,7 @@ from sqlinfer.sql.aggregates import aggregates
 from sqlinfer.sql.guard import guard
 from sqlinfer.sql.mentions import Mentions
 from sqlinfer.sql.merge_guard import merge_guard
+from sqlinfer.sql.result_types import result_types
 from sqlinfer.sql.select_part import QUERY_VERBS, select_part
 from sqlinfer.sql.spelling import spelling
 from sqlinfer.sql.statement import name_parameters
@@ -47,8 +48,9 @@ class Plan:
 
 
 def plan(statement: str, parameters: Parameters, mentions: Mentions, functions: Functions) -> Plan:
-    """Spell names and aggregates as DuckDB can, find AI calls, guard AI conditions, take out the SELECT part."""
-    sql = aggregates(spelling(statement, functions), functions.list_names)
+    """Spell names, aggregates and result types as DuckDB can, find AI calls, guard AI conditions, take out the SELECT
+    part."""
+    sql = result_types(aggregates(spelling(statement, functions), functions.list_names), functions)
     tokens = tokenize(sql)
     verb = tokens[0].keyword or tokens[0].text if tokens else ""
     mentioned = mentions.find(sql)

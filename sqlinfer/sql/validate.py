@@ -9,7 +9,7 @@ from itertools import pairwise
 import duckdb
 
 from sqlinfer.errors import SqlinferError, nearest
-from sqlinfer.functions import Functions
+from sqlinfer.functions import RETURNS, Functions
 from sqlinfer.sql.plan import Parameters
 from sqlinfer.sql.select_part import created_table
 from sqlinfer.sql.tokens import closing, tokenize
@@ -43,6 +43,7 @@ def _check_names(sql: str, functions: Functions) -> None:
             continue
         function = functions[token.word]
         names = [*(argument.name for argument in function.arguments), *function.options]
+        names += [RETURNS] if function.type_of else []
         inside = tokens[index + 2 : closing(tokens, index + 1)]
         for name, sign in pairwise(inside):
             named = sign.text in (":=", "=>") and name.depth == token.depth + 1
