@@ -16,8 +16,8 @@ import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
+from types import ModuleType
+from typing import Any, Literal, get_args, get_origin, get_type_hints, is_typeddict
 
 from sqlinfer.errors import SqlinferError, nearest
 from sqlinfer.types import Float, Parameters, Request
@@ -257,14 +257,10 @@ def sql_literal(value: Any) -> str:
 
 def _fits(value: Any, kind: Any) -> bool:
     origin = get_origin(kind)
-    if origin in (Union, UnionType):
-        return any(_fits(value, each) for each in get_args(kind))
     if origin is Literal:
         return value in get_args(kind)
     if origin is list:
         return isinstance(value, list) and all(_fits(item, get_args(kind)[0]) for item in value)
-    if origin is dict:
-        return isinstance(value, dict) and all(_fits(item, get_args(kind)[1]) for item in value.values())
     if kind is int:
         return isinstance(value, int) and not isinstance(value, bool)
     if kind is float:
@@ -277,8 +273,4 @@ def _words(kind: Any) -> str:
         return " or ".join(repr(choice) for choice in get_args(kind))
     if get_origin(kind) is list:
         return f"a list, each of its items {_words(get_args(kind)[0])}"
-    if get_origin(kind) is dict:
-        return f"a STRUCT, each of its fields {_words(get_args(kind)[1])}"
-    if get_origin(kind) in (Union, UnionType):
-        return " or ".join(_words(each) for each in get_args(kind) if each is not type(None))
     return {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}.get(kind, str(kind))

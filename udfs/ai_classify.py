@@ -14,13 +14,13 @@ def ai_classify(
     return_confidence: bool = False,
     calibrate: bool = False,
     threshold: float = 0.5,
-) -> Steps[str]:
+) -> Steps[Any]:
     """Choose the label that fits a text best, or with multilabel all labels that fit.
 
     labels: a list, or a MAP or STRUCT of label and description. Single labels share one probability; with multilabel
     each label is a yes or no of its own, and those at or above the threshold are chosen. calibrate: divide by what the
     model would say of a text without content, so that its liking for a label does not decide. The value is a label;
-    with multilabel a JSON list of labels; with return_confidence JSON objects of label and confidence.
+    with multilabel a list of labels; with return_confidence a STRUCT of label and confidence in place of a label.
     """
     described = _described(labels)
     if multilabel:
@@ -36,10 +36,10 @@ def ai_classify(
     if multilabel:
         shares = {label: _share(weights[f"{label}: yes"], weights[f"{label}: no"]) for label in described}
         chosen = [{"label": label, "confidence": share} for label, share in shares.items() if share >= threshold]
-        return _json(chosen if return_confidence else [each["label"] for each in chosen])
+        return chosen if return_confidence else [each["label"] for each in chosen]
     label = max(choices, key=weights.__getitem__)
     if return_confidence:
-        return _json({"label": label, "confidence": _share(weights[label], sum(weights.values()) - weights[label])})
+        return {"label": label, "confidence": _share(weights[label], sum(weights.values()) - weights[label])}
     return label
 
 
@@ -85,7 +85,3 @@ def _described(labels: Any) -> dict[str, str]:
 
 def _share(weight: float, rest: float) -> float:
     return weight / (weight + rest) if weight + rest else 0.0
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
