@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> None:
         engine = open_engine(version, device="cpu")
         texts = _texts(num_prompts)
         letters, words = _requests(texts, LETTERS), _requests(texts, WORDS)
-        tokens = engine.prompts.prepare(words)[0].choices.longest
+        tokens = 1 + max(engine.count_prompt_tokens([Request(word, task="count_tokens") for word in WORDS]))
         generated = [replace(r, choices=(), parameters=Parameters(max_tokens=tokens)) for r in words]
         decide = _pipeline(engine, folder, letters[0].instruction)
         ways: dict[str, Callable[[], list[str]]] = {
@@ -80,7 +80,8 @@ def _texts(num_prompts: int) -> list[str]:
 
 def _requests(texts: list[str], labels: tuple[str, ...]) -> list[Request]:
     ask = load_functions()["ai_classify"].ask
-    return [replace(ask(text, list(labels)), request_id=str(i).encode()) for i, text in enumerate(texts)]
+    first = [next(ask(text, list(labels)))[0] for text in texts]
+    return [replace(request, request_id=str(i).encode()) for i, request in enumerate(first)]
 
 
 def _answers(engine: Any, asked: list[Request]) -> list[str]:
@@ -135,7 +136,11 @@ def _report(found: dict[str, Any]) -> None:
     rates = found["rows_per_s"]
     least, mean, most = found["prompt_tokens"]
     print(f"{found['prompts']} prompts of {least} to {most} tokens, mean {mean}; {len(LETTERS)} labels of one token,")
-    print(f"or of up to {found['label_tokens']}; {found['parameters'] / 1e6:.0f}M parameters, float32, random weights")
+    print(
+        print(
+            f"or of up to {found['label_tokens'] - 1}, and an end; {found['parameters'] / 1e6:.0f}M parameters, float32"
+        )
+    )
     print(
         f"torch {torch.__version__}, transformers {transformers.__version__}, Python {platform.python_version()}, ",
         end="",
