@@ -15,6 +15,7 @@ FLOORS = {
     "types": 0,
     "errors": 0,
     "details": 1,
+    "redact": 0,
     "parts": 1,
     "vectors": 1,
     "functions": 1,

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from sqlinfer.errors import Interrupted, SqlinferError
+from sqlinfer.redact import redact
 
 INTERRUPTED = 130
 
@@ -32,8 +33,8 @@ class Commands(click.Group):
 
 
 def _message(error: Exception) -> str:
-    """The error's text, behind the place in a file if one was noted."""
-    return ": ".join([*getattr(error, "__notes__", []), str(error)])
+    """The error's text without secrets, behind the place in a file if one was noted."""
+    return redact(": ".join([*getattr(error, "__notes__", []), str(error)]))
 
 
 def _is_of_a_stream(error: Exception) -> bool:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from sqlinfer.cli.model_facts import echo_versions, facts_of, generation_of
 from sqlinfer.cli.state import key_values, open_store
 from sqlinfer.cli.tables import echo_facts, echo_json, echo_table
 from sqlinfer.errors import SqlinferError
-from sqlinfer.types import ModelVersion, Parameters
+from sqlinfer.types import Parameters
 
 if TYPE_CHECKING:
-    from sqlinfer.store import Registry
+    pass
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -64,11 +63,63 @@ def register(name: str, source: str, tags: tuple[str, ...], parameters: tuple[st
         source = str(Path(source).expanduser().resolve())
     defaults = _parameters(key_values(parameters), f"models register {name}")
     with open_store() as store:
+        store.registry.allow_download = True
         version = store.registry.register(name, source, parameters=defaults, tags=key_values(tags), **given)
         if as_json:
-            echo_json(_facts(store.registry, version))
+            echo_json(facts_of(store.registry, version))
         else:
             click.echo(f"{version} is registered: {version.path}")
+
+
+@models.command()
+@click.argument("source")
+@click.option("--revision", help="Commit, branch or tag; the commit is pinned.")
+@click.option("--fingerprint", help="Refuse the model unless it has this fingerprint, as `models show` prints it.")
+@_json_option
+def pull(source: str, revision: str | None, fingerprint: str | None, as_json: bool) -> None:
+    """Fetch SOURCE, a hub id ('org/name'), and register it under that name, pinned by commit and fingerprint.
+
+    SQL never fetches a model by itself. What is pulled again is the next version, if its files have changed.
+
+    \b
+    sqlinfer models pull Qwen/Qwen3-0.6B --revision main
+    """
+    from sqlinfer.store.source import is_folder
+
+    if is_folder(source):
+        raise SqlinferError(f"{source!r} is a folder. To give it a name: sqlinfer models register NAME {source}")
+    with open_store() as store:
+        store.registry.allow_download = True
+        version = store.registry.register(source, source, revision=revision, fingerprint=fingerprint)
+        facts = facts_of(store.registry, version)
+    said = f"{version} is at revision {version.revision}, fingerprint {version.fingerprint}: {version.path}"
+    _done(said, facts, as_json)
+
+
+@models.command()
+@_json_option
+def lock(as_json: bool) -> None:
+    """Let SQL name registered and built-in models only, and change no registration.
+
+    \b
+    sqlinfer models lock
+    """
+    with open_store() as store:
+        store.registry.lock.set(True)
+    _done("SQL can name registered models only", {"locked": True}, as_json)
+
+
+@models.command()
+@_json_option
+def unlock(as_json: bool) -> None:
+    """Let SQL name hub ids and folders again, and register models.
+
+    \b
+    sqlinfer models unlock
+    """
+    with open_store() as store:
+        store.registry.lock.set(False)
+    _done("SQL can name hub ids and folders too", {"locked": False}, as_json)
 
 
 @models.command("list")
@@ -80,7 +131,7 @@ def list_(as_json: bool) -> None:
     sqlinfer models list --json
     """
     with open_store() as store:
-        _echo_versions(store.registry, store.registry.list(), as_json)
+        echo_versions(store.registry, store.registry.list(), as_json)
 
 
 @models.command()
@@ -94,7 +145,7 @@ def show(name: str, as_json: bool) -> None:
     """
     with open_store() as store:
         version = store.registry.get(name)
-        facts = {**_facts(store.registry, version), **_generation(version)}
+        facts = {**facts_of(store.registry, version), **generation_of(version)}
     if as_json:
         echo_json(facts)
     else:
@@ -147,7 +198,7 @@ def search(text: str, as_json: bool) -> None:
     sqlinfer models search "news summarize"
     """
     with open_store() as store:
-        _echo_versions(store.registry, store.registry.search(text), as_json)
+        echo_versions(store.registry, store.registry.search(text), as_json)
 
 
 @models.command()
@@ -210,60 +261,3 @@ def _done(said: str, facts: dict[str, Any], as_json: bool) -> None:
         echo_json(facts)
     else:
         click.echo(said)
-
-
-def _echo_versions(registry: Registry, versions: Sequence[ModelVersion], as_json: bool) -> None:
-    facts = [_facts(registry, version) for version in versions]
-    if as_json:
-        echo_json(facts)
-        return
-    names = ("name", "version", "task", "dtype", "source", "aliases", "tags", "description")
-    rows = []
-    for fact in facts:
-        aliases = ", ".join(f"{name}={version}" for name, version in fact["aliases"].items())
-        tags = ", ".join(f"{key}={value}" for key, value in fact["tags"].items())
-        rows.append([fact[name] for name in names[:5]] + [aliases, tags, fact["description"]])
-    echo_table(names, rows)
-
-
-def _generation(version: ModelVersion) -> dict[str, Any]:
-    """What a call that leaves its parameters open generates with: the registration's defaults, then the model's.
-
-    Of a model that does not write: its labels, or how it embeds, and how much it reads.
-    """
-    from sqlinfer.engine.pool import open_engine
-    from sqlinfer.errors import ModelUnusable
-
-    try:
-        engine = open_engine(version)
-        if engine.kind == "generate":
-            return {"generation": engine.defaults("summarize" if version.task == "summarize" else "generate")}
-        return {engine.kind: engine.reads()}
-    except ModelUnusable as error:
-        return {"unusable": str(error)}
-
-
-def _facts(registry: Registry, version: ModelVersion) -> dict[str, Any]:
-    """What is known of a version, by name."""
-    from sqlinfer.engine.builtin import DESCRIPTION
-
-    try:
-        versions = [each.version for each in registry.versions(version.name)]
-    except SqlinferError:
-        versions = []  # built-in, or a folder or hub id that has no name here
-    return {
-        "name": version.name,
-        "version": version.version,
-        "source": version.source,
-        "revision": version.revision,
-        "path": str(version.path),
-        "task": version.task,
-        "dtype": version.dtype,
-        "parameters": {name: value for name, value in asdict(version.parameters).items() if value is not None},
-        "description": DESCRIPTION if version.source == "built-in" else version.description,
-        "tags": dict(version.tags),
-        "aliases": registry.aliases(version.name),
-        "versions": versions,
-        "fingerprint": version.fingerprint,
-        "trusted": version.trusted,
-    }

@@ -35,6 +35,7 @@ _NO_ROWS = (["Count"], ["Success"])
 @session_options
 @click.option("--format", "format_", type=click.Choice(FORMATS), default="table", help="How rows are printed.")
 @click.option("--json", "as_json", is_flag=True, help="Print the job's counts as JSON on the last line of stdout.")
+@click.option("--allow-download", is_flag=True, help="Fetch models that the SQL names by hub id and that are not here.")
 @click.option("--no-store", is_flag=True, help="Keep no answer after the run.")
 def run(files: tuple[str, ...], format_: Format, as_json: bool, no_store: bool, **given: Any) -> None:
     """Run SQL files and print the rows of their queries.
@@ -52,6 +53,7 @@ def run(files: tuple[str, ...], format_: Format, as_json: bool, no_store: bool, 
     results = Results(format_)
     scripts = read_scripts(files)
     with open_session(given["db"], given["settings"], given["model"], not no_store, scripts) as session:
+        session.runtime.store.registry.allow_download = given["allow_download"]
         counts = _run(session, scripts, results, {**given, "files": list(files)})
         if as_json:
             echo_json({"job": session.answerer.last_job_id, **_rounded(counts)})

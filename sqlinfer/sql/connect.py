@@ -19,7 +19,7 @@ from sqlinfer.sql.session import Session
 from sqlinfer.store import Store, function_folders
 
 
-def connect(
+def connect(  # noqa: PLR0913 - what a user may say of a session, by keyword
     path: str | PathLike[str] = ":memory:",
     *,
     read_only: bool = False,
@@ -27,13 +27,16 @@ def connect(
     model: str | None = None,
     store: bool = True,
     udfs: Sequence[str | PathLike[str]] | None = None,
+    allow_download: bool = False,
 ) -> Session:
     """Open a database with AI functions; statements ask each distinct question once, in full batches.
 
     path: a DuckDB file or ":memory:". model: answers calls that name none. store: False keeps no answer after the
     session. udfs: folders of the user's own functions; None means udfs/ here and in the project.
+    allow_download: whether SQL that names a hub id fetches it; otherwise `sqlinfer models pull` does.
     """
     runtime = _runtime(model, store, udfs)
+    runtime.store.registry.allow_download = allow_download
     try:
         connection = duckdb.connect(str(path), read_only=read_only, config=config or {})
     except duckdb.Error:

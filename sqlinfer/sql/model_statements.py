@@ -41,6 +41,8 @@ def run_model_statement(registry: Registry, sql: str) -> pa.Table:
     """Run one of our statements; its result as a table."""
     words = _Words(sql)
     verb = words.take()
+    if verb in ("CREATE", "ALTER", "DROP"):
+        registry.lock.check(f"{verb} MODEL")
     if verb == "CREATE":
         return _created(registry, words)
     if verb == "SHOW":

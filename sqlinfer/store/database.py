@@ -189,7 +189,12 @@ def _create(path: Path) -> None:
         # It holds users' texts: git shall not take it along.
         (path.parent / ".gitignore").write_text("*\n")
     # The -wal and -shm files take the mode of this one.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    opened = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        if os.name == "posix" and os.fstat(opened).st_mode & 0o077:
+            os.fchmod(opened, 0o600)
+    finally:
+        os.close(opened)
 
 
 def _text(stored: bytes) -> str:

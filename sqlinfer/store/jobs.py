@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from sqlinfer.errors import SqlinferError
+from sqlinfer.redact import redact, redact_all
 from sqlinfer.store.database import Database, printable
 from sqlinfer.store.process import is_alive, process_identity
 
@@ -63,7 +64,7 @@ _JOB_COLUMNS = ", ".join(f.name for f in fields(Job))
 
 
 class Jobs:
-    """Records jobs. keep_texts=False leaves the excerpts of failed rows out."""
+    """Records jobs, with *** for secrets in their texts. keep_texts=False leaves the excerpts of failed rows out."""
 
     def __init__(self, database: Database, keep_texts: bool = True) -> None:
         self._database = database
@@ -77,13 +78,13 @@ class Jobs:
                 "INSERT INTO jobs (statement, state, started, touched, pid, process, models, settings) "
                 "VALUES (?, 'running', ?, ?, ?, ?, ?, ?)",
                 (
-                    printable(statement),
+                    _kept(statement),
                     now,
                     now,
                     os.getpid(),
                     process_identity(),
                     json.dumps(list(models)),
-                    json.dumps(dict(settings or {}), default=str),
+                    json.dumps(redact_all(settings or {}), default=str),
                 ),
             ).lastrowid
         return int(job_id or 0)
@@ -99,7 +100,7 @@ class Jobs:
         if state not in ("done", "failed", "interrupted"):
             raise ValueError(f"a job ends done, failed or interrupted, not {state}")
         _check_counts(counts)
-        ending = {"state": state, "ended": time.time(), "error": error and printable(error)}
+        ending = {"state": state, "ended": time.time(), "error": error and _kept(error)}
         self._set(job_id, counts | ending | {"models": json.dumps(list(models))})
 
     def list(self, limit: int = 20) -> Sequence[Job]:
@@ -117,7 +118,7 @@ class Jobs:
         """Record failed requests: key, function, model, text (an excerpt is kept), message."""
         now = time.time()
         rows = [
-            (job_id, key, function, model, printable(text[:_EXCERPT]) if self._keep_texts else "", printable(said), now)
+            (job_id, key, function, model, _kept(text[:_EXCERPT]) if self._keep_texts else "", _kept(said), now)
             for key, function, model, text, said in errors
         ]
         with self._database.writing() as connection:
@@ -172,6 +173,10 @@ class Jobs:
                 f"SELECT {_JOB_COLUMNS}, process, touched FROM jobs {condition}", (value,)
             ).fetchall()
         return [_job(row) for row in rows]
+
+
+def _kept(text: str) -> str:
+    return printable(redact(text))
 
 
 def _check_counts(counts: Mapping[str, Any]) -> None:

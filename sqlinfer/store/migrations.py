@@ -109,7 +109,21 @@ CREATE TABLE speeds (
 CREATE INDEX speeds_of_model ON speeds (fingerprint, speed_id);
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST,)
+_CLAIMS_AND_SWITCHES = """
+CREATE TABLE claims (
+    claim_id INTEGER PRIMARY KEY AUTOINCREMENT,
+    pid INTEGER NOT NULL,
+    process TEXT NOT NULL,
+    touched REAL NOT NULL,
+    keys BLOB NOT NULL
+);
+CREATE TABLE switches (
+    name TEXT PRIMARY KEY,
+    value INTEGER NOT NULL
+) WITHOUT ROWID;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _CLAIMS_AND_SWITCHES)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

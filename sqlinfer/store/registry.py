@@ -13,6 +13,7 @@ from pathlib import Path
 from sqlinfer.errors import ModelNotFound, ModelUnusable, SqlinferError, nearest
 from sqlinfer.store.database import Database, printable
 from sqlinfer.store.fingerprint import FileHashes, fingerprint
+from sqlinfer.store.lock import RegistryLock
 from sqlinfer.store.names import Reference, check_alias, check_name, parse_reference
 from sqlinfer.store.source import check_files, find_source, is_folder, is_hub_id
 from sqlinfer.store.versions import add_version, read_versions
@@ -28,7 +29,8 @@ class Registry:
     """Finds, adds and lists models.
 
     builtins: models that sqlinfer brings, by name; each makes its folder in the folder it is given, when first
-    asked for. defaults: the built-in default for each task, "" for any.
+    asked for. defaults: the built-in default for each task, "" for any. allow_download: whether a hub id that is not
+    in the local cache is fetched; off, it is an error. lock: see RegistryLock.
     """
 
     def __init__(
@@ -43,6 +45,8 @@ class Registry:
         self._builtins = builtins or {}
         self._defaults = defaults or {}
         self._hashes = FileHashes(database)
+        self.allow_download = False
+        self.lock = RegistryLock(database)
 
     def register(  # noqa: PLR0913 - what a user may say of a model, by keyword
         self,
@@ -56,20 +60,27 @@ class Registry:
         description: str = "",
         tags: Mapping[str, str] | None = None,
         trust: bool = False,
+        fingerprint: str | None = None,
     ) -> ModelVersion:
         """Register a folder or hub id under a name; a name that is there gets its next version.
 
         The same files with the same settings are the same version: registering them again adds none.
-        description and tags, if given, are the name's from now on.
+        description and tags, if given, are the name's from now on. fingerprint: what the model must have, or
+        ModelUnusable.
         """
         check_name(name)
         if name in self._builtins:
             raise SqlinferError(f"{name!r} is a built-in model. Choose another name.")
         _check_choice("task", task, TASKS)
         _check_choice("dtype", dtype, DTYPES)
-        found = find_source(source, revision, trust)
+        found = find_source(source, revision, trust, self.allow_download)
         model = ModelVersion(name, 0, source, found.path, "", found.revision, task, dtype, parameters, trusted=trust)
-        model = replace(model, fingerprint=self._fingerprint(model))
+        model = self._with_fingerprint(model)
+        if fingerprint is not None and model.fingerprint != fingerprint:
+            raise ModelUnusable(
+                f"{source} has the fingerprint {model.fingerprint} and not {fingerprint}: its files or settings are "
+                "others than those that were pinned. Nothing is registered."
+            )
         with self._database.writing() as connection:
             version = add_version(connection, model)
             if description:
@@ -86,7 +97,7 @@ class Registry:
         ModelNotFound names what is near; ModelUnusable if its files are incomplete or have changed.
         """
         if is_folder(written):
-            return self._unregistered(written)
+            return self._unregistered(written, written)
         # A name stands before the version of a name: 'org/7' may be registered as neither.
         reference = parse_reference(written)
         if self._versions(reference.name):
@@ -95,7 +106,7 @@ class Registry:
             return self._built_in(written)
         if "/" in written and is_hub_id(written):
             try:
-                return self._unregistered(written)
+                return self._unregistered(written, reference.name)
             except ModelNotFound as error:
                 raise ModelNotFound(f"No model {written!r} is registered. {self._known(written)} {error}") from error
         raise ModelNotFound(f"No model {written!r} is registered. {self._known(reference.name)}")
@@ -236,8 +247,13 @@ class Registry:
         except OSError as error:
             raise ModelUnusable(f"The files in {model.path} cannot be read: {error}") from error
 
-    def _unregistered(self, source: str) -> ModelVersion:
-        found = find_source(source)
+    def _unregistered(self, source: str, name: str) -> ModelVersion:
+        if self.lock.is_locked:
+            raise ModelNotFound(
+                f"The registry is locked: SQL can name registered models only, and {source!r} is none. "
+                f"{self._known(name)} To allow others: sqlinfer models unlock"
+            )
+        found = find_source(source, download=self.allow_download)
         return self._with_fingerprint(ModelVersion(source, 0, source, found.path, "", found.revision))
 
     def _built_in(self, name: str) -> ModelVersion:
@@ -254,7 +270,7 @@ class Registry:
         else:
             # The hub's cache may have been emptied since: the pinned revision is fetched again.
             source, revision = (str(model.path), None) if is_folder(model.source) else (model.source, model.revision)
-            model = replace(model, path=find_source(source, revision, model.trusted).path)
+            model = replace(model, path=find_source(source, revision, model.trusted, self.allow_download).path)
         if self._fingerprint(model) != model.fingerprint:
             raise ModelUnusable(
                 f"The files of {model} in {model.path} have changed since it was registered, and a version never "

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlinfer.errors import ModelNotFound, ModelUnusable
+from sqlinfer.redact import redact
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _WANTED = ["*.safetensors", "*.json", "*.model", "*.tiktoken", "*.jinja", "vocab.txt", "merges.txt"]
@@ -38,8 +39,8 @@ def is_hub_id(source: str) -> bool:
     return _HUB_ID.fullmatch(source) is not None
 
 
-def find_source(source: str, revision: str | None = None, trust: bool = False) -> Found:
-    """The folder of a source, checked; a hub id comes from the local cache, else it is downloaded.
+def find_source(source: str, revision: str | None = None, trust: bool = False, download: bool = False) -> Found:
+    """The folder of a source, checked; a hub id comes from the local cache, and from the hub if download says so.
 
     ModelNotFound if there is none, ModelUnusable if files are missing, cut short or of a kind not allowed.
     """
@@ -55,27 +56,31 @@ def find_source(source: str, revision: str | None = None, trust: bool = False) -
         raise ModelNotFound(f"{source!r} is neither a folder ('./path') nor a hub id ('org/name').")
     if Path(source).is_dir():
         raise ModelNotFound(f"{source!r} reads as a hub id, and a folder of that name is here. Write './{source}'.")
-    return _find_on_hub(source, revision, trust)
+    return _find_on_hub(source, revision, trust, download)
 
 
-def _find_on_hub(source: str, revision: str | None, trust: bool) -> Found:
-    broken: ModelUnusable | None = None
+def _find_on_hub(source: str, revision: str | None, trust: bool, download: bool) -> Found:
+    problem: ModelNotFound | ModelUnusable
     try:
         path = _snapshot(source, revision, trust, local=True)
         check_files(path, trust)
         return Found(path, path.name)
-    except ModelNotFound:
-        pass
-    except ModelUnusable as error:
-        broken = error  # perhaps a download that was cut off: fetch the rest
+    except (ModelNotFound, ModelUnusable) as error:
+        problem = error  # not there, or perhaps a download that was cut off: fetch the rest
+    if not download:
+        if isinstance(problem, ModelUnusable):
+            raise ModelUnusable(f"{problem} To fetch the rest: {_pull(source, revision)}") from problem
+        raise problem
     try:
         path = _snapshot(source, revision, trust, local=False)
-    except ModelNotFound:
-        if broken is not None:
-            raise broken from None
-        raise
+    except ModelNotFound as error:
+        raise (problem if isinstance(problem, ModelUnusable) else error) from None
     check_files(path, trust)
     return Found(path, path.name)
+
+
+def _pull(source: str, revision: str | None) -> str:
+    return f"sqlinfer models pull {source}" + (f" --revision {revision}" if revision else "")
 
 
 def _snapshot(source: str, revision: str | None, trust: bool, local: bool) -> Path:
@@ -90,10 +95,15 @@ def _snapshot(source: str, revision: str | None, trust: bool, local: bool) -> Pa
         )
     except Exception as error:  # the hub's errors have many roots, and all mean the same here
         at = f" at revision {revision}" if revision else ""
+        if local:
+            raise ModelNotFound(
+                f"The model {source!r}{at} is not in the local hub cache, and SQL fetches nothing by itself. "
+                f"To fetch it: {_pull(source, revision)}"
+            ) from error
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelNotFound(
-            f"The model {source!r}{at} is not in the local hub cache and could not be downloaded: {said} "
-            "With a network: `hf download` it, log in with `hf auth login` if it is gated, or check its name. "
+            f"The model {source!r}{at} is not in the local hub cache and could not be downloaded: {redact(said)} "
+            "With a network: log in with `hf auth login` if it is gated, or check its name. "
             "Without: copy its folder here and name it './folder'."
         ) from error
 

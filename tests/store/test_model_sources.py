@@ -44,8 +44,10 @@ def test_a_cached_hub_model_is_found_without_a_network(make_cached: MakeModel) -
 
 
 def test_a_hub_model_that_is_nowhere_says_what_to_do(hub: Path) -> None:
-    with pytest.raises(ModelNotFound, match=r"org/none.*not in the local hub cache.*hf download"):
+    with pytest.raises(ModelNotFound, match=r"org/none.*not in the local hub cache.*sqlinfer models pull org/none"):
         find_source("org/none")
+    with pytest.raises(ModelNotFound, match=r"org/none.*could not be downloaded.*hf auth login"):
+        find_source("org/none", download=True)
 
 
 def test_a_download_that_was_cut_off_is_told(make_cached: MakeModel) -> None:

@@ -1,0 +1,72 @@
+"""What is known of models, as the commands print it: facts by name, tables, what a model generates with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from sqlinfer.cli.tables import echo_json, echo_table
+from sqlinfer.errors import SqlinferError
+from sqlinfer.types import ModelVersion
+
+if TYPE_CHECKING:
+    from sqlinfer.store import Registry
+
+
+def echo_versions(registry: Registry, versions: Sequence[ModelVersion], as_json: bool) -> None:
+    """Print versions as a table or as JSON."""
+    facts = [facts_of(registry, version) for version in versions]
+    if as_json:
+        echo_json(facts)
+        return
+    names = ("name", "version", "task", "dtype", "source", "aliases", "tags", "description")
+    rows = []
+    for fact in facts:
+        aliases = ", ".join(f"{name}={version}" for name, version in fact["aliases"].items())
+        tags = ", ".join(f"{key}={value}" for key, value in fact["tags"].items())
+        rows.append([fact[name] for name in names[:5]] + [aliases, tags, fact["description"]])
+    echo_table(names, rows)
+
+
+def generation_of(version: ModelVersion) -> dict[str, Any]:
+    """What a call that leaves its parameters open generates with: the registration's defaults, then the model's.
+
+    Of a model that does not write: its labels, or how it embeds, and how much it reads.
+    """
+    from sqlinfer.engine.pool import open_engine
+    from sqlinfer.errors import ModelUnusable
+
+    try:
+        engine = open_engine(version)
+        if engine.kind == "generate":
+            return {"generation": engine.defaults("summarize" if version.task == "summarize" else "generate")}
+        return {engine.kind: engine.reads()}
+    except ModelUnusable as error:
+        return {"unusable": str(error)}
+
+
+def facts_of(registry: Registry, version: ModelVersion) -> dict[str, Any]:
+    """What is known of a version, by name."""
+    from sqlinfer.engine.builtin import DESCRIPTION
+
+    try:
+        versions = [each.version for each in registry.versions(version.name)]
+    except SqlinferError:
+        versions = []  # built-in, or a folder or hub id that has no name here
+    return {
+        "name": version.name,
+        "version": version.version,
+        "source": version.source,
+        "revision": version.revision,
+        "path": str(version.path),
+        "task": version.task,
+        "dtype": version.dtype,
+        "parameters": {name: value for name, value in asdict(version.parameters).items() if value is not None},
+        "description": DESCRIPTION if version.source == "built-in" else version.description,
+        "tags": dict(version.tags),
+        "aliases": registry.aliases(version.name),
+        "versions": versions,
+        "fingerprint": version.fingerprint,
+        "trusted": version.trusted,
+    }
