@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _INTERRUPT_S = 0.2
-_GRACE_S = 3.0
+_GRACE_S = 0.7
 """How long what was stopped may take to end by itself; loading a large model cannot be interrupted."""
 
 

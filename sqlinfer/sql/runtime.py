@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from itertools import islice
+from contextlib import closing
 
 from sqlinfer.engine.pool import get_engine
 from sqlinfer.functions import Function, Functions
+from sqlinfer.sql.asking import Asking
 from sqlinfer.sql.pending import Origin
 from sqlinfer.store import Store
 from sqlinfer.types import Completion, Engine, ModelVersion, Request
-
-_WINDOW = 2048
 
 
 class Runtime:
@@ -40,22 +39,9 @@ class Runtime:
         self, version: ModelVersion, asked: Iterator[tuple[Origin, Request]], cancel: threading.Event
     ) -> Iterator[Completion]:
         """Ask one model version; every answer is kept as it finishes, then handed on."""
-        names: dict[bytes, str] = {}
-        answers = self.store.answers
-
-        def requests() -> Iterator[Request]:
-            while window := list(islice(asked, _WINDOW)):
-                known = answers.texts([request.request_id for _, request in window])
-                for origin, request in window:
-                    if request.request_id not in known:  # another process may have answered meanwhile
-                        names[request.request_id] = origin.function.name
-                        yield request
-
-        try:
-            for completion in self.open_engine(version).generate(requests(), cancel):
-                function = names.pop(completion.request_id)
-                if completion.text is not None:
-                    answers.put(completion, fingerprint=version.fingerprint, function=function)
-                yield completion
-        finally:
-            answers.flush()
+        asking = Asking(self.store, asked, cancel)
+        with closing(asking.rounds()) as rounds:
+            for requests in rounds:
+                for completion in self.open_engine(version).generate(requests, cancel):
+                    asking.keep(completion, version)
+                    yield completion

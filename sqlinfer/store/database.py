@@ -1,7 +1,8 @@
 """One SQLite file for many threads and processes: opening, transactions, and what its errors mean.
 
 Knows no table. WAL with synchronous=NORMAL: a killed process loses nothing that was committed; a power cut
-may lose the transactions since the last checkpoint, and never harms the file.
+may lose the transactions since the last checkpoint, and never harms the file. A file that is corrupt all the same is
+rebuilt when it is opened.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from sqlinfer.errors import StoreUnusable
 from sqlinfer.store.migrations import MIGRATIONS, migrate
+from sqlinfer.store.rebuild import is_corruption, is_marked, mark, rebuild
 
 TIMEOUT_S = 30.0
 _MMAP_BYTES = 1 << 30
@@ -38,12 +40,15 @@ class Database:
         with self._meaning():
             if path is not None:
                 _create(path)
-            self._writer = self._open()
+                if is_marked(path):
+                    rebuild(path)
             try:
-                self._prepare(self._writer)
-            except BaseException:
-                self._writer.close()
-                raise
+                self._writer = self._prepared()
+            except sqlite3.DatabaseError as error:
+                if path is None or not is_corruption(error):
+                    raise
+                rebuild(path)
+                self._writer = self._prepared()
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -125,6 +130,15 @@ class Database:
             connection.execute(f"PRAGMA {pragma}")
         return connection
 
+    def _prepared(self) -> sqlite3.Connection:
+        connection = self._open()
+        try:
+            self._prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
     def _prepare(self, connection: sqlite3.Connection) -> None:
         (have,) = connection.execute("PRAGMA user_version").fetchone()
         if have > len(MIGRATIONS):
@@ -162,6 +176,8 @@ class Database:
         except sqlite3.IntegrityError:
             raise
         except (sqlite3.DatabaseError, OSError) as error:
+            if self.path is not None and is_corruption(error):
+                mark(self.path)
             raise StoreUnusable(self._explain(error)) from error
 
     def _explain(self, error: Exception) -> str:
@@ -172,11 +188,10 @@ class Database:
                 f"{where} has been locked by another process for {self._timeout_s:g} s. End that process, or set "
                 "SQLINFER_HOME to another folder."
             )
-        if "malformed" in said or "not a database" in said:
+        if is_corruption(error):
             return (
-                f"{where} is corrupt ({said}). Move it away together with its -wal and -shm files, and the next run "
-                "makes a new one; `sqlinfer answers path` prints where it lies. Registered models and kept answers "
-                "are lost."
+                f"{where} is corrupt ({said}). Run the command again: it sets the file aside under a dated name, and "
+                "goes on with a new one that has the registered models that can be read."
             )
         if "full" in said:
             return f"The disk is full: {where} cannot grow. Make room, or run `sqlinfer answers clear`."

@@ -111,6 +111,14 @@ class Registry:
                 raise ModelNotFound(f"No model {written!r} is registered. {self._known(written)} {error}") from error
         raise ModelNotFound(f"No model {written!r} is registered. {self._known(reference.name)}")
 
+    def check_unchanged(self, model: ModelVersion) -> None:
+        """Raise ModelUnusable if a model's files are no longer those that its fingerprint was made of."""
+        if self._fingerprint(model) != model.fingerprint:
+            raise ModelUnusable(
+                f"The files of {model} in {model.path} have changed while they were read, so its answers are not kept. "
+                "Run the statement again."
+            )
+
     def list(self) -> Sequence[ModelVersion]:
         """The newest version of each name, then the built-in models; these with fingerprint "" until asked for."""
         newest = {model.name: model for model in self._versions()}

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 
 from sqlinfer.store.answers import Answers
+from sqlinfer.store.claims import Claim
 from sqlinfer.store.database import TIMEOUT_S, Database
 from sqlinfer.store.home import state_folder
 from sqlinfer.store.jobs import Jobs
@@ -39,6 +40,10 @@ class Store:
         self.registry = Registry(self._database, self.folder, builtins, defaults)
         self.answers = Answers(self._answers_database)
         self.jobs = Jobs(self._database, keep_texts=keep_answers)
+
+    def claim(self) -> Claim:
+        """A new claim on requests, empty; other processes see it if they see the answers."""
+        return Claim(self._answers_database)
 
     def close(self) -> None:
         """Commit what waits and close the file; a closed store answers nothing."""

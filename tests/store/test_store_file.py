@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import os
+import random
 import sqlite3
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from sqlinfer.errors import StoreUnusable
 from sqlinfer.store import Store, state_folder
 from sqlinfer.types import Completion
+from tests.store.conftest import MakeModel
 
 HEAVY = {"numpy", "duckdb", "torch", "transformers", "huggingface_hub", "pandas", "pyarrow", "click", "sqlglot"}
 
@@ -62,22 +65,84 @@ def test_a_file_of_a_newer_sqlinfer_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"this is no database" * 100, b"SQLite format 3\0" + b"\xff" * 5000])
-def test_a_corrupt_file_is_refused_with_its_path(tmp_path: Path, content: bytes) -> None:
+def test_a_corrupt_file_is_set_aside_and_made_anew(
+    tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "state.db").write_bytes(content)
-    with pytest.raises(StoreUnusable, match=r"state\.db is corrupt.*sqlinfer answers path"):
-        Store(tmp_path)
-    assert (tmp_path / "state.db").read_bytes() == content
-
-
-def test_a_page_that_is_corrupt_is_told_when_it_is_read(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
+        store.answers.put(Completion(b"k" * 16, "text"), fingerprint="f", function="g")
+    (backup,) = tmp_path.glob("state.db.corrupt-*")
+    assert backup.read_bytes() == content
+    assert f"state.db was corrupt. It is kept as {backup.name}" in caplog.text
+    caplog.clear()
+    with Store(tmp_path) as store:
+        assert store.answers.texts([b"k" * 16]) == {b"k" * 16: "text"}
+    assert caplog.text == ""
+
+
+def test_a_file_that_turns_out_corrupt_keeps_its_registry(
+    tmp_path: Path, make_model: MakeModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Store(tmp_path) as store:
+        version = store.registry.register("news", str(make_model()), tags={"team": "a"})
+        store.registry.set_alias("news", "best", 1)
+        store.registry.lock.set(True)
         many = [Completion(number.to_bytes(16, "big"), "text" * 50) for number in range(2000)]
         store.answers.put_many(many, fingerprint="f", function="g")
     path = tmp_path / "state.db"
     whole = path.read_bytes()
-    path.write_bytes(whole[: 4096 * 20] + b"\xff" * (len(whole) - 4096 * 20))
-    with Store(tmp_path) as store, pytest.raises(StoreUnusable, match="is corrupt"):
+    damaged = whole[: len(whole) // 2] + b"\xff" * (len(whole) - len(whole) // 2)
+    path.write_bytes(damaged)
+    with Store(tmp_path) as store, pytest.raises(StoreUnusable, match=r"is corrupt.*Run the command again"):
         store.answers.texts([completion.request_id for completion in many])
+    with Store(tmp_path) as store:
+        assert store.registry.get("news@best") == replace(version, tags={"team": "a"})
+        assert store.registry.lock.is_locked
+        assert store.answers.texts([completion.request_id for completion in many]) == {}
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    (backup,) = tmp_path.glob("state.db.corrupt-*")
+    assert backup.read_bytes() == damaged
+    assert "1 registered model versions were read" in caplog.text
+
+
+def test_processes_that_find_a_corrupt_file_rebuild_it_once(tmp_path: Path) -> None:
+    (tmp_path / "state.db").write_bytes(b"this is no database" * 100)
+    code = f"from pathlib import Path; from sqlinfer.store import Store; Store(Path({str(tmp_path)!r})).close()"
+    openers = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    said = [opener.communicate(timeout=60)[1] for opener in openers]
+    assert [opener.returncode for opener in openers] == [0, 0, 0], said
+    assert "".join(said).count("was corrupt") == 1
+    assert len(list(tmp_path.glob("state.db.corrupt-*"))) == 1
+
+
+@pytest.mark.parametrize("fault", ["cut", "garbage"])
+def test_a_power_cut_leaves_answers_that_are_whole(tmp_path: Path, fault: str) -> None:
+    # What a disk may hold after a power cut: the log up to some byte, or with a last part that was never written.
+    with Store(tmp_path / "before") as store:
+        for number in range(200):
+            store.answers.put(Completion(number.to_bytes(16, "big"), f"answer {number}"), fingerprint="f", function="g")
+            store.answers.flush()
+        log = (tmp_path / "before" / "state.db-wal").read_bytes()
+        database = (tmp_path / "before" / "state.db").read_bytes()
+        keys = [number.to_bytes(16, "big") for number in range(200)]
+        whole = store.answers.texts(keys)
+    assert len(whole) == 200
+    source = random.Random(1)
+    found_before = 0
+    for length in sorted(source.sample(range(len(log)), 12)):
+        after = tmp_path / f"after-{length}"
+        after.mkdir()
+        (after / "state.db").write_bytes(database)
+        tail = b"" if fault == "cut" else source.randbytes(len(log) - length)
+        (after / "state.db-wal").write_bytes(log[:length] + tail)
+        with Store(after) as store:
+            found = store.answers.texts(keys)
+        assert found.items() <= whole.items()
+        assert found == {key: whole[key] for key in keys[: len(found)]}
+        assert len(found) >= found_before
+        found_before = len(found)
+        assert not list(after.glob("*corrupt*"))
+    assert found_before > 0
 
 
 def test_a_locked_file_is_told_after_the_wait(tmp_path: Path) -> None:

@@ -1,0 +1,190 @@
+"""kill -9 in each phase of a run, at random moments; then the run again: is the table right, what was asked twice?
+
+Usage: python -m benchmarks kills [NUM_KILLS]. Each trial has a state folder and a DuckDB file of its own. The model has
+random weights; a function of the user's slows each phase down, so that the kill falls into it. Prints a table, then one
+line of JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from sqlinfer.engine.builtin import BUILTINS
+from sqlinfer.store import Store
+
+PHASES = ("probe", "infer", "replay", "commit")
+NUM_ROWS = 300
+_RIGHT: list[tuple[int, str]] = []
+
+FUNCTION = """
+import os, time
+from pathlib import Path
+from sqlinfer import Request, Parameters
+
+STARTED, SLOW = Path(os.environ["KILLS_FOLDER"]), os.environ.get("KILLS_SLOW", "")
+probes = 0
+
+
+def note(t: str) -> Request:
+    "Ask about a number; slow in the phase that is to be killed."
+    (STARTED / "probe").touch()
+    if SLOW == "probe":
+        time.sleep(0.01)
+    return Request(t, parameters=Parameters(max_tokens=8, min_tokens=8))
+
+
+def read(answer: str) -> str:
+    (STARTED / "replay").touch()
+    if SLOW == "replay":
+        time.sleep(0.005)
+    return answer
+"""
+QUERY = """
+CREATE OR REPLACE TABLE t AS SELECT i, note('number ' || i) AS note FROM range({rows}) r(i);
+CREATE OR REPLACE TABLE done AS SELECT count(*) AS n FROM t, range({work}) s(j) WHERE hash(t.i, s.j) % 3 = 0;
+"""
+"""The second statement takes long, so that there is a time after the first one's commit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One kill. kept: answers of the killed run. known, generated: of the run after it. asked_twice: answers that
+    were kept and were asked again all the same. rows_lost, rows_wrong: of the table, against an unharmed run's."""
+
+    phase: str
+    was_killed: bool
+    kept: int
+    known: int
+    generated: int
+    rows_lost: int
+    rows_wrong: int
+    asked_twice: int
+
+
+class Trial:
+    """A state folder, a database and a query of its own. models: a folder with the built-in models."""
+
+    def __init__(self, folder: Path, models: Path, seed: int) -> None:
+        self.folder = folder
+        self.home = folder / "home"
+        self._random = random.Random(seed)
+        (folder / "udfs").mkdir(parents=True)
+        self.home.mkdir()
+        shutil.copytree(models, self.home / "models")
+        (folder / "udfs" / "note.py").write_text(FUNCTION)
+
+    def start(self, slow: str = "") -> subprocess.Popen[str]:
+        """The run as a process; slow: the phase that takes longer."""
+        work = 3_000_000 if slow == "commit" else 1
+        (self.folder / "query.sql").write_text(QUERY.format(rows=NUM_ROWS, work=work))
+        environment = {**os.environ, "SQLINFER_HOME": str(self.home), "KILLS_FOLDER": str(self.folder)}
+        command = [sys.executable, "-m", "sqlinfer", "run", "query.sql", "--db", "t.duckdb", "--json"]
+        return subprocess.Popen(
+            command, cwd=self.folder, env={**environment, "KILLS_SLOW": slow},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def kill_in(self, phase: str) -> Outcome:
+        """Kill a run in a phase, run it again, and compare its table with one of an unharmed run."""
+        run = self.start(slow=phase)
+        until = time.monotonic() + 120
+        while run.poll() is None and time.monotonic() < until and not self._is_in(phase):
+            time.sleep(0.005)
+        time.sleep(self._random.uniform(0, 0.4))
+        was_killed = run.poll() is None
+        run.send_signal(signal.SIGKILL)
+        run.communicate()
+        kept = self._kept()
+        counts = self._finish()
+        table, right = self._table("t.duckdb"), self._right()
+        return Outcome(
+            phase,
+            was_killed,
+            kept,
+            counts["known"],
+            counts["generated"],
+            rows_lost=len(right) - len(set(table) & set(right)),
+            rows_wrong=len(set(table) - set(right)) + len(table) - len(set(table)),
+            asked_twice=kept + counts["generated"] - NUM_ROWS,
+        )
+
+    def _right(self) -> list[tuple[int, str]]:
+        """The rows of a run that nobody killed, with a state of its own."""
+        if not _RIGHT:
+            unharmed = Trial(self.folder / "unharmed", self.home / "models", seed=0)
+            unharmed._finish()
+            _RIGHT.extend(unharmed._table("t.duckdb"))
+        return _RIGHT
+
+    def _is_in(self, phase: str) -> bool:
+        """Whether the running run has come to a phase."""
+        if phase == "infer":
+            return self._kept() > 0
+        if phase == "commit":
+            return (self.folder / "t.duckdb").is_file() and (self.folder / "replay").exists()
+        return (self.folder / phase).exists()
+
+    def _kept(self) -> int:
+        if not (self.home / "state.db").is_file():
+            return 0
+        with Store(self.home) as store:
+            return int(store.answers.stats()["answers"])
+
+    def _finish(self) -> dict[str, Any]:
+        run = self.start()
+        said = run.communicate(timeout=600)
+        if run.returncode:
+            raise RuntimeError(f"the run after a kill failed: {said}")
+        return dict(json.loads(said[0].splitlines()[-1]))
+
+    def _table(self, name: str) -> list[tuple[int, str]]:
+        with duckdb.connect(str(self.folder / name), read_only=True) as connection:
+            return connection.execute("FROM t ORDER BY i").fetchall()
+
+
+def main(argv: Sequence[str]) -> None:
+    """Kill as often as asked, in all phases alike, and print what was lost."""
+    num_kills = int(argv[0]) if argv else 50
+    outcomes = []
+    with tempfile.TemporaryDirectory() as folder:
+        models = Path(folder) / "models"
+        models.mkdir()
+        for build in BUILTINS.values():
+            build(models)
+        for number in range(num_kills):
+            trial = Trial(Path(folder) / str(number), models, seed=number)
+            outcomes.append(trial.kill_in(PHASES[number % len(PHASES)]))
+            print(outcomes[-1], flush=True)
+            if number:  # the first one holds the models that others copy
+                shutil.rmtree(trial.folder)
+    print(f"\n{'phase':10}{'kills':>7}{'survived':>10}{'rows lost':>11}{'rows wrong':>12}{'asked twice':>13}")
+    for phase in (*PHASES, "all"):
+        print(_line(phase, [outcome for outcome in outcomes if phase in (outcome.phase, "all")]))
+    print(json.dumps([asdict(outcome) for outcome in outcomes]))
+
+
+def _line(phase: str, outcomes: Sequence[Outcome]) -> str:
+    kills = [outcome for outcome in outcomes if outcome.was_killed]
+    survived = sum(outcome.rows_lost + outcome.rows_wrong == 0 for outcome in kills)
+    lost, wrong, twice = (
+        sum(getattr(outcome, name) for outcome in kills) for name in ("rows_lost", "rows_wrong", "asked_twice")
+    )
+    return f"{phase:10}{len(kills):>7}{survived:>10}{lost:>11}{wrong:>12}{twice:>13}"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,74 @@
+"""Which requests are being asked just now, so that processes that run the same query share its questions.
+
+A claim holds the keys that one process has in flight. It goes with the process: who is dead, or has shown no sign of
+life for ten minutes, claims nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Collection, Sequence
+
+from sqlinfer.store.database import Database
+from sqlinfer.store.process import is_alive, process_identity
+
+_KEY_BYTES = 16
+_SILENT_S = 600.0
+_TOUCH_S = 5.0
+
+
+class Claim:
+    """The keys that one inference has in flight; release it when it ends."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._claim_id: int | None = None
+        self._touched_s = time.monotonic()
+
+    def take(self, wanted: Sequence[bytes], in_flight: Collection[bytes]) -> set[bytes]:
+        """Claim the wanted keys besides those in flight; those that others have claimed, which stay theirs."""
+        with self._database.writing() as connection:
+            theirs = _claimed(connection, self._claim_id)
+            taken = {key for key in wanted if key in theirs}
+            mine = b"".join([*in_flight, *(key for key in wanted if key not in taken)])
+            row = (os.getpid(), process_identity(), time.time(), mine)
+            if self._claim_id is None:
+                insert = "INSERT INTO claims (pid, process, touched, keys) VALUES (?, ?, ?, ?)"
+                self._claim_id = connection.execute(insert, row).lastrowid
+            else:
+                # Another process may have thought this one dead and forgotten it: then the row is new again.
+                connection.execute("INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?, ?)", (self._claim_id, *row))
+        self._touched_s = time.monotonic()
+        return taken
+
+    def touch(self) -> None:
+        """Show that the process goes on."""
+        if self._claim_id is not None and time.monotonic() - self._touched_s >= _TOUCH_S:
+            self._touched_s = time.monotonic()
+            with self._database.writing() as connection:
+                connection.execute("UPDATE claims SET touched = ? WHERE claim_id = ?", (time.time(), self._claim_id))
+
+    def release(self) -> None:
+        """Give up what is claimed."""
+        if self._claim_id is not None:
+            with self._database.writing() as connection:
+                connection.execute("DELETE FROM claims WHERE claim_id = ?", (self._claim_id,))
+            self._claim_id = None
+
+
+def _claimed(connection: sqlite3.Connection, but: int | None) -> set[bytes]:
+    """The keys that living processes have claimed; the claims of others are deleted. but: a claim that is left out."""
+    now = time.time()
+    keys: set[bytes] = set()
+    others = connection.execute(
+        "SELECT claim_id, pid, process, touched, keys FROM claims WHERE claim_id IS NOT ?", (but,)
+    ).fetchall()
+    for claim_id, pid, process, touched, joined in others:
+        # The clock may have been set back since: what was touched in the future is old too.
+        if abs(now - touched) < _SILENT_S and is_alive(pid, process, touched):
+            keys.update(joined[at : at + _KEY_BYTES] for at in range(0, len(joined), _KEY_BYTES))
+        else:
+            connection.execute("DELETE FROM claims WHERE claim_id = ?", (claim_id,))
+    return keys

@@ -1,0 +1,207 @@
+"""Faults injected for real into real processes: killed in each phase, two at once, a full disk, a locked store."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sqlinfer
+from benchmarks.kills import PHASES, Trial
+from sqlinfer.errors import ModelUnusable
+from sqlinfer.store import Store
+from tests.conftest import EchoEngine, write_model
+
+NUM_ROWS = 400
+SQL = f"""CREATE OR REPLACE TABLE t AS SELECT i, ai_gen('number ' || i, max_tokens := 12, min_tokens := 12) AS g
+    FROM range({NUM_ROWS}) r(i)"""
+
+
+def start(folder: Path, database: str, sql: str = SQL) -> subprocess.Popen[str]:
+    (folder / "query.sql").write_text(sql)
+    command = [sys.executable, "-m", "sqlinfer", "run", "query.sql", "--db", database, "--json"]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(run: subprocess.Popen[str]) -> dict[str, Any]:
+    said = run.communicate(timeout=120)
+    assert run.returncode == 0, said
+    return dict(json.loads(said[0].splitlines()[-1]))
+
+
+def rows(database: Path) -> list[tuple[Any, ...]]:
+    with sqlinfer.connect(database, store=False) as session:
+        return list(session.execute("FROM t ORDER BY i").fetchall())
+
+
+def answers_in(home: Path) -> int:
+    if not (home / "state.db").is_file():
+        return 0
+    with Store(home) as store:
+        return int(store.answers.stats()["answers"])
+
+
+def wait_for_answers(home: Path, run: subprocess.Popen[str]) -> None:
+    until = time.monotonic() + 60
+    while time.monotonic() < until and run.poll() is None:
+        if answers_in(home):
+            return
+        time.sleep(0.05)
+    pytest.fail(f"no answers came: {run.communicate()}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_run_killed_in_any_phase_goes_on(built_in_models: Path, tmp_path: Path, phase: str) -> None:
+    trial = Trial(tmp_path / "trial", built_in_models, seed=len(phase))
+    outcome = trial.kill_in(phase)
+    assert outcome.was_killed
+    assert (outcome.rows_lost, outcome.rows_wrong, outcome.asked_twice) == (0, 0, 0)
+    assert outcome.known == outcome.kept
+
+
+def test_two_processes_ask_each_request_once(home_with_models: Path, home: Path, tmp_path: Path) -> None:
+    first, second = start(tmp_path, "a.duckdb"), start(tmp_path, "b.duckdb")
+    one, two = finish(first), finish(second)
+    assert one["generated"] + two["generated"] == NUM_ROWS
+    assert one["requests"] == two["requests"] == NUM_ROWS
+    table = rows(tmp_path / "a.duckdb")
+    assert table == rows(tmp_path / "b.duckdb")
+    assert [row[0] for row in table] == list(range(NUM_ROWS))
+    assert all(text for _, text in table)
+
+
+def test_what_a_killed_process_claimed_is_asked_by_the_other(
+    home_with_models: Path, home: Path, tmp_path: Path
+) -> None:
+    first, second = start(tmp_path, "a.duckdb"), start(tmp_path, "b.duckdb")
+    wait_for_answers(home, first)
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    assert finish(second)["requests"] == NUM_ROWS
+    assert [row[0] for row in rows(tmp_path / "b.duckdb")] == list(range(NUM_ROWS))
+    assert answers_in(home) == NUM_ROWS
+
+
+@pytest.mark.slow
+def test_a_store_that_is_locked_for_ten_seconds_loses_nothing(
+    home_with_models: Path, home: Path, tmp_path: Path
+) -> None:
+    run = start(tmp_path, "a.duckdb")
+    wait_for_answers(home, run)
+    other = sqlite3.connect(home / "state.db", isolation_level=None, timeout=30)
+    other.execute("BEGIN IMMEDIATE")
+    time.sleep(10)
+    other.execute("ROLLBACK")
+    other.close()
+    assert finish(run)["generated"] == NUM_ROWS
+    assert answers_in(home) == NUM_ROWS
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 700 KB, where this user may mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", str(folder)]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a file system can be mounted by root alone")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_costs_no_answer_that_was_kept(
+    small_disk: Path, built_in_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = small_disk / "home"
+    home.mkdir()
+    (home / "models").symlink_to(built_in_models)
+    monkeypatch.setenv("SQLINFER_HOME", str(home))
+    Store(home).close()
+    left = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
+    filling = small_disk / "filling"
+    filling.write_bytes(b"x" * (left - 48 * 1024))
+    run = start(tmp_path, "a.duckdb")
+    _, said = run.communicate(timeout=120)
+    assert run.returncode == 1
+    assert "The disk is full" in said
+    assert "Traceback" not in said
+    kept = answers_in(home)
+    assert kept < NUM_ROWS
+    filling.unlink()
+    counts = finish(start(tmp_path, "a.duckdb"))
+    assert (counts["known"], counts["generated"]) == (kept, NUM_ROWS - kept)
+    assert [row[0] for row in rows(tmp_path / "a.duckdb")] == list(range(NUM_ROWS))
+
+
+def test_a_model_that_is_replaced_under_its_name_gives_new_answers(home: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "m"
+    write_model(folder, weight=1.0)
+    old, new = EchoEngine(lambda r: f"old {r.text}"), EchoEngine(lambda r: f"new {r.text}")
+    with sqlinfer.connect(model=str(folder)) as session:
+        session.runtime.open_engine = lambda version: old
+        first = session.execute("SELECT ai_gen('a')").fetchall()
+        session.runtime.open_engine = lambda version: new
+        write_model(folder, weight=2.0)
+        second = session.execute("SELECT ai_gen('a')").fetchall()
+        write_model(folder, weight=1.0)
+        third = session.execute("SELECT ai_gen('a')").fetchall()
+    assert (first, second, third) == ([("old a",)], [("new a",)], [("old a",)])
+    assert (old.texts, new.texts) == (["a"], ["a"])
+
+
+def test_answers_of_a_model_that_changes_while_it_loads_are_not_kept(home: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "m"
+    write_model(folder, weight=1.0)
+
+    def load(_: Any) -> EchoEngine:
+        write_model(folder, weight=2.0)
+        return EchoEngine()
+
+    with sqlinfer.connect(model=str(folder)) as session:
+        session.runtime.open_engine = load
+        with pytest.raises(ModelUnusable, match=r"have changed while they were read.*Run the statement again"):
+            session.execute("SELECT ai_gen('a')")
+    assert answers_in(home) == 0
+
+
+def test_a_clock_that_goes_back_loses_nothing(
+    registered: None, home: Path, echo: EchoEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, shift = time.time, [0.0]
+    monkeypatch.setattr(time, "time", lambda: now() + shift[0])
+    with sqlinfer.connect(model="echo") as session:
+        session.runtime.open_engine = lambda version: echo
+        session.execute("SELECT ai_gen('a')")
+        shift[0] = -86400.0
+        assert session.execute("SELECT ai_gen('a'), ai_gen('b')").fetchall() == [("<a>", "<b>")]
+        jobs = session.runtime.store.jobs.list()
+    assert echo.texts == ["a", "b"]
+    assert [(job.state, job.known, job.generated) for job in jobs] == [("done", 1, 1), ("done", 0, 1)]
+
+
+def test_threads_of_a_session_do_not_wait_for_their_own_claims(registered: None, echo: EchoEngine) -> None:
+    with sqlinfer.connect(model="echo") as session:
+        session.runtime.open_engine = lambda version: echo
+        cursors = [session.cursor() for _ in range(3)]
+        sql = "SELECT count(ai_gen('n' || i)) FROM range(3000) t(i)"
+        threads = [threading.Thread(target=cursor.execute, args=(sql,)) for cursor in cursors]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(timeout=60)
+        assert not any(thread.is_alive() for thread in threads)
+        assert len(echo.texts) == 3000
+        for cursor in cursors:
+            cursor.close()
