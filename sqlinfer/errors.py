@@ -26,6 +26,10 @@ class RequestsFailed(SqlinferError):
     """Rows of a statement got no answer; the answers of all other rows are kept."""
 
 
+class StoppedEarly(SqlinferError):
+    """A job ended at its budget or at its error threshold; what was answered is kept."""
+
+
 class Interrupted(SqlinferError):
     """The user stopped the job; what was answered is kept."""
 

@@ -85,6 +85,7 @@ class Completion:
     For the task "count_tokens" the text is the count of the request's own text in decimal digits; for "embed" the
     embedding's 32-bit floats, little-endian, in base64; for "predict" a JSON object of each label and its probability;
     for the overflow "split" a JSON list of the places, in characters, where to cut the text so that each part fits.
+    may_pass: asking again may help, as the error came from the machine and not from the request.
     """
 
     request_id: bytes
@@ -94,6 +95,7 @@ class Completion:
     finish_reason: FinishReason = "stop"
     truncated: bool = False
     error: str | None = None
+    may_pass: bool = False
 
 
 class Answer(str):
@@ -121,7 +123,7 @@ class ModelVersion:
     source: hub id or folder as the user gave it. revision: commit of the hub's repository, pinned. path:
     the folder with the files. task: "" (whatever the model says), "generate", "summarize" or "embed". dtype: "auto",
     "float32", "bfloat16" or "float16". parameters: defaults of its calls. fingerprint: hash of weights,
-    tokenizer, configuration and of what the registration adds.
+    tokenizer, configuration and of what the registration adds. settings: of the jobs that ask it (JobSettings).
     """
 
     name: str
@@ -136,6 +138,7 @@ class ModelVersion:
     description: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     trusted: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"{self.name}/{self.version}" if self.version else self.name

@@ -19,6 +19,7 @@ FLOORS = {
     "parts": 1,
     "vectors": 1,
     "functions": 1,
+    "job_settings": 1,
     "store": 2,
     "engine": 2,
     "sql": 3,

@@ -32,7 +32,7 @@ def explain(files: tuple[str, ...], as_json: bool, **given: Any) -> None:
     from sqlinfer.sql.explain import explain as explained
 
     scripts = read_scripts(files)
-    with open_session(given["db"], given["settings"], given["model"], True, scripts) as session:
+    with open_session(given, scripts) as session:
         found = explained(session, ";\n".join(script.text for script in scripts))
     if as_json:
         echo_json(asdict(found))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import time
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _COUNTS = ("rows", "requests", "known", "generated", "failed")
 _STATEMENT_WIDTH = 40
+_WATCH_S = 1.0
 
 
 @click.group()
@@ -25,6 +29,7 @@ def jobs() -> None:
 
     \b
     sqlinfer jobs list
+    sqlinfer jobs watch 3
     sqlinfer jobs errors 3
     """
 
@@ -67,6 +72,36 @@ def show(job_id: int, as_json: bool) -> None:
         echo_json(facts)
     else:
         echo_facts(facts)
+
+
+@jobs.command()
+@click.argument("job_id", metavar="ID", type=int)
+def watch(job_id: int) -> None:
+    """Follow a job of another process until it ends; Ctrl-C ends the watching and not the job.
+
+    \b
+    sqlinfer jobs watch 3
+    """
+    from sqlinfer.sql.progress import progress_line, wipe
+
+    on_terminal, shown = sys.stdout.isatty(), ""
+    with open_store() as store:
+        while (job := store.jobs.show(job_id)).state == "running":
+            line = progress_line(job, job.seconds)
+            if on_terminal:
+                wipe(sys.stdout)
+                click.echo(line[: shutil.get_terminal_size().columns - 1], nl=False)
+            elif line != shown:
+                click.echo(line)
+            shown = line
+            time.sleep(_WATCH_S)
+    if on_terminal and shown:
+        wipe(sys.stdout)
+    click.echo(
+        f"job {job.job_id} is {job.state}: {job.rows:,} rows, {job.requests:,} requests: {job.known:,} known, "
+        f"{job.generated:,} generated, {job.failed:,} failed; {job.prompt_tokens:,} + {job.completion_tokens:,} tokens "
+        f"in {job.seconds:.1f} s"
+    )
 
 
 @jobs.command()

@@ -12,6 +12,7 @@ from sqlinfer.cli.model_facts import echo_versions, facts_of, generation_of
 from sqlinfer.cli.state import key_values, open_store
 from sqlinfer.cli.tables import echo_facts, echo_json, echo_table
 from sqlinfer.errors import SqlinferError
+from sqlinfer.job_settings import NAMES
 from sqlinfer.types import Parameters
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def models() -> None:
     "--set",
     metavar="KEY=VALUE",
     multiple=True,
-    help="Default of a parameter, as max_tokens=64 or temperature=0.2; may be given several times.",
+    help="Default of a parameter, as max_tokens=64, or of a job's setting, as timeout=60; may be given several times.",
 )
 @click.option("--trust", is_flag=True, help="Allow pickled weights, which can run any code when loaded.")
 @_json_option
@@ -61,10 +62,14 @@ def register(name: str, source: str, tags: tuple[str, ...], parameters: tuple[st
     as_json = given.pop("as_json")
     if is_folder(source):
         source = str(Path(source).expanduser().resolve())
-    defaults = _parameters(key_values(parameters), f"models register {name}")
+    said = key_values(parameters)
+    settings = {key: said.pop(key) for key in NAMES if key in said}
+    defaults = _parameters(said, f"models register {name}")
     with open_store() as store:
         store.registry.allow_download = True
-        version = store.registry.register(name, source, parameters=defaults, tags=key_values(tags), **given)
+        version = store.registry.register(
+            name, source, parameters=defaults, settings=settings, tags=key_values(tags), **given
+        )
         if as_json:
             echo_json(facts_of(store.registry, version))
         else:

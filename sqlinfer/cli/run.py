@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ import click
 
 from sqlinfer.cli.progress import Watch
 from sqlinfer.cli.results import FORMATS, Format, Results
-from sqlinfer.cli.state import Script, open_session, read_scripts, session_options
+from sqlinfer.cli.state import Script, job_options, open_session, read_scripts, session_options, take_job_settings
 from sqlinfer.cli.stop import stop_message, stopping
 from sqlinfer.cli.tables import echo_json
 from sqlinfer.errors import Interrupted
@@ -37,7 +38,10 @@ _NO_ROWS = (["Count"], ["Success"])
 @click.option("--json", "as_json", is_flag=True, help="Print the job's counts as JSON on the last line of stdout.")
 @click.option("--allow-download", is_flag=True, help="Fetch models that the SQL names by hub id and that are not here.")
 @click.option("--no-store", is_flag=True, help="Keep no answer after the run.")
-def run(files: tuple[str, ...], format_: Format, as_json: bool, no_store: bool, **given: Any) -> None:
+@click.option("--retry-failed", is_flag=True, help="Ask only what failed in earlier jobs.")
+@click.option("--quiet", is_flag=True, help="Say nothing on stderr but errors.")
+@job_options
+def run(files: tuple[str, ...], format_: Format, as_json: bool, **given: Any) -> None:
     """Run SQL files and print the rows of their queries.
 
     Each distinct question is asked once, ever: answers are kept as they finish, and a run that was stopped goes on
@@ -51,21 +55,26 @@ def run(files: tuple[str, ...], format_: Format, as_json: bool, no_store: bool, 
     if as_json and format_ == "parquet":
         raise click.UsageError("--json and --format parquet both want stdout; `sqlinfer jobs list` has the counts too.")
     results = Results(format_)
+    job_settings = take_job_settings(given)
+    no_store, retry_failed, quiet = (given.pop(name) for name in ("no_store", "retry_failed", "quiet"))
     scripts = read_scripts(files)
-    with open_session(given["db"], given["settings"], given["model"], not no_store, scripts) as session:
+    with open_session(given, scripts, not no_store, job_settings) as session:
         session.runtime.store.registry.allow_download = given["allow_download"]
-        counts = _run(session, scripts, results, {**given, "files": list(files)})
+        session.answerer.retry = f"sqlinfer run {shlex.join(files)} --retry-failed, with the options of this run"
+        if retry_failed:
+            session.answerer.only = session.runtime.store.jobs.failed_keys()
+        counts = _run(session, scripts, results, {**given, "files": list(files)}, quiet)
         if as_json:
             echo_json({"job": session.answerer.last_job_id, **_rounded(counts)})
 
 
-def _run(session: Session, scripts: list[Script], results: Results, settings: dict[str, Any]) -> Counts:
+def _run(session: Session, scripts: list[Script], results: Results, settings: dict[str, Any], quiet: bool) -> Counts:
     """Run all scripts as one job; say on stderr how it ended."""
     from sqlinfer.sql.job import recorded
 
     text = "\n".join(script.text for script in scripts)
     answerer = session.answerer
-    answerer.progress = watch = Watch(session, text)
+    answerer.progress = watch = Watch(session, text, quiet)
     try:
         with stopping(session) as is_stopped, recorded(answerer, text, settings):
             for script in scripts:
@@ -75,10 +84,11 @@ def _run(session: Session, scripts: list[Script], results: Results, settings: di
     except (Interrupted, KeyboardInterrupt):
         raise Interrupted(stop_message(session, answerer.last_job_id)) from None
     except BaseException:
-        if answerer.counts.requests:
+        if answerer.counts.requests and not quiet:
             _close(session)
         raise
-    _close(session)
+    if not quiet:
+        _close(session)
     return answerer.counts
 
 
@@ -121,16 +131,21 @@ def _run_statement(session: Session, statement: str, results: Results, watch: Wa
 def _reader(session: Session, statement: str) -> pa.RecordBatchReader | None:
     """The rows of a statement, as a stream if it is a query; None if it gives no rows."""
     from sqlinfer.sql.model_statements import is_model_statement, run_model_statement
+    from sqlinfer.sql.set_statements import is_set_statement
 
     if is_model_statement(statement):
         return run_model_statement(session.runtime.store.registry, statement).to_reader()
+    if is_set_statement(statement):
+        session.execute(statement)
+        return None
     planned = session.plan(statement)
-    if planned.is_ai and planned.is_query:
+    is_summed_up = planned.is_ai and session.is_summary_only
+    if planned.is_ai and planned.is_query and not is_summed_up:
         session.validate(planned)
         if planned.queries:
             return session.sql(statement).to_arrow_reader(_BATCH_ROWS)
         session.answerer.new_statement()
-    if planned.is_query or (not planned.is_ai and _is_select(session, planned.sql)):
+    if (planned.is_query and not is_summed_up) or (not planned.is_ai and _is_select(session, planned.sql)):
         return session.readers(replace(planned, queries=(planned.sql,)))[0]()
     session.execute(statement)
     names = [column[0] for column in session.description or []]

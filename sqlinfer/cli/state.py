@@ -16,6 +16,21 @@ from sqlinfer.store import Store, function_folders
 if TYPE_CHECKING:
     from sqlinfer.sql import Session
 
+_SETTINGS = {
+    "max_retries": "Ask a request again whose failure may pass, so often.  [default: 3]",
+    "timeout": "Seconds in which a batch must finish an answer.",
+    "error_threshold": "Stop once more requests failed: a number, or 5%; -1 bears all.  [default: -1]",
+    "logging_level": "debug, info, warning, error or critical.",
+    "environment": "A variable while models are loaded and asked; may be given several times.",
+    "mini_batch_size": "Accepted, and changes nothing: batches are filled by tokens.",
+    "output_action": "If the table or file is there: append_row, replace or fail_if_exists; summary_only writes none.",
+    "max_requests": "Ask no more requests than this.",
+    "max_prompt_tokens": "Stop after this many tokens read.",
+    "max_completion_tokens": "Stop after this many tokens written.",
+    "max_seconds": "Stop after this time.",
+    "max_pairs": "Refuse an AI condition over two tables with more pairs; -1 allows any.  [default: 100000]",
+}
+
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
@@ -40,6 +55,29 @@ def session_options(command: _Command) -> _Command:
     ):  # fmt: skip
         command = option(command)
     return command
+
+
+def job_options(command: _Command) -> _Command:
+    """The options of every command that asks: the settings of its job, by their names."""
+    from sqlinfer.job_settings import NAMES
+
+    for name in reversed(NAMES):
+        flag = "--" + name.replace("_", "-")
+        if name == "environment":
+            option = click.option(flag, name, metavar="NAME=VALUE", multiple=True, help=_SETTINGS[name])
+        else:
+            option = click.option(flag, name, metavar="VALUE", help=_SETTINGS[name])
+        command = option(command)
+    return command
+
+
+def take_job_settings(given: dict[str, Any]) -> dict[str, Any]:
+    """Take the settings out of a command's options: those that were said, checked."""
+    from sqlinfer.job_settings import NAMES, read_settings
+
+    said: dict[str, Any] = {name: given.pop(name) for name in NAMES}
+    said["environment"] = key_values(said["environment"])
+    return read_settings({name: value for name, value in said.items() if value not in (None, {})}, "command line")
 
 
 def key_values(texts: Iterable[str]) -> dict[str, str]:
@@ -82,15 +120,19 @@ def open_store() -> Store:
 
 
 def open_session(
-    db: str, settings: Mapping[str, str], model: str | None, store: bool, scripts: Iterable[Script]
+    given: Mapping[str, Any],
+    scripts: Iterable[Script],
+    store: bool = True,
+    job_settings: Mapping[str, Any] | None = None,
 ) -> Session:
-    """A session on a database file, with the settings as variables."""
+    """A session as the session_options say, with --set as variables."""
     from sqlinfer import connect
     from sqlinfer.cli.failures import duckdb_errors
 
+    db = given["db"]
     beside = [script.folder for script in scripts if script.folder is not None]
     try:
-        session = connect(db, model=model, store=store, udfs=function_folders(beside))
+        session = connect(db, model=given["model"], store=store, udfs=function_folders(beside), settings=job_settings)
     except duckdb_errors() as error:
         locked = re.search(r"held in (.*?) ?\(PID (\d+)\)", str(error))
         if locked is None:
@@ -100,7 +142,7 @@ def open_session(
             f"write to a file: wait until it ends, end it, or name another file with --db."
         ) from None
     session.execute("SET python_enable_replacements = false")  # a name in SQL is never a variable of this program
-    for name, value in settings.items():
+    for name, value in given["settings"].items():
         text = value.replace("'", "''")
         session.execute(f"SET VARIABLE \"{name}\" = '{text}'")
     return session

@@ -59,7 +59,7 @@ def _leave(session: Session) -> None:
     try:
         store.answers.flush()
         if answerer.job_id is not None:
-            store.jobs.finish(answerer.job_id, "interrupted", None, (), **answerer.counts.as_dict())
+            store.jobs.finish(answerer.job_id, "interrupted", None, (), **answerer.counts.as_record())
             click.echo(stop_message(session, answerer.job_id), err=True)
         sys.stdout.flush()
     finally:

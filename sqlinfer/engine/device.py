@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,6 +103,22 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     text = str(error).lower()
     return isinstance(error, RuntimeError) and any(phrase in text for phrase in OUT_OF_MEMORY)
+
+
+def peak_memory() -> dict[str, int]:
+    """Most bytes that this process has held so far: peak_memory_bytes of the machine, peak_device_bytes of the GPU."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        machine = 0
+    else:
+        machine = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    torch = sys.modules.get("torch")  # what has not loaded torch holds nothing on a device
+    on_gpu = torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized()
+    return {
+        "peak_memory_bytes": machine,
+        "peak_device_bytes": int(torch.cuda.max_memory_allocated()) if torch is not None and on_gpu else 0,
+    }
 
 
 def release_memory(device: torch.device) -> None:

@@ -32,6 +32,7 @@ class TorchEngine:
     def __init__(self, version: ModelVersion, dtype: str | None = None, device: str | None = None) -> None:
         self.version = version
         self.limits: Limits | None = None  # set to bound the batch; None: what the device can hold
+        self.batch_fill = 0.0  # lines in use of those that the batch may have, 0..1, at the last step
         self._dtype_name = dtype or version.dtype
         self._device_name = device
         self._load_lock = threading.RLock()
@@ -67,6 +68,7 @@ class TorchEngine:
                 return
             with self._step_lock:
                 finished = run.step()
+                self.batch_fill = run.fill
             yield from map(self._complete, finished)
 
     def _encode(self, windows: Iterator[list[Request]], cancel: threading.Event | None) -> Iterator[Completion]:
@@ -218,6 +220,7 @@ class TorchEngine:
             finish_reason=reason,
             truncated=sequence.truncated,
             error=sequence.error,
+            may_pass=sequence.may_pass,
         )
 
 

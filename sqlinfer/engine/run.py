@@ -42,12 +42,14 @@ class Run:
     def __init__(self, batch: Batch, limits: Limits, device: Any, text: Callable[[list[int]], str]) -> None:
         self.batch = batch
         self.scheduler = Scheduler(limits)
+        self.fill = 0.0
         self._device = device
         self._text = text
 
     def step(self) -> list[Sequence]:
         """Schedule, run the model once, choose tokens. Returns the sequences that finished."""
         joining = self.scheduler.admit()
+        self.fill = self.scheduler.fill
         if not self._try(lambda: self._advance(joining)):
             self._make_room(joining)
         return self.scheduler.retire()
@@ -98,7 +100,8 @@ class Run:
         running = self.scheduler.running
         if len(running) == 1:
             length = len(running[0].history)
-            running[0].fail(f"out of memory: one row of {length} tokens alone does not fit; shorten it")
+            said = f"out of memory: one row of {length} tokens alone does not fit; shorten it"
+            running[0].fail(said, may_pass=True)
         # a pass that broke off has left the cache of its rows half written
         keeps_cache = joining and len(self.batch.rows) + len(joining) == len(running)
         back = joining if keeps_cache else running

@@ -40,6 +40,12 @@ class Scheduler:
     def has_work(self) -> bool:
         return bool(self.waiting or self.running)
 
+    @property
+    def fill(self) -> float:
+        """How much of the batch is in use, by lines or by tokens, whichever is fuller; 0..1."""
+        lines = _lines(self.running) / max(1, self.limits.max_lines)
+        return min(1.0, max(lines, _tokens(self.running) / max(1, self.limits.max_tokens)))
+
     def admit(self) -> list[Sequence]:
         """Move the sequences that start now from waiting to running."""
         joining: list[Sequence] = []

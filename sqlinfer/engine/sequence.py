@@ -30,6 +30,7 @@ class Sequence:
         self.output: list[int] = []
         self.finish_reason: FinishReason | None = None
         self.error: str | None = None
+        self.may_pass = False  # whether the error may be gone when the request is asked again
         self.sources = [0]  # the lines, of its own, that its lines continue after this step
         self.choices: Any = None  # choices.Choices, if the request is scored
         self.answer: str | None = None  # of a scored request
@@ -79,9 +80,10 @@ class Sequence:
         self.output = output
         self.finish_reason = "stop" if output[-1] in self.settings.eos else "length"
 
-    def fail(self, message: str) -> None:
+    def fail(self, message: str, may_pass: bool = False) -> None:
         """End without an answer."""
         self.error = message
+        self.may_pass = may_pass
         self.finish_reason = "error"
 
     def restart(self) -> None:

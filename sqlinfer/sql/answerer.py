@@ -8,16 +8,19 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from dataclasses import replace
 
 import pyarrow as pa
 
-from sqlinfer.errors import Interrupted, RequestsFailed
+from sqlinfer.errors import Interrupted, RequestsFailed, StoppedEarly
 from sqlinfer.functions import Function
+from sqlinfer.job_settings import JobSettings
+from sqlinfer.sql.budget import Budget
 from sqlinfer.sql.call import Call
 from sqlinfer.sql.columns import Rows, as_json, one_chunk, struct_columns, to_array
 from sqlinfer.sql.counts import Counts
+from sqlinfer.sql.failures import Failure, summary
 from sqlinfer.sql.pending import Origin
 from sqlinfer.sql.questions import Question, Questions
 from sqlinfer.sql.runtime import Runtime
@@ -41,7 +44,9 @@ class Answerer:
     is_direct: whether no phases come before a call, so that each chunk is on its own. record: while set, a call
     without an answer gives NULL and its question goes there (probe); else it is asked on the spot. failures: the
     errors of this statement by key. cause: the last error raised inside DuckDB, which passes on only its text.
-    job_id: the job under way, last_job_id: the one before it. progress: called with the counts after each completion.
+    job_id: the job under way, last_job_id: the one before it. unrecorded: failures that its record does not have yet.
+    retry: what asks failed requests again. only: the keys of the requests that may be asked; None is all. progress:
+    called with the counts after each completion. asks_pairs: whether the statement has a condition over two tables.
     """
 
     def __init__(self, runtime: Runtime, is_direct: bool = False) -> None:
@@ -49,7 +54,12 @@ class Answerer:
         self.is_direct = is_direct
         self.record: Record | None = None
         self.failures: dict[bytes, Failure] = {}
+        self.unrecorded: dict[bytes, Failure] = {}
+        self.retry = "run the same again"
+        self.only: frozenset[bytes] | None = None
         self.counts = Counts()
+        self.asks_pairs = False
+        self._num_skipped = 0
         self.cancel = threading.Event()
         self.cause: Exception | None = None
         self.job_id: int | None = None
@@ -62,6 +72,7 @@ class Answerer:
         """Forget what holds for one statement: which version a model's name means, and failures."""
         self._origins.clear()
         self.failures.clear()
+        self._num_skipped = 0
         self.cancel.clear()
         self.cause = None
 
@@ -104,30 +115,71 @@ class Answerer:
         asked: Iterator[tuple[Origin, Request]],
         failures: dict[bytes, Failure] | None = None,
     ) -> Iterator[Completion]:
-        """Ask one model version; failures are noted (where: None is the statement's), a stop by the user ends it."""
+        """Ask one model version; failures are noted (where: None is the statement's). Raises Interrupted when the user
+        stops it, and StoppedEarly at the job's budget and at its error threshold."""
         failures = self.failures if failures is None else failures
         labels: dict[bytes, tuple[Origin, str]] = {}
         started_s, before = time.perf_counter(), (self.counts.prompt_tokens, self.counts.completion_tokens)
+        settings = self.runtime.settings.over(version.settings)
+        budget = Budget(settings, self.counts)
 
         def labelled() -> Iterator[tuple[Origin, Request]]:
-            for origin, request in asked:
+            for origin, request in budget.limited(self._allowed(asked)):
                 labels[request.request_id] = origin, request.text[:_EXCERPT]
                 yield origin, request
 
-        for completion in self.runtime.infer(version, labelled(), self.cancel):
-            origin, excerpt = labels.pop(completion.request_id)
-            with self._lock:
-                self.counts.finished(completion)
+        with closing(self.runtime.infer(version, labelled(), self.cancel, budget.deadline_s)) as completions:
+            for completion in completions:
+                origin, excerpt = labels.pop(completion.request_id)
+                with self._lock:
+                    function = origin.function.name
+                    self.counts.finished(completion, function, str(version), self.runtime.batch_fill)
                 if completion.text is None:
-                    failures[completion.request_id] = Failure(origin, excerpt, completion.error or "no answer")
-            self.progress(self.counts)
-            yield completion
+                    failure = Failure(origin, excerpt, completion.error or "no answer")
+                    self._note(completion.request_id, failure, failures)
+                    self._bear(settings, failures)
+                self.progress(self.counts)
+                budget.check()
+                yield completion
         if self.cancel.is_set():
             raise Interrupted(_STOPPED)
+        budget.end()
         tokens = self.counts.prompt_tokens - before[0], self.counts.completion_tokens - before[1]
         if sum(tokens) >= _MEASURED_TOKENS:
             seconds = time.perf_counter() - started_s
             self.runtime.store.jobs.record_speed(version.fingerprint, *tokens, seconds)
+
+    def _allowed(self, asked: Iterator[tuple[Origin, Request]]) -> Iterator[tuple[Origin, Request]]:
+        """The requests that may be asked; the others are counted."""
+        for origin, request in asked:
+            if self.only is None or request.request_id in self.only:
+                yield origin, request
+            else:
+                self._num_skipped += 1
+
+    def check_skipped(self) -> None:
+        """Raise StoppedEarly if requests were left out because they may not be asked."""
+        if self._num_skipped:
+            raise StoppedEarly(
+                f"Only requests that failed before were asked, and {self._num_skipped:,} others have no answer yet. "
+                f"Run it without --retry-failed to ask them; all answers are kept"
+            )
+
+    def _note(self, key: bytes, failure: Failure, failures: dict[bytes, Failure]) -> None:
+        """Note a failure for the statement and for the job's record."""
+        with self._lock:
+            failures[key] = failure
+            if self.job_id is not None:
+                self.unrecorded[key] = failure
+
+    def _bear(self, settings: JobSettings, failures: dict[bytes, Failure]) -> None:
+        """Stop the job once more requests failed than it bears."""
+        counts = self.counts
+        if not settings.bears(counts.failed, max(counts.expected, counts.generated + counts.failed)):
+            raise StoppedEarly(
+                f"The job stopped early: {counts.failed:,} requests failed, and error_threshold is "
+                f"{settings.error_threshold}. {summary(failures.values(), self.retry, self.job_id)}"
+            )
 
     def _answer(self, function: Function, columns: list[pa.ChunkedArray]) -> pa.Array:
         arrays = [one_chunk(column) for column in columns]
@@ -187,7 +239,7 @@ class Answerer:
             last = call.asks[-1]
             path = last.origin.function.path
             said = f"{path} cannot use the answer {answers[-1][:_EXCERPT]!r}: {type(error).__name__}: {error}"
-            failures[last.key] = Failure(last.origin, last.asked.text[:_EXCERPT], said)
+            self._note(last.key, Failure(last.origin, last.asked.text[:_EXCERPT], said), failures)
             call.failure = last.key
             return False
 
@@ -201,28 +253,12 @@ class Answerer:
             for pairs in by_model.values():
                 for _ in self.infer(pairs[0][0].version, iter(pairs), failures):
                     pass
+            self.check_skipped()
 
     def _refuse(self, calls: list[Call], failures: dict[bytes, Failure]) -> None:
         """Fail the statement for a failed call, unless it said on_error := 'null'."""
         for call in calls:
             if call.failure is not None and call.on_error == "fail":
-                raise RequestsFailed(failures[call.failure].message(len(failures), call.asks[0].step))
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a request has no answer. excerpt: the beginning of its text."""
-
-    origin: Origin
-    excerpt: str
-    error: str
-
-    def message(self, num_failures: int, step: int) -> str:
-        """What the user reads; step: of the call that failed, the first is 1."""
-        name = self.origin.function.name
-        where = f" in step {step}" if step > 1 else ""
-        return (
-            f"{num_failures} request{'s' if num_failures > 1 else ''} failed; all other answers are kept. "
-            f"{name}{where} with model {self.origin.version} on {self.excerpt[:60]!r}: {self.error}. "
-            f"Write {name}(..., on_error := 'null') to get NULL for failed rows"
-        )
+                first = replace(failures[call.failure], step=call.asks[0].step)
+                others = [failure for key, failure in failures.items() if key != call.failure]
+                raise RequestsFailed(summary([first, *others], self.retry, self.job_id))

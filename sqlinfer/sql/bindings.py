@@ -17,6 +17,7 @@ import pyarrow as pa
 from sqlinfer.functions import RETURNS, Argument, Function, sql_literal
 from sqlinfer.sql.answerer import Answerer
 from sqlinfer.sql.columns import arrow_type
+from sqlinfer.sql.live_tables import LiveTables
 from sqlinfer.sql.mentions import PREFIX
 
 _NUMBERS = itertools.count(1)
@@ -30,6 +31,7 @@ class Binding:
         self._made: list[str] = []
         self._macros = list(answerer.runtime.functions)
         number = next(_NUMBERS)
+        self._tables = LiveTables(connection, answerer.runtime.store, number)
         create = cast("Callable[..., object]", connection.create_function)  # its stubs know no Arrow functions
         for name, function in answerer.runtime.functions.items():
             under = f"{PREFIX}{number}_{function.name}"
@@ -44,6 +46,7 @@ class Binding:
 
         The macros go first: DuckDB 1.5 lets a macro call code that is gone.
         """
+        self._tables.close()
         try:
             while self._macros:
                 self._connection.execute(f"DROP MACRO IF EXISTS temp.{_quoted(self._macros.pop())}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import atexit
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,13 @@ import duckdb
 
 from sqlinfer.engine.builtin import BUILTINS, DEFAULTS
 from sqlinfer.functions import load_functions
+from sqlinfer.job_settings import Cascade, project_settings, read_settings
 from sqlinfer.sql.answerer import Answerer
 from sqlinfer.sql.bindings import Binding
 from sqlinfer.sql.runtime import Runtime
 from sqlinfer.sql.session import Session
 from sqlinfer.store import Store, function_folders
+from sqlinfer.store.home import PROJECT_FILE, project_folder
 
 
 def connect(  # noqa: PLR0913 - what a user may say of a session, by keyword
@@ -28,14 +30,16 @@ def connect(  # noqa: PLR0913 - what a user may say of a session, by keyword
     store: bool = True,
     udfs: Sequence[str | PathLike[str]] | None = None,
     allow_download: bool = False,
+    settings: Mapping[str, Any] | None = None,
 ) -> Session:
     """Open a database with AI functions; statements ask each distinct question once, in full batches.
 
     path: a DuckDB file or ":memory:". model: answers calls that name none. store: False keeps no answer after the
     session. udfs: folders of the user's own functions; None means udfs/ here and in the project.
-    allow_download: whether SQL that names a hub id fetches it; otherwise `sqlinfer models pull` does.
+    allow_download: whether SQL that names a hub id fetches it; otherwise `sqlinfer models pull` does. settings: of the
+    jobs, by the names of JobSettings; they win over those of models and of the project file.
     """
-    runtime = _runtime(model, store, udfs)
+    runtime = _runtime(model, store, udfs, settings)
     runtime.store.registry.allow_download = allow_download
     try:
         connection = duckdb.connect(str(path), read_only=read_only, config=config or {})
@@ -72,17 +76,26 @@ def register(
     model: str | None = None,
     store: bool = True,
     udfs: Sequence[str | PathLike[str]] | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> Registration:
     """Put the functions on a plain DuckDB connection: each chunk of 2,048 rows is asked as DuckDB brings it.
 
     Named parameters belong to this one connection; register its cursors too. The database file stays open in this
     process until the registration is closed.
     """
-    return Registration(connection, _runtime(model, store, udfs))
+    return Registration(connection, _runtime(model, store, udfs, settings))
 
 
-def _runtime(model: str | None, store: bool, udfs: Sequence[str | PathLike[str]] | None) -> Runtime:
+def _runtime(
+    model: str | None,
+    store: bool,
+    udfs: Sequence[str | PathLike[str]] | None,
+    settings: Mapping[str, Any] | None,
+) -> Runtime:
+    project = project_folder()
+    said = project_settings(project / PROJECT_FILE if project else None)
+    cascade = Cascade(said, read_settings(settings or {}, "settings"))
     folders = function_folders() if udfs is None else [Path(folder) for folder in udfs]
     functions = load_functions(*folders)
     kept = Store(keep_answers=store, builtins=BUILTINS, defaults=DEFAULTS)
-    return Runtime(kept, functions, model)
+    return Runtime(kept, functions, model, cascade)

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
+from sqlinfer.engine.device import peak_memory
 from sqlinfer.types import Completion
 
 _COMPACT = 4_000_000
 
 
 class Counts:
-    """Counts of one job. requests: distinct requests that its statements met; known: answered before it began."""
+    """Counts of one job. requests: distinct requests that its statements met; known: answered before it began.
+    expected: requests that will have ended when all that is known to be asked is. phases: seconds by name. usage: by
+    function and model: requests that ended, failed ones, tokens read, tokens written."""
 
     def __init__(self) -> None:
         self.rows = 0
@@ -23,6 +28,9 @@ class Counts:
         self.prompt_tokens = 0
         self.completion_tokens = 0
         self.expected = 0
+        self.phases = {"probe": 0.0, "infer": 0.0}
+        self.usage: dict[tuple[str, str], list[int]] = {}
+        self._fill = 0.0
         self._started_s = time.perf_counter()
         self._digests: list[np.ndarray[tuple[int], np.dtype[np.uint64]]] = []
         self._num_digests = 0
@@ -37,9 +45,14 @@ class Counts:
             if self._num_digests > _COMPACT:
                 self._compact()
 
-    def finished(self, completion: Completion) -> None:
-        """Note one completion of the engine."""
-        if completion.text is None:
+    def finished(self, completion: Completion, function: str = "", model: str = "", batch_fill: float = 0.0) -> None:
+        """Note one completion of the engine. batch_fill: how full its batch was, 0..1."""
+        is_failed = completion.text is None
+        used = self.usage.setdefault((function, model), [0, 0, 0, 0])
+        for place, amount in enumerate((1, is_failed, completion.prompt_tokens, completion.completion_tokens)):
+            used[place] += amount
+        self._fill += batch_fill
+        if is_failed:
             self.failed += 1
         else:
             self.generated += 1
@@ -60,6 +73,37 @@ class Counts:
     def seconds(self) -> float:
         """Wall-clock seconds since the job began."""
         return time.perf_counter() - self._started_s
+
+    @property
+    def ended(self) -> int:
+        """Requests that ended in this job, with an answer or without."""
+        return self.generated + self.failed
+
+    @property
+    def batch_fill(self) -> float:
+        """How full batches were on average, 0..1; 0 if no engine told."""
+        return self._fill / self.ended if self.ended else 0.0
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Count the seconds inside as this phase's."""
+        started_s = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.phases[name] += time.perf_counter() - started_s
+
+    def as_record(self) -> dict[str, Any]:
+        """All that a job's record has: the counts, progress, seconds by phase, and peaks of memory in bytes. What is
+        neither probe nor infer is the replay: the statements themselves, on the answers."""
+        phases = {**self.phases, "replay": max(0.0, self.seconds - sum(self.phases.values()))}
+        return {
+            **self.as_dict(),
+            "expected": max(self.expected, self.ended),
+            "batch_fill": self.batch_fill,
+            "phases": {name: round(seconds, 3) for name, seconds in phases.items()},
+            **peak_memory(),
+        }
 
     def as_dict(self) -> dict[str, float]:
         """The counts by the names that a job's record has."""

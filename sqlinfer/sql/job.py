@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from sqlinfer.errors import Interrupted
+from sqlinfer.errors import Interrupted, StoppedEarly
+from sqlinfer.job_settings import JobSettings
 from sqlinfer.sql.answerer import Answerer
 from sqlinfer.sql.counts import Counts
 
@@ -20,14 +22,18 @@ def recorded(answerer: Answerer, statement: str, settings: Mapping[str, Any] | N
     if answerer.job_id is not None:
         yield answerer.counts
         return
-    jobs = answerer.runtime.store.jobs
+    jobs, cascade = answerer.runtime.store.jobs, answerer.runtime.settings
+    _log_as(cascade.over())
     answerer.counts = counts = Counts()
-    answerer.job_id = job_id = jobs.start(statement, settings=settings)
+    answerer.job_id = job_id = jobs.start(statement, settings={**(settings or {}), **cascade.said()})
     watch, answerer.progress = answerer.progress, _updating(answerer, watched=answerer.progress)
     try:
         yield counts
     except (KeyboardInterrupt, Interrupted) as error:
         _finish(answerer, "interrupted", str(error))
+        raise
+    except StoppedEarly as error:
+        _finish(answerer, "stopped", str(error))
         raise
     except BaseException as error:
         _finish(answerer, "failed", str(error))
@@ -40,6 +46,14 @@ def recorded(answerer: Answerer, statement: str, settings: Mapping[str, Any] | N
         answerer.progress = watch
 
 
+def _log_as(settings: JobSettings) -> None:
+    log = logging.getLogger("sqlinfer")
+    if settings.logging_level is not None:
+        log.setLevel(settings.logging_level.upper())
+    if settings.mini_batch_size is not None:
+        log.warning("mini_batch_size changes nothing: batches are filled by tokens, as far as the memory goes")
+
+
 def _updating(answerer: Answerer, watched: Any) -> Any:
     updated_s = time.monotonic()
 
@@ -49,7 +63,8 @@ def _updating(answerer: Answerer, watched: Any) -> Any:
         now = time.monotonic()
         if now - updated_s >= _UPDATE_S and answerer.job_id is not None:
             updated_s = now
-            answerer.runtime.store.jobs.update(answerer.job_id, **counts.as_dict())
+            answerer.runtime.store.jobs.update(answerer.job_id, **counts.as_record())
+            _record_failures(answerer)
 
     return progress
 
@@ -58,12 +73,18 @@ def _finish(answerer: Answerer, state: Any, error: str | None) -> None:
     jobs, counts, job_id = answerer.runtime.store.jobs, answerer.counts, answerer.job_id
     assert job_id is not None
     models = [str(version) for version in answerer.versions()]
-    jobs.finish(job_id, state, error, models=models, **counts.as_dict())
-    if answerer.failures:
-        jobs.add_errors(
-            job_id,
+    jobs.finish(job_id, state, error, models=models, **counts.as_record())
+    jobs.add_usage(job_id, [(*used, *amounts) for used, amounts in counts.usage.items()])
+    _record_failures(answerer)
+
+
+def _record_failures(answerer: Answerer) -> None:
+    failed, answerer.unrecorded = answerer.unrecorded, {}
+    if failed and answerer.job_id is not None:
+        answerer.runtime.store.jobs.add_errors(
+            answerer.job_id,
             [
                 (key, failure.origin.function.name, str(failure.origin.version), failure.excerpt, failure.error)
-                for key, failure in answerer.failures.items()
+                for key, failure in failed.items()
             ],
         )

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from sqlinfer.errors import SqlinferError
+from sqlinfer.job_settings import NAMES
 from sqlinfer.sql.options import read_parameters
 from sqlinfer.sql.tokens import Token, tokenize
 from sqlinfer.store import Registry
@@ -98,8 +99,10 @@ def _created(registry: Registry, words: _Words) -> pa.Table:
             f"model {name} is registered already; write CREATE OR REPLACE MODEL {name} to add its next version"
         )
     registration = {key: str(options.pop(key)) for key in _REGISTRATION if key in options}
+    settings = {key: options.pop(key) for key in NAMES if key in options}
     parameters = read_parameters(options, f"CREATE MODEL {name}") if options else Parameters()
-    return models_table([registry.register(name, source, parameters=parameters, **registration)])  # type: ignore[arg-type]
+    given: dict[str, Any] = {**registration, "parameters": parameters, "settings": settings}
+    return models_table([registry.register(name, source, **given)])
 
 
 def _described(version: ModelVersion) -> pa.Table:

@@ -31,7 +31,8 @@ class Origin:
 
 
 class Pending:
-    """A set of requests by key, grouped by origin. has_steps: whether one is a further step of its call."""
+    """A set of requests by key, grouped by origin. has_steps: whether one is a further step of its call.
+    num_added: how many were added, those that prefer forgot among them."""
 
     def __init__(self) -> None:
         # SQLite unlinks a database named "" as it opens it: no text stays behind when the process is killed.
@@ -43,6 +44,7 @@ class Pending:
         self._num_shared = 0
         self.origins: list[Origin] = []
         self.has_steps = False
+        self.num_added = 0
 
     def add(self, asked: Iterable[tuple[Origin, Request]]) -> None:
         """Record requests; each one's request_id is its key. Safe from several threads."""
@@ -51,7 +53,8 @@ class Pending:
                 (r.request_id, self._origin(origin), self._shared_id(r), len(r.text), _stored(r.text))
                 for origin, r in asked
             ]
-            self._db.executemany("INSERT OR IGNORE INTO pending VALUES (?, ?, ?, ?, ?)", rows)
+            added = self._db.executemany("INSERT OR IGNORE INTO pending VALUES (?, ?, ?, ?, ?)", rows)
+            self.num_added += added.rowcount
 
     def count(self) -> int:
         """How many distinct requests are recorded."""

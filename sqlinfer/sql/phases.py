@@ -9,42 +9,57 @@ from dataclasses import dataclass
 import duckdb
 import pyarrow as pa
 
+from sqlinfer.errors import StoppedEarly
 from sqlinfer.sql.answerer import Answerer
-from sqlinfer.sql.pending import Pending
+from sqlinfer.sql.budget import Budget
+from sqlinfer.sql.estimate import expect
+from sqlinfer.sql.pending import Origin, Pending
 from sqlinfer.sql.questions import Question
 
 OpenReader = Callable[[], pa.RecordBatchReader]
 
 
-def settle(answerer: Answerer, queries: Sequence[OpenReader], num_rounds: int) -> int:
-    """Probe and infer in turn until a probe records nothing; the rows that the last probe saw.
+def settle(answerer: Answerer, queries: Sequence[OpenReader], num_rounds: int) -> None:
+    """Probe and infer in turn until a probe records nothing; the job counts the rows that the last probe saw.
 
     queries: what to drain in a probe; opened anew in each round. num_rounds: how often there can be more to ask, not
     counting the further steps of calls that ask in steps: only known answers lead there; past that the input changes
     from run to run (now()), and the statement asks the rest on the spot.
     """
     broken: Exception | None = None
-    num_rows = 0
+    rows_before = answerer.counts.rows
     rounds = num_rounds + 1
     while rounds > 0:
         try:
             with probe(answerer, queries) as probed:
-                num_pending, num_rows = probed.pending.count(), probed.num_rows
+                num_pending = probed.pending.count()
+                answerer.counts.rows = rows_before + probed.num_rows
                 rounds -= 0 if probed.pending.has_steps else 1
                 if num_pending == 0:
                     break
                 broken = probed.broken
                 answerer.counts.expected = answerer.counts.generated + answerer.counts.failed + num_pending
-                with answerer.turn():
-                    for version, origins in probed.pending.by_model():
-                        for _ in answerer.infer(version, probed.pending.requests(origins)):
-                            pass
+                with answerer.turn(), answerer.counts.phase("infer"):
+                    _ask(answerer, probed.pending)
         except (duckdb.TransactionException, duckdb.InterruptException):
             if broken is None:
                 raise
             broken.add_note("A probe of the statement, with NULL for unknown answers, broke the open transaction.")
             raise broken from None
-    return num_rows
+
+
+def _ask(answerer: Answerer, pending: Pending) -> None:
+    """Ask what is pending, if it fits the job's budget."""
+    runtime, asked = answerer.runtime, pending.by_model()
+    settings = [runtime.settings.over(version.settings) for version, _ in asked]
+    if answerer.only is None:
+        expected = expect(runtime, pending, settings)
+        for each in settings:
+            Budget(each, answerer.counts).refuse(**expected)
+    for version, origins in asked:
+        for _ in answerer.infer(version, pending.requests(origins)):
+            pass
+    answerer.check_skipped()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +77,11 @@ def probe(answerer: Answerer, queries: Sequence[OpenReader]) -> Iterator[Probed]
     pending = Pending()
     num_rows, broken = 0, None
     try:
-        with recording(answerer, _recorder(pending)):
+        with recording(answerer, _recorder(pending, answerer)):
             for open_reader in queries:
                 try:
-                    num_rows += sum(batch.num_rows for batch in open_reader())
+                    with answerer.counts.phase("probe"):
+                        num_rows += sum(batch.num_rows for batch in open_reader())
                 except (duckdb.TransactionException, duckdb.InterruptException):
                     raise
                 except (duckdb.Error, OSError) as error:  # in mid-stream DuckDB's errors come as OSError
@@ -99,7 +115,18 @@ def _forget(_: Sequence[Question]) -> None:
     pass
 
 
-def _recorder(pending: Pending) -> Callable[[Sequence[Question]], None]:
+def _check_pairs(answerer: Answerer, pending: Pending, origin: Origin) -> None:
+    """Refuse a condition over two tables that asks more than the job's settings allow."""
+    most = answerer.runtime.settings.over(origin.version.settings).max_pairs
+    if most is not None and pending.num_added > most:
+        raise StoppedEarly(
+            f"{origin.function.name} is about to be asked about more than {most:,} pairs of rows of two tables. Put a "
+            f"cheap condition beside it (a.city = b.city AND ..), or allow more: --max-pairs on the command line, "
+            f"SET sqlinfer_max_pairs = .. in SQL, -1 for any number. Nothing was asked"
+        )
+
+
+def _recorder(pending: Pending, answerer: Answerer) -> Callable[[Sequence[Question]], None]:
     filters_open = False
 
     def record(questions: Sequence[Question]) -> None:
@@ -111,5 +138,7 @@ def _recorder(pending: Pending) -> Callable[[Sequence[Question]], None]:
         if is_filter or not filters_open:
             pending.has_steps |= any(question.step > 1 for question in questions)
             pending.add((question.origin, question.request) for question in questions)
+            if is_filter and answerer.asks_pairs:
+                _check_pairs(answerer, pending, questions[0].origin)
 
     return record

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from sqlinfer.sql.errors import translated
 from sqlinfer.sql.job import recorded
+from sqlinfer.sql.pairs import asks_pairs
 from sqlinfer.sql.phases import settle, silent
 from sqlinfer.sql.plan import stops_early
 
@@ -76,8 +77,9 @@ class Relation:
         mentioned = self._session.mentions.find(sql)
         if not mentioned.names or mentioned.is_volatile or stops_early(sql, mentioned.names):
             return
-        with translated(self._answerer), recorded(self._answerer, sql) as counts:
-            counts.rows += settle(self._answerer, [partial(open_reader, self.relation)], mentioned.num_calls)
+        with translated(self._answerer), recorded(self._answerer, sql):
+            self._answerer.asks_pairs = asks_pairs([sql], self._session.runtime.functions)
+            settle(self._answerer, [partial(open_reader, self.relation)], mentioned.num_calls)
 
     def _fetch(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         self._settle()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 
 from sqlinfer.engine.pool import get_engine
 from sqlinfer.functions import Function, Functions
+from sqlinfer.job_settings import Cascade
 from sqlinfer.sql.asking import Asking
+from sqlinfer.sql.attempts import ask, environment
 from sqlinfer.sql.pending import Origin
 from sqlinfer.store import Store
 from sqlinfer.types import Completion, Engine, ModelVersion, Request
@@ -17,15 +20,20 @@ from sqlinfer.types import Completion, Engine, ModelVersion, Request
 class Runtime:
     """Finds models, asks engines, keeps answers.
 
-    model: the model of calls that name none; None leaves it to the registry. open_engine: how an engine is had
-    for a model version. asking: held while questions are asked, so that each is asked once.
+    model: the model of calls that name none; None leaves it to the registry. settings: of the jobs. open_engine: how
+    an engine is had for a model version. asking: held while questions are asked, so that each is asked once.
+    batch_fill: how full the engine's batch was last, 0..1.
     """
 
-    def __init__(self, store: Store, functions: Functions, model: str | None = None) -> None:
+    def __init__(
+        self, store: Store, functions: Functions, model: str | None = None, settings: Cascade | None = None
+    ) -> None:
         self.store = store
         self.functions = functions
         self.model = model
+        self.settings = settings or Cascade()
         self.asking = threading.Lock()
+        self.batch_fill = 0.0
         self.num_sessions = 0
         self.counting = threading.RLock()  # the garbage collector may close a session at any place
         self.open_engine: Callable[[ModelVersion], Engine] = get_engine
@@ -36,12 +44,22 @@ class Runtime:
         return Origin(function, self.store.registry.get(name))
 
     def infer(
-        self, version: ModelVersion, asked: Iterator[tuple[Origin, Request]], cancel: threading.Event
-    ) -> Iterator[Completion]:
-        """Ask one model version; every answer is kept as it finishes, then handed on."""
+        self,
+        version: ModelVersion,
+        asked: Iterator[tuple[Origin, Request]],
+        cancel: threading.Event,
+        deadline_s: float | None = None,
+    ) -> Generator[Completion]:
+        """Ask one model version, until time.monotonic() is deadline_s; every answer is kept as it finishes, then
+        handed on."""
+        settings = self.settings.over(version.settings)
         asking = Asking(self.store, asked, cancel)
-        with closing(asking.rounds()) as rounds:
+        with environment(settings.environment), closing(asking.rounds()) as rounds:
             for requests in rounds:
-                for completion in self.open_engine(version).generate(requests, cancel):
+                engine = self.open_engine(version)
+                for completion in ask(engine, requests, settings, cancel, deadline_s):
+                    self.batch_fill = getattr(engine, "batch_fill", 0.0)
                     asking.keep(completion, version)
                     yield completion
+                if deadline_s is not None and time.monotonic() > deadline_s:
+                    return

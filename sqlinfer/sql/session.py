@@ -13,6 +13,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from sqlinfer.errors import SqlinferError
 from sqlinfer.sql.answerer import Answerer
 from sqlinfer.sql.bindings import Binding
 from sqlinfer.sql.caller import call_as, caller_variables
@@ -20,13 +21,17 @@ from sqlinfer.sql.errors import translated
 from sqlinfer.sql.job import recorded
 from sqlinfer.sql.mentions import Mentions
 from sqlinfer.sql.model_statements import is_model_statement, run_model_statement
+from sqlinfer.sql.output_action import output_action
+from sqlinfer.sql.pairs import asks_pairs
 from sqlinfer.sql.phases import OpenReader, settle, silent
 from sqlinfer.sql.plan import Parameters, Plan, plan
+from sqlinfer.sql.progress import in_notebook
 from sqlinfer.sql.relation import Relation, open_reader
 from sqlinfer.sql.runtime import Runtime
+from sqlinfer.sql.set_statements import is_set_statement, run_set_statement
 from sqlinfer.sql.statement import own_parameters, split
 from sqlinfer.sql.tokens import tokenize
-from sqlinfer.sql.validate import validate
+from sqlinfer.sql.validate import exists, validate
 
 _LAZY_PARAMETERS = not duckdb.__version__.startswith("1.")
 """DuckDB 1.5 runs a relation with parameters when it is made, 2.0 when it is fetched."""
@@ -46,6 +51,7 @@ class Session:
     def __init__(self, connection: duckdb.DuckDBPyConnection, runtime: Runtime) -> None:
         self.runtime = runtime
         self.answerer = Answerer(runtime)
+        self.answerer.progress = in_notebook() or self.answerer.progress
         self._connection = connection
         self._variables: dict[str, Any] = {}
         self._binding = Binding(connection, self.answerer)
@@ -160,6 +166,9 @@ class Session:
         if is_model_statement(statement):
             models = run_model_statement(self.runtime.store.registry, statement)
             return self._relation(self._connection.from_arrow(models))
+        if is_set_statement(statement):
+            run_set_statement(self.runtime.settings, statement)
+            return None
         planned = self.plan(statement, parameters)
         if planned.is_ai and not planned.is_query:
             self._run(statement, parameters)
@@ -198,27 +207,51 @@ class Session:
         if is_model_statement(statement):
             self._show(run_model_statement(self.runtime.store.registry, statement))
             return
+        if is_set_statement(statement):
+            run_set_statement(self.runtime.settings, statement)
+            return
         planned = self.plan(statement, parameters)
         with translated(self.answerer):
             if planned.is_quiet:
                 with silent(self.answerer):
                     self.run_directly(planned)
             elif planned.is_ai:
-                self._run_in_phases(statement, planned)
+                self._run_in_phases(statement, self._with_output_action(statement, planned, parameters))
             else:
                 self.run_directly(planned)
 
     def _run_in_phases(self, statement: str, planned: Plan) -> None:
-        with recorded(self.answerer, statement):
+        with recorded(self.answerer, statement) as counts:
             self._settle(statement, planned)
-            self.run_directly(planned)
+            if self.is_summary_only:
+                if not planned.queries:
+                    raise SqlinferError("summary_only: what this statement asks is known only as it runs")
+                summary = ", ".join(f"{count} AS {name}" for name, count in counts.as_dict().items())
+                self._connection.execute(f"SELECT {summary}")
+            else:
+                self.run_directly(planned)
+
+    @property
+    def is_summary_only(self) -> bool:
+        """Whether statements with AI functions are answered and neither write nor give their rows."""
+        return self.runtime.settings.over().output_action == "summary_only"
+
+    def _with_output_action(self, statement: str, planned: Plan, parameters: Parameters) -> Plan:
+        """The plan of a statement that writes, as the job's output_action has it."""
+        execute = partial(self._call_as_caller, self._connection.execute)
+        action = self.runtime.settings.over().output_action
+        if action == "summary_only":
+            return planned
+        acted = output_action(statement, action, partial(exists, execute))
+        return planned if acted == statement else self.plan(acted, parameters)
 
     def _settle(self, statement: str, planned: Plan) -> None:
         self.answerer.new_statement()
-        with recorded(self.answerer, statement) as counts:
+        with recorded(self.answerer, statement):
             if planned.queries:
                 self.validate(planned)
-                counts.rows += settle(self.answerer, self.readers(planned), planned.num_rounds)
+                self.answerer.asks_pairs = asks_pairs(planned.queries, self.runtime.functions)
+                settle(self.answerer, self.readers(planned), planned.num_rounds)
 
     def validate(self, planned: Plan) -> None:
         """Raise what is wrong with a statement, before anything is asked."""

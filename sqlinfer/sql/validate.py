@@ -28,7 +28,7 @@ def validate(execute: Execute, sql: str, parameters: Parameters, functions: Func
             _check_names(sql, functions)
         raise type(error)(_without_explain(str(error))).with_traceback(None) from None
     table = created_table(sql)
-    if table is not None and _exists(execute, table):
+    if table is not None and exists(execute, table):
         raise SqlinferError(
             f"table {table} exists already; write CREATE OR REPLACE TABLE {table} to replace it, "
             f"or INSERT INTO {table} to add rows"
@@ -54,7 +54,7 @@ def _check_names(sql: str, functions: Functions) -> None:
                 )
 
 
-def _exists(execute: Execute, table: str) -> bool:
+def exists(execute: Execute, table: str) -> bool:
     """Whether a table or view has this name; asked of the catalogue, as an error would abort a transaction."""
     parts = [(quoted or plain).replace('""', '"') for quoted, plain in re.findall(r'"((?:[^"]|"")*)"|(\w+)', table)]
     name, where = parts[-1], parts[:-1]

@@ -17,8 +17,9 @@ from sqlinfer.redact import redact, redact_all
 from sqlinfer.store.database import Database, printable
 from sqlinfer.store.process import is_alive, process_identity
 
-JobState = Literal["running", "done", "failed", "interrupted", "killed"]
+JobState = Literal["running", "done", "failed", "stopped", "interrupted", "killed"]
 _COUNTS = ("rows", "requests", "known", "generated", "failed", "prompt_tokens", "completion_tokens", "seconds")
+_DETAILS = ("expected", "batch_fill", "phases", "peak_memory_bytes", "peak_device_bytes")
 _EXCERPT = 200
 
 
@@ -26,8 +27,10 @@ _EXCERPT = 200
 class Job:
     """One execution of a statement.
 
-    state: "killed" is a running job whose process is gone. started, ended: unix seconds. models: name and
-    version of each model. known, generated, failed: requests that were answered before, now, and not.
+    state: "stopped" is a job that came to its budget or error threshold, "killed" a running one whose process is gone.
+    started, ended: unix seconds. models: name and version of each model. known, generated, failed: requests that were
+    answered before, now, and not. expected: requests that will have ended when all that is known to be asked is.
+    batch_fill: how full batches were, 0..1. phases: seconds of probe, infer and replay.
     """
 
     job_id: int
@@ -47,6 +50,11 @@ class Job:
     completion_tokens: int
     seconds: float
     error: str | None
+    expected: int
+    batch_fill: float
+    phases: Mapping[str, float]
+    peak_memory_bytes: int
+    peak_device_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +66,20 @@ class RowError:
     model: str
     excerpt: str
     message: str
+    job_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one function asked one model version in one job."""
+
+    job_id: int
+    function: str
+    model: str
+    requests: int
+    failed: int
+    prompt_tokens: int
+    completion_tokens: int
 
 
 _JOB_COLUMNS = ", ".join(f.name for f in fields(Job))
@@ -89,16 +111,16 @@ class Jobs:
             ).lastrowid
         return int(job_id or 0)
 
-    def update(self, job_id: int, **counts: float) -> None:
-        """Set counts of a running job: rows, requests, known, generated, failed, tokens, seconds."""
+    def update(self, job_id: int, **counts: Any) -> None:
+        """Set counts of a running job: rows, requests, known, generated, failed, tokens, seconds, and details."""
         self._set(job_id, counts)
 
     def finish(
-        self, job_id: int, state: JobState, error: str | None = None, models: Sequence[str] = (), **counts: float
+        self, job_id: int, state: JobState, error: str | None = None, models: Sequence[str] = (), **counts: Any
     ) -> None:
         """Record the end of a job with its last counts and the models it used; error: the message of a failed one."""
-        if state not in ("done", "failed", "interrupted"):
-            raise ValueError(f"a job ends done, failed or interrupted, not {state}")
+        if state not in ("done", "failed", "stopped", "interrupted"):
+            raise ValueError(f"a job ends done, failed, stopped or interrupted, not {state}")
         _check_counts(counts)
         ending = {"state": state, "ended": time.time(), "error": error and _kept(error)}
         self._set(job_id, counts | ending | {"models": json.dumps(list(models))})
@@ -124,14 +146,33 @@ class Jobs:
         with self._database.writing() as connection:
             connection.executemany("INSERT OR REPLACE INTO errors VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
-    def errors(self, job_id: int) -> Sequence[RowError]:
-        """The failed requests of a job."""
+    def errors(self, job_id: int | None = None) -> Sequence[RowError]:
+        """The failed requests of a job, or of all jobs."""
         with self._database.reading() as connection:
             rows = connection.execute(
-                "SELECT key, function, model, excerpt, message FROM errors WHERE job_id = ? ORDER BY created, key",
+                "SELECT key, function, model, excerpt, message, job_id FROM errors WHERE job_id = coalesce(?, job_id) "
+                "ORDER BY job_id, created, key",
                 (job_id,),
             ).fetchall()
         return [RowError(*row) for row in rows]
+
+    def add_usage(self, job_id: int, used: Iterable[tuple[Any, ...]]) -> None:
+        """Record what a job used: function, model, requests, failed, prompt_tokens, completion_tokens."""
+        rows = [(job_id, *each) for each in used]
+        if rows:
+            with self._database.writing() as connection:
+                connection.executemany("INSERT OR REPLACE INTO usage VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+
+    def usage(self) -> Sequence[Usage]:
+        """What all jobs used, in order of job, function and model."""
+        with self._database.reading() as connection:
+            rows = connection.execute("SELECT * FROM usage ORDER BY job_id, function, model").fetchall()
+        return [Usage(*row) for row in rows]
+
+    def failed_keys(self) -> frozenset[bytes]:
+        """The keys of all requests that failed in some job."""
+        with self._database.reading() as connection:
+            return frozenset(key for (key,) in connection.execute("SELECT DISTINCT key FROM errors"))
 
     def clear(self) -> int:
         """Forget the jobs that have ended, with their errors; how many went."""
@@ -161,6 +202,8 @@ class Jobs:
         return (prompt / seconds, completion / seconds) if seconds else None
 
     def _set(self, job_id: int, values: Mapping[str, Any]) -> None:
+        if "phases" in values:
+            values = {**values, "phases": json.dumps(values["phases"])}
         named = ", ".join(f"{name} = ?" for name in (*values, "touched"))
         if not values.keys() & {"state"}:
             _check_counts(values)
@@ -180,7 +223,7 @@ def _kept(text: str) -> str:
 
 
 def _check_counts(counts: Mapping[str, Any]) -> None:
-    unknown = counts.keys() - set(_COUNTS)
+    unknown = counts.keys() - {*_COUNTS, *_DETAILS}
     if unknown:
         raise ValueError(f"a job has no count {sorted(unknown)[0]}; its counts are {', '.join(_COUNTS)}")
 
@@ -190,6 +233,7 @@ def _job(row: Sequence[Any]) -> Job:
     known = dict(zip((f.name for f in fields(Job)), columns, strict=True))
     known["models"] = tuple(json.loads(known["models"]))
     known["settings"] = json.loads(known["settings"])
+    known["phases"] = json.loads(known["phases"])
     if known["state"] == "running" and not is_alive(known["pid"], process, touched):
         known["state"] = "killed"
     return Job(**known)

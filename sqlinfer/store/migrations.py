@@ -123,7 +123,26 @@ CREATE TABLE switches (
 ) WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _CLAIMS_AND_SWITCHES)
+_JOBS = """
+ALTER TABLE versions ADD COLUMN settings TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE jobs ADD COLUMN expected INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN batch_fill REAL NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN phases TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE jobs ADD COLUMN peak_memory_bytes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN peak_device_bytes INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE usage (
+    job_id INTEGER NOT NULL REFERENCES jobs ON DELETE CASCADE,
+    function TEXT NOT NULL,
+    model TEXT NOT NULL,
+    requests INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    prompt_tokens INTEGER NOT NULL,
+    completion_tokens INTEGER NOT NULL,
+    PRIMARY KEY (job_id, function, model)
+) WITHOUT ROWID;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _CLAIMS_AND_SWITCHES, _JOBS)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -9,8 +9,10 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from sqlinfer.errors import ModelNotFound, ModelUnusable, SqlinferError, nearest
+from sqlinfer.job_settings import read_registration
 from sqlinfer.store.database import Database, printable
 from sqlinfer.store.fingerprint import FileHashes, fingerprint
 from sqlinfer.store.lock import RegistryLock
@@ -61,12 +63,13 @@ class Registry:
         tags: Mapping[str, str] | None = None,
         trust: bool = False,
         fingerprint: str | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> ModelVersion:
         """Register a folder or hub id under a name; a name that is there gets its next version.
 
-        The same files with the same settings are the same version: registering them again adds none.
+        The same files with the same parameters are the same version: registering them again adds none.
         description and tags, if given, are the name's from now on. fingerprint: what the model must have, or
-        ModelUnusable.
+        ModelUnusable. settings: of the jobs that ask it; no part of what a version is, so that they may change.
         """
         check_name(name)
         if name in self._builtins:
@@ -75,6 +78,7 @@ class Registry:
         _check_choice("dtype", dtype, DTYPES)
         found = find_source(source, revision, trust, self.allow_download)
         model = ModelVersion(name, 0, source, found.path, "", found.revision, task, dtype, parameters, trusted=trust)
+        model = replace(model, settings=read_registration(settings or {}, f"model {name}"))
         model = self._with_fingerprint(model)
         if fingerprint is not None and model.fingerprint != fingerprint:
             raise ModelUnusable(

@@ -12,27 +12,28 @@ from typing import Any
 
 from sqlinfer.types import ModelVersion, Parameters
 
-_COLUMNS = "name, version, source, path, fingerprint, revision, task, dtype, parameters, trusted"
+_COLUMNS = "name, version, source, path, fingerprint, revision, task, dtype, parameters, trusted, settings"
 
 
 def add_version(connection: sqlite3.Connection, model: ModelVersion) -> int:
     """Add the next version of model.name, or find the one with its fingerprint; the version's number."""
     connection.execute("INSERT OR IGNORE INTO models (name) VALUES (?)", (model.name,))
+    settings = json.dumps(dict(model.settings))
     same = connection.execute(
         "SELECT version FROM versions WHERE name = ? AND fingerprint = ?", (model.name, model.fingerprint)
     ).fetchone()
     if same:
         # The same files may have come to lie elsewhere.
         connection.execute(
-            "UPDATE versions SET source = ?, path = ?, revision = ? WHERE name = ? AND version = ?",
-            (model.source, str(model.path), model.revision, model.name, same[0]),
+            "UPDATE versions SET source = ?, path = ?, revision = ?, settings = ? WHERE name = ? AND version = ?",
+            (model.source, str(model.path), model.revision, settings, model.name, same[0]),
         )
         return int(same[0])
     connection.execute("UPDATE models SET last_version = last_version + 1 WHERE name = ?", (model.name,))
     (version,) = connection.execute("SELECT last_version FROM models WHERE name = ?", (model.name,)).fetchone()
     parameters = json.dumps({name: value for name, value in asdict(model.parameters).items() if value is not None})
     connection.execute(
-        f"INSERT INTO versions ({_COLUMNS}, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        f"INSERT INTO versions ({_COLUMNS}, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             model.name,
             version,
@@ -44,6 +45,7 @@ def add_version(connection: sqlite3.Connection, model: ModelVersion) -> int:
             model.dtype,
             parameters,
             model.trusted,
+            settings,
             time.time(),
         ),
     )
@@ -64,7 +66,7 @@ def read_versions(connection: sqlite3.Connection, name: str | None = None) -> Se
 
 
 def _model(row: Sequence[Any], tags: Sequence[tuple[str, int, str, str]]) -> ModelVersion:
-    name, version, source, path, fingerprint, revision, task, dtype, parameters, trusted, description = row
+    name, version, source, path, fingerprint, revision, task, dtype, parameters, trusted, settings, description = row
     defaults = json.loads(parameters)
     if "stop" in defaults:
         defaults["stop"] = tuple(defaults["stop"])
@@ -81,4 +83,5 @@ def _model(row: Sequence[Any], tags: Sequence[tuple[str, int, str, str]]) -> Mod
         description=description,
         tags={tag: value for owner, which, tag, value in tags if owner == name and which in (0, version)},
         trusted=bool(trusted),
+        settings=json.loads(settings),
     )

@@ -1,0 +1,199 @@
+"""The settings of a job, their meaning and bounds, and the one place where they are merged.
+
+Names are those of cloud batch endpoints. Knows no model, no SQL and no command line; each of these says a layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from sqlinfer.errors import SqlinferError, nearest
+
+OUTPUT_ACTIONS = ("append_row", "replace", "fail_if_exists", "summary_only")
+LOGGING_LEVELS = ("debug", "info", "warning", "error", "critical")
+OF_STATEMENTS = ("output_action",)
+"""Settings that a model's registration cannot hold: they are about what a statement writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobSettings:
+    """What holds for a job.
+
+    max_retries: how often a request is asked again whose failure may pass. timeout: seconds in which a batch must
+    finish an answer; None waits. error_threshold: failed requests that the job bears, a number or a percentage of its
+    requests ("5%"); -1 bears all. logging_level: of Python's logger "sqlinfer"; None leaves it. environment: variables
+    while a model is loaded and asked. mini_batch_size: changes nothing, as the engine fills batches by tokens.
+    output_action: what becomes of a table or file that is there; None leaves it to the statement. max_requests,
+    max_prompt_tokens, max_completion_tokens, max_seconds: the job's budget; None is no bound. max_pairs: requests of
+    an AI condition over two tables; None is any number.
+    """
+
+    max_retries: int = 3
+    timeout: float | None = None
+    error_threshold: int | str = -1
+    logging_level: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    mini_batch_size: int | None = None
+    output_action: str | None = None
+    max_requests: int | None = None
+    max_prompt_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    max_seconds: float | None = None
+    max_pairs: int | None = 100_000
+
+    def bears(self, num_failed: int, num_requests: int) -> bool:
+        """Whether the job goes on after so many failures of so many requests."""
+        if isinstance(self.error_threshold, str):
+            return num_failed <= float(self.error_threshold.rstrip("%")) / 100 * num_requests
+        return self.error_threshold < 0 or num_failed <= self.error_threshold
+
+
+NAMES = tuple(f.name for f in fields(JobSettings))
+
+
+class Cascade:
+    """Where a session's settings are said, from the widest to the narrowest: a model's registration, the project file,
+    the command line, SET. The narrowest wins; merged anew for each model."""
+
+    def __init__(self, project: Mapping[str, Any] | None = None, command_line: Mapping[str, Any] | None = None) -> None:
+        self._layers: list[dict[str, Any]] = [dict(project or {}), dict(command_line or {}), {}]
+
+    def set(self, name: str, value: Any) -> None:
+        """Say a setting where it is narrowest."""
+        self._layers[-1] |= read_settings({name: value}, f"SET sqlinfer_{name}")
+
+    def reset(self, name: str) -> None:
+        """Take back what was said by set."""
+        _check_name(name, "RESET")
+        self._layers[-1].pop(name, None)
+
+    def over(self, registration: Mapping[str, Any] | None = None) -> JobSettings:
+        """What holds for a model with these settings in its registration. Variables of environment add up."""
+        merged: dict[str, Any] = {}
+        for layer in (registration or {}, *self._layers):
+            environment = {**merged.get("environment", {}), **layer.get("environment", {})}
+            merged = {**merged, **layer, "environment": environment}
+        return JobSettings(**merged)
+
+    def said(self) -> dict[str, Any]:
+        """What project, command line and SET say, for the record: variables by name alone, as values may be secret."""
+        merged = {name: value for layer in self._layers for name, value in layer.items()}
+        if "environment" in merged:
+            merged["environment"] = sorted({n for layer in self._layers for n in layer.get("environment", {})})
+        return merged
+
+
+def read_settings(said: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Check settings given as texts or values; an error names where, the setting and the value."""
+    read = {}
+    for name, value in said.items():
+        _check_name(name, where)
+        wanted, reader = _READERS[name]
+        try:
+            read[name] = reader(value)
+        except (TypeError, ValueError, AttributeError):
+            raise SqlinferError(f"{where}: {name} must be {wanted}, not {value!r}") from None
+    return read
+
+
+def read_registration(said: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Check the settings of a model's registration."""
+    for name in OF_STATEMENTS:
+        if name in said:
+            raise SqlinferError(f"{where}: {name} is about a statement and not about a model. SET sqlinfer_{name} = ..")
+    return read_settings(said, where)
+
+
+def project_settings(path: Path | None) -> dict[str, Any]:
+    """The settings of a project file (sqlinfer.yml), under its key `settings`; unknown keys are refused."""
+    if path is None:
+        return {}
+    import yaml
+
+    try:
+        said = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SqlinferError(f"{path} is not YAML: {error}") from None
+    if not isinstance(said, Mapping) or not isinstance(said.get("settings") or {}, Mapping):
+        raise SqlinferError(
+            f"{path}: expected names and values, as `settings:` with `max_retries: 5` indented below it"
+        )
+    unknown = [str(name) for name in said if name != "settings"]
+    if unknown:
+        hint = f"Write {unknown[0]} below `settings:`." if unknown[0] in NAMES else nearest(unknown[0], ["settings"])
+        raise SqlinferError(f"{path}: there is no key {unknown[0]}. {hint}")
+    return read_settings({str(name): value for name, value in (said.get("settings") or {}).items()}, str(path))
+
+
+def _check_name(name: str, where: str) -> None:
+    if name not in NAMES:
+        raise SqlinferError(f"{where}: there is no setting {name}. {nearest(name, NAMES)}")
+
+
+def _count(least: int) -> Callable[[Any], int]:
+    def read(value: Any) -> int:
+        number = int(value) if isinstance(value, str) else value
+        if isinstance(number, bool) or not isinstance(number, int) or number < least:
+            raise ValueError
+        return number
+
+    return read
+
+
+def _bound(value: Any) -> int | None:
+    number = _count(-1)(value)
+    return None if number == -1 else number
+
+
+def _seconds(value: Any) -> float | None:
+    number = float(value)
+    if isinstance(value, bool) or (number != -1 and not 0 < number < float("inf")):
+        raise ValueError
+    return None if number == -1 else number
+
+
+def _threshold(value: Any) -> int | str:
+    if isinstance(value, str) and value.strip().endswith("%"):
+        if not 0 <= float(value.strip().rstrip("%")) <= 100:
+            raise ValueError
+        return value.strip()
+    return _count(-1)(value)
+
+
+def _one_of(*known: str) -> Callable[[Any], str]:
+    def read(value: Any) -> str:
+        if value.lower() not in known:
+            raise ValueError
+        return str(value.lower())
+
+    return read
+
+
+def _variables(value: Any) -> dict[str, str]:
+    """A mapping, or a text of NAME=VALUE pairs with commas between them."""
+    pairs = value.items() if isinstance(value, Mapping) else (pair.split("=", 1) for pair in value.split(",") if pair)
+    variables = {str(name).strip(): str(text) for name, text in pairs}
+    if any(not name or "\0" in name + text for name, text in variables.items()):
+        raise ValueError
+    return variables
+
+
+_BOUND = ("a whole number of at least 0, or -1 for no bound", _bound)
+_SECONDS = ("a number of seconds above 0, or -1 for no bound", _seconds)
+_READERS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
+    "max_retries": ("a whole number of at least 0", _count(0)),
+    "timeout": _SECONDS,
+    "error_threshold": ("a number of requests, a percentage from 0% to 100%, or -1 for all", _threshold),
+    "logging_level": (f"one of {', '.join(LOGGING_LEVELS)}", _one_of(*LOGGING_LEVELS)),
+    "environment": ("variables as NAME=VALUE", _variables),
+    "mini_batch_size": ("a whole number of at least 1", _count(1)),
+    "output_action": (f"one of {', '.join(OUTPUT_ACTIONS)}", _one_of(*OUTPUT_ACTIONS)),
+    "max_requests": _BOUND,
+    "max_prompt_tokens": _BOUND,
+    "max_completion_tokens": _BOUND,
+    "max_seconds": _SECONDS,
+    "max_pairs": _BOUND,
+}

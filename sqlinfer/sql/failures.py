@@ -1,0 +1,54 @@
+"""Failed requests, and what a user reads of many: how often each kind came, some examples, how to go on."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+from itertools import islice
+
+from sqlinfer.sql.pending import Origin
+
+_EXAMPLES = 3
+_KINDS = 5
+_TEXT = 60
+_OWN = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\d[\d,.]*""")
+"""What differs between two errors of a kind: quoted texts and numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a request has no answer. excerpt: the beginning of its text. step: of its call, the first is 1."""
+
+    origin: Origin
+    excerpt: str
+    error: str
+    step: int = 1
+
+    @property
+    def kind(self) -> str:
+        """The error without what is this request's own."""
+        return _OWN.sub("..", self.error)
+
+    def __str__(self) -> str:
+        where = f" in step {self.step}" if self.step > 1 else ""
+        text = self.excerpt if len(self.excerpt) <= _TEXT else self.excerpt[: _TEXT - 3] + "..."
+        return f"{self.origin.function.name}{where} with model {self.origin.version} on {text!r}: {self.error}"
+
+
+def summary(failures: Collection[Failure], retry: str, job_id: int | None = None) -> str:
+    """What failed. retry: how the failed requests are asked again."""
+    count = f"{len(failures):,} request{'s' if len(failures) != 1 else ''}"
+    lines = [f"{count} failed; all other answers are kept."]
+    kinds = Counter(failure.kind for failure in failures)
+    if len(failures) > 1:
+        lines += [f"  {number:,} x {kind}" for kind, number in kinds.most_common(_KINDS)]
+        if len(kinds) > _KINDS:
+            lines.append(f"  and {len(kinds) - _KINDS:,} kinds more")
+    lines += [f"  {failure}" for failure in islice(failures, _EXAMPLES)]
+    names = {failure.origin.function.name for failure in failures}
+    listed = f" `sqlinfer jobs errors {job_id}` lists all." if job_id is not None and len(failures) > 1 else ""
+    function = f"{min(names)}(..., on_error := 'null')"
+    lines.append(f"Ask them again: {retry}.{listed} Write {function} to get NULL for failed rows")
+    return "\n".join(lines)

@@ -1,0 +1,55 @@
+"""A pass over SQL text: what becomes of a table or file that is there when a statement with AI functions writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from sqlinfer.errors import SqlinferError
+from sqlinfer.sql.select_part import created_table
+from sqlinfer.sql.tokens import closing, tokenize
+
+
+def output_action(sql: str, action: str | None, exists: Callable[[str], bool]) -> str:
+    """The statement with an output_action of the job's settings. exists: whether a table is there.
+
+    CREATE TABLE .. AS appends to a table that is there, replaces it, or is left to fail. COPY .. TO a file replaces
+    it if that was said, and refuses otherwise. What says itself what it does (OR REPLACE, INSERT) is left alone.
+
+    >>> output_action("CREATE TABLE t AS SELECT f(x) FROM r", "append_row", lambda name: True)
+    'INSERT INTO t SELECT f(x) FROM r'
+    >>> output_action("CREATE TABLE t AS SELECT f(x) FROM r", "replace", lambda name: True)
+    'CREATE OR REPLACE TABLE t AS SELECT f(x) FROM r'
+    """
+    table = created_table(sql)
+    if table is not None and action in ("append_row", "replace"):
+        return _created(sql, table, action, exists)
+    target = _copied_to(sql)
+    if target is not None and Path(target).is_file() and action != "replace":
+        if action == "append_row":
+            raise SqlinferError(f"COPY cannot append to {target}, which is there; write another file, or replace it")
+        raise SqlinferError(
+            f"{target} exists already. Replace it: --output-action replace, or SET sqlinfer_output_action = 'replace'"
+        )
+    return sql
+
+
+def _created(sql: str, table: str, action: str, exists: Callable[[str], bool]) -> str:
+    tokens = tokenize(sql)
+    if action == "replace":
+        return f"{sql[: tokens[0].end]} OR REPLACE{sql[tokens[0].end :]}"
+    begins = next((token for token in tokens if token.depth == 0 and token.keyword == "AS"), None)
+    if begins is None or not exists(table):
+        return sql
+    return f"INSERT INTO {table} {sql[begins.end :].strip()}"
+
+
+def _copied_to(sql: str) -> str | None:
+    """The file that COPY (SELECT ..) TO writes; None for other statements and for what is no plain text."""
+    tokens = tokenize(sql)
+    if len(tokens) < 4 or tokens[0].keyword != "COPY" or tokens[1].text != "(":
+        return None
+    end = closing(tokens, 1)
+    if end + 2 >= len(tokens) or tokens[end + 1].keyword != "TO" or not tokens[end + 2].text.startswith("'"):
+        return None
+    return tokens[end + 2].text[1:-1].replace("''", "'")

@@ -1,0 +1,120 @@
+"""How far a job is, as one line of text: on a terminal, in a notebook, or line by line into a log.
+
+Knows counts alone.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, Protocol, TextIO
+
+_REDRAW_S = 0.1
+_NOTEBOOK_S = 0.5
+_LINE_S = 10.0
+
+
+class Progressing(Protocol):
+    """Where a job is: Counts of this process, or the record of another's job."""
+
+    rows: int
+    generated: int
+    failed: int
+    prompt_tokens: int
+    completion_tokens: int
+    expected: int
+    batch_fill: float
+    seconds: float
+
+
+def progress_line(now: Any, asking_s: float, before: tuple[int, int, int] = (0, 0, 0)) -> str:
+    """Rows, requests, failures, tokens a second in and out, batch fill, time left.
+
+    now: as Progressing. asking_s: seconds since requests are asked. before: requests that had ended then, tokens read,
+    tokens written.
+    """
+    ended = now.generated + now.failed
+    expected = max(now.expected, ended)
+    seconds = max(asking_s, 1e-9)
+    read, written = ((now.prompt_tokens - before[1]) / seconds, (now.completion_tokens - before[2]) / seconds)
+    parts = [f"{now.rows:,} rows"] if now.rows else []
+    parts.append(f"asking {ended:,}/{expected:,} requests")
+    if now.failed:
+        parts.append(f"{now.failed:,} failed")
+    parts.append(f"{read:,.0f} + {written:,.0f} tokens/s")
+    if now.batch_fill:
+        parts.append(f"batch {now.batch_fill:.0%} full")
+    done = ended - before[0]
+    if done > 0:
+        left_s = round((expected - ended) * seconds / done)
+        parts.append(f"{left_s // 3600}:{left_s // 60 % 60:02}:{left_s % 60:02} left")
+    return ", ".join(parts)
+
+
+class Progress:
+    """Shows a line of progress, no more often than every_s; called with the counts of a job."""
+
+    def __init__(self, show: Callable[[str], None], every_s: float, is_late: bool = False) -> None:
+        self._show = show
+        self._every_s = every_s
+        self._is_late = is_late
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew: other requests are asked."""
+        self._started_s = self._shown_s = 0.0
+        self._before = (0, 0, 0)
+
+    def __call__(self, counts: Any) -> None:
+        """Note one more completion."""
+        now_s = time.monotonic()
+        if not self._started_s:
+            self._started_s = now_s
+            self._shown_s = now_s if self._is_late else 0.0
+            self._before = counts.generated + counts.failed, counts.prompt_tokens, counts.completion_tokens
+        if now_s - self._shown_s >= self._every_s:
+            self._shown_s = now_s
+            self._show(progress_line(counts, now_s - self._started_s, self._before))
+
+
+def on_terminal(stream: TextIO) -> Progress:
+    """One line that is written over and over; wipe takes it away."""
+
+    def show(line: str) -> None:
+        width = shutil.get_terminal_size().columns - 1
+        stream.write(f"\r\x1b[2K{line[:width]}")
+        stream.flush()
+
+    return Progress(show, _REDRAW_S)
+
+
+def wipe(stream: TextIO) -> None:
+    """Take the line of a terminal away."""
+    stream.write("\r\x1b[2K")
+    stream.flush()
+
+
+def as_lines(stream: TextIO) -> Progress:
+    """A line every ten seconds, the first after ten."""
+    return Progress(lambda line: print(line, file=stream, flush=True), _LINE_S, is_late=True)
+
+
+def in_notebook() -> Progress | None:
+    """One line below the cell that runs; None if this is no notebook."""
+    display = sys.modules.get("IPython.display")
+    shell = sys.modules["IPython"].get_ipython() if display is not None and "IPython" in sys.modules else None
+    if shell is None or not hasattr(shell, "kernel"):
+        return None
+    handle: Any = None
+
+    def show(line: str) -> None:
+        nonlocal handle
+        bundle = {"text/plain": line}
+        if handle is None:
+            handle = display.display(bundle, raw=True, display_id=True)  # type: ignore[union-attr]
+        else:
+            handle.update(bundle, raw=True)
+
+    return Progress(show, _NOTEBOOK_S)

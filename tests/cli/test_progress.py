@@ -1,0 +1,80 @@
+"""What is said of a job while it runs: in the run itself, and from another process."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from sqlinfer.sql.progress import Progress, progress_line
+from sqlinfer.store import Store
+from tests.cli.conftest import Invoke
+from tests.conftest import EchoEngine
+
+Query = Callable[..., str]
+
+
+def job(**counts: Any) -> SimpleNamespace:
+    none = {"rows": 0, "generated": 0, "failed": 0, "prompt_tokens": 0, "completion_tokens": 0, "expected": 0}
+    return SimpleNamespace(**{**none, "batch_fill": 0.0, "seconds": 1.0, **counts})
+
+
+def test_a_line_says_rows_requests_failures_tokens_fill_and_the_time_left() -> None:
+    now = job(
+        rows=5000,
+        generated=990,
+        failed=10,
+        expected=4000,
+        prompt_tokens=20_000,
+        completion_tokens=5_000,
+        batch_fill=0.5,
+    )
+    assert progress_line(now, 10.0) == (
+        "5,000 rows, asking 1,000/4,000 requests, 10 failed, 2,000 + 500 tokens/s, batch 50% full, 0:00:30 left"
+    )
+
+
+def test_what_ended_before_is_no_speed_of_now() -> None:
+    now = job(generated=600, expected=1000, prompt_tokens=6000, completion_tokens=600)
+    assert progress_line(now, 10.0, (500, 5000, 500)) == "asking 600/1,000 requests, 100 + 10 tokens/s, 0:00:40 left"
+
+
+def test_lines_come_no_more_often_than_they_may() -> None:
+    lines: list[str] = []
+    progress = Progress(lines.append, every_s=3600)
+    for ended in range(1, 100):
+        progress(job(generated=ended, expected=100))
+    assert len(lines) == 1
+
+
+def test_a_quiet_run_says_nothing_on_stderr(invoke: Invoke, query: Query, echoing: EchoEngine) -> None:
+    result = invoke("run", query("SELECT ai_gen('a') AS g"), "--model", "echo", "--quiet", "--format", "csv")
+    assert (result.stderr, result.stdout) == ("", "g\n<a>\n")
+    failed = invoke("run", query("SELECT ai_gen('boom')"), "--model", "echo", "--quiet", code=1)
+    assert failed.stderr.startswith("Error: ")
+    assert "1 request failed" in failed.stderr
+
+
+def test_a_job_is_watched_until_it_ends(invoke: Invoke, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["sqlinfer.cli.jobs"], "_WATCH_S", 0.01)
+    with Store(home) as store:
+        job_id = store.jobs.start("SELECT 1")
+        store.jobs.update(job_id, rows=7, expected=10, generated=4, seconds=2.0, completion_tokens=8)
+
+        def end() -> None:
+            time.sleep(0.3)
+            store.jobs.finish(job_id, "done", rows=7, generated=10, seconds=5.0)
+
+        thread = threading.Thread(target=end)
+        thread.start()
+        lines = invoke("jobs", "watch", str(job_id)).stdout.splitlines()
+        thread.join()
+    assert lines[0] == "7 rows, asking 4/10 requests, 0 + 4 tokens/s, 0:00:03 left"
+    assert lines[-1].startswith(f"job {job_id} is done: 7 rows, ")
+    assert "There is no job 99" in invoke("jobs", "watch", "99", code=1).stderr

@@ -1,0 +1,101 @@
+"""What becomes of a table or file that is there, and AI conditions over pairs of rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from sqlinfer.errors import SqlinferError, StoppedEarly
+from sqlinfer.sql import Session
+from tests.conftest import EchoEngine
+
+MADE = "CREATE TABLE t AS SELECT ai_gen(x) AS g FROM (VALUES ('a'), ('b')) r(x)"
+
+
+@pytest.fixture
+def made(con: Session) -> Session:
+    con.execute("CREATE TABLE t AS SELECT '<old>' AS g")
+    return con
+
+
+@pytest.mark.parametrize(("action", "rows"), [("append_row", ["<a>", "<b>", "<old>"]), ("replace", ["<a>", "<b>"])])
+def test_a_table_that_is_there_is_appended_to_or_replaced(made: Session, action: str, rows: list[str]) -> None:
+    made.execute(f"SET sqlinfer_output_action = '{action}'")
+    made.execute(MADE)
+    assert made.execute("SELECT g FROM t ORDER BY g").fetchall() == [(row,) for row in rows]
+
+
+@pytest.mark.parametrize("action", ["append_row", "replace", "fail_if_exists"])
+def test_a_table_that_is_not_there_is_made(con: Session, action: str) -> None:
+    con.execute(f"SET sqlinfer_output_action = {action}")
+    con.execute(MADE)
+    assert con.execute("SELECT count(*) FROM t").fetchall() == [(2,)]
+
+
+@pytest.mark.parametrize("said", ["RESET sqlinfer_output_action", "SET sqlinfer_output_action = fail_if_exists"])
+def test_a_table_or_a_file_is_refused_before_anything_is_asked(
+    made: Session, echo: EchoEngine, tmp_path: Path, said: str
+) -> None:
+    made.execute(said)
+    with pytest.raises(SqlinferError, match="table t exists already"):
+        made.execute(MADE)
+    path = tmp_path / "x.csv"
+    path.write_text("old")
+    with pytest.raises(SqlinferError, match=r"x\.csv exists already.*--output-action replace"):
+        made.execute(f"COPY (SELECT ai_gen('a') AS g) TO '{path}'")
+    assert (path.read_text(), echo.asked) == ("old", [])
+
+
+def test_a_file_is_replaced_where_that_is_said_and_never_appended_to(con: Session, tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("old")
+    copy = f"COPY (SELECT ai_gen('a') AS g) TO '{path}' (HEADER false)"
+    con.execute("SET sqlinfer_output_action = 'append_row'")
+    with pytest.raises(SqlinferError, match="COPY cannot append"):
+        con.execute(copy)
+    con.execute("SET sqlinfer_output_action = 'replace'")
+    con.execute(copy)
+    assert path.read_text() == "<a>\n"
+
+
+def test_statements_without_ai_functions_are_left_alone(made: Session, tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("old")
+    made.execute(f"COPY (SELECT 1 AS i) TO '{path}' (HEADER false)")
+    assert path.read_text() == "1\n"
+    made.execute("SET sqlinfer_output_action = 'replace'")
+    with pytest.raises(duckdb.CatalogException):
+        made.execute("CREATE TABLE t AS SELECT 1 AS i")
+
+
+def test_summary_only_answers_and_writes_nothing(con: Session, echo: EchoEngine) -> None:
+    con.execute("SET sqlinfer_output_action = 'summary_only'")
+    (row,) = con.execute(MADE).fetchall()
+    assert dict(zip([c[0] for c in con.description], row, strict=True))["generated"] == 2
+    assert con.execute("SELECT count(*) FROM duckdb_tables()").fetchall() == [(0,)]
+    con.execute("RESET sqlinfer_output_action")
+    con.execute(MADE)
+    assert len(echo.asked) == 2
+
+
+PAIRS = "SELECT a.i FROM range(20) a(i) JOIN range(20) b(j) ON is_angry({})"
+
+
+@pytest.mark.parametrize("call", ["a.i || ' and ' || b.j", "i || ' and ' || j"])
+def test_a_condition_over_two_tables_asks_no_more_pairs_than_it_may(con: Session, echo: EchoEngine, call: str) -> None:
+    con.execute("SET sqlinfer_max_pairs = 399")
+    with pytest.raises(StoppedEarly, match=r"more than 399 pairs.*cheap condition.*sqlinfer_max_pairs"):
+        con.execute(PAIRS.format(call))
+    assert echo.asked == []
+    con.execute("SET sqlinfer_max_pairs = 400")
+    con.execute(PAIRS.format(call))
+    assert len(echo.asked) == 400
+
+
+def test_a_condition_on_one_table_of_a_join_is_no_pair(con: Session, echo: EchoEngine) -> None:
+    con.execute("SET sqlinfer_max_pairs = 5")
+    con.execute("SELECT a.i FROM range(20) a(i) JOIN range(20) b(j) ON a.i = b.j AND is_angry('x' || a.i)")
+    con.execute("SELECT i FROM range(20) a(i) WHERE is_angry('y' || i)")
+    assert len(echo.asked) == 40
