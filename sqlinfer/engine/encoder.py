@@ -19,18 +19,20 @@ from sqlinfer.engine.prompt import failed
 from sqlinfer.types import Completion, Request
 from sqlinfer.vectors import to_text
 
-CPU_TOKENS = 1024  # a batch's states stay in the cache of a core
-GPU_TOKENS = 32768
+CPU_TOKENS, CPU_PASS = 1024, 64  # a batch's states stay in the cache of a core
+GPU_TOKENS, GPU_PASS = 32768, 4096
 
 
 class Encoder:
     """The weights of one model and how its output is read.
 
-    max_tokens: of a batch, padding counted; halved for good when memory runs out.
+    max_tokens: of a batch, padding counted; halved for good when memory runs out. pass_tokens: what a pass costs
+    however little it reads, in tokens; more padding than that costs more than a batch of its own.
     """
 
     def __init__(self, model: Any, reader: Reader, head: Head | None) -> None:
-        self.max_tokens = CPU_TOKENS if model.device.type == "cpu" else GPU_TOKENS
+        is_cpu = model.device.type == "cpu"
+        self.max_tokens, self.pass_tokens = (CPU_TOKENS, CPU_PASS) if is_cpu else (GPU_TOKENS, GPU_PASS)
         self._model = model
         self._reader = reader
         self._modes = head.pooling if head else ()
@@ -41,11 +43,14 @@ class Encoder:
     def batches(self, inputs: Series[Input]) -> deque[list[Input]]:
         """Inputs in batches of about equal lengths, the longest first: what does not fit the memory fails early."""
         batches: deque[list[Input]] = deque()
+        longest = padding = 0
         for each in sorted(inputs, key=lambda each: (-len(each.ids), each.ids)):
-            if batches and (len(batches[-1]) + 1) * len(batches[-1][0].ids) <= self.max_tokens:
+            padding += longest - len(each.ids)
+            if batches and padding <= self.pass_tokens and (len(batches[-1]) + 1) * longest <= self.max_tokens:
                 batches[-1].append(each)
             else:
                 batches.append([each])
+                longest, padding = len(each.ids), 0
         return batches
 
     def run(self, batches: deque[list[Input]]) -> list[Completion]:
