@@ -85,11 +85,19 @@ def test_the_readme_is_short_and_names_what_is_there() -> None:
         assert (ROOT / example).exists(), example
 
 
-def test_the_function_of_the_guide_loads_and_answers(folder: Path) -> None:
-    ((language, source),) = blocks(ROOT / "docs" / "writing-functions.md")
-    assert language == "python"
+def test_the_functions_of_the_guide_load_and_answer(folder: Path) -> None:
     (folder / "udfs").mkdir()
-    (folder / "udfs" / "is_urgent.py").write_text(source)
+    names = []
+    for language, source in blocks(ROOT / "docs" / "writing-functions.md"):
+        assert language == "python"
+        names.append(re.findall(r"^def (\w+)", source, flags=re.M)[0])
+        (folder / "udfs" / f"{names[-1]}.py").write_text(source)
     with sqlinfer.connect() as session:
-        row = session.execute("SELECT is_urgent('help', scale := 'hours'), ai_is_urgent(NULL)").fetchone()
-    assert row == (False, None)
+        assert session.execute("SELECT is_urgent('help', scale := 'hours'), ai_is_urgent(NULL)").fetchone() == (
+            False,
+            None,
+        )
+        for name in names:
+            rows = session.execute(f"SELECT {name}(x, max_tokens := 3) FROM (VALUES (NULL), ('help')) v(x)").fetchall()
+            assert rows[0] == (None,)
+            assert rows[1] != (None,)

@@ -1,0 +1,2 @@
+-- The same text with its mistakes corrected.
+SELECT ai_fix_grammar('The lamp dont works since monday.', max_tokens := 8) AS corrected;

@@ -1,0 +1,2 @@
+-- Names and dates do not leave the database.
+SELECT ai_mask('Call Ms Costa before 3 May.', ['person', 'date'], max_tokens := 8) AS masked;

@@ -1,0 +1,3 @@
+-- Into a language, or from one into another.
+SELECT ai_translate('The lamp is broken.', 'German', max_tokens := 6) AS german,
+       ai_translate('Die Lampe ist kaputt.', 'German', 'French', max_tokens := 6) AS french;
