@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlinfer.details import detailed, detailed_type
 from sqlinfer.errors import SqlinferError
-from sqlinfer.parts import in_parts
+from sqlinfer.parts import in_parts, whole
 from sqlinfer.types import Parameters, Request, Steps
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ __all__ = [
     "detailed_type",
     "in_parts",
     "register",
+    "whole",
 ]
 
 

@@ -11,6 +11,12 @@ from dataclasses import replace
 from sqlinfer.types import Answer, Request, Steps
 
 
+def whole(asked: Request) -> Steps[Answer]:
+    """Ask one request: the steps of a function that asks in parts when it must, and this way when it need not."""
+    answer: Answer = yield asked
+    return answer
+
+
 def in_parts(asked: Request, again: str = "") -> Steps[Answer]:
     """Ask a request whatever the length of its text, for functions that ask in steps: `return (yield from ..)`.
 

@@ -1,13 +1,16 @@
-from typing import Literal
+from typing import Any, Literal
 
-from sqlinfer import Parameters, Request, Steps, in_parts
+from sqlinfer import Parameters, Request, Steps, detailed, detailed_type, in_parts, whole
 
 AGGREGATE = True
 
 
 def ai_agg(
-    texts: list[str], instruction: str, overflow: Literal["hierarchical", "error"] = "hierarchical"
-) -> Steps[str]:
+    texts: list[str],
+    instruction: str,
+    overflow: Literal["hierarchical", "error"] = "hierarchical",
+    details: bool = False,
+) -> Steps[Any]:
     """Answer an instruction about all texts of a group, in parts and then about the answers if they are many."""
     asked = Request(
         "\n\n".join(texts),
@@ -15,10 +18,13 @@ def ai_agg(
         "Answer with the answer alone.",
         parameters=Parameters(max_tokens=128),
     )
-    if overflow == "error":
-        return (yield asked)
     again = (
         f"{instruction}\nThis was asked about many texts, in parts. Make one answer of the following answers for the "
         "parts. Answer with the answer alone."
     )
-    return (yield from in_parts(asked, again))
+    steps = in_parts(asked, again) if overflow == "hierarchical" else whole(asked)
+    return (yield from detailed(steps) if details else steps)
+
+
+def returns(details: bool = False) -> str:
+    return detailed_type() if details else "VARCHAR"

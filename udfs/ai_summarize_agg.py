@@ -1,13 +1,16 @@
-from typing import Literal
+from typing import Any, Literal
 
-from sqlinfer import Parameters, Request, Steps, in_parts
+from sqlinfer import Parameters, Request, Steps, detailed, detailed_type, in_parts, whole
 
 AGGREGATE = True
 
 
 def ai_summarize_agg(
-    texts: list[str], max_words: int = 50, overflow: Literal["hierarchical", "error"] = "hierarchical"
-) -> Steps[str]:
+    texts: list[str],
+    max_words: int = 50,
+    overflow: Literal["hierarchical", "error"] = "hierarchical",
+    details: bool = False,
+) -> Steps[Any]:
     """Summarize all texts of a group in at most max_words words, in parts and then the summaries if they are many."""
     asked = Request(
         "\n\n".join(texts),
@@ -16,6 +19,9 @@ def ai_summarize_agg(
         task="summarize",
         parameters=Parameters(max_tokens=2 * max_words),
     )
-    if overflow == "error":
-        return (yield asked)
-    return (yield from in_parts(asked))
+    steps = in_parts(asked) if overflow == "hierarchical" else whole(asked)
+    return (yield from detailed(steps) if details else steps)
+
+
+def returns(details: bool = False) -> str:
+    return detailed_type() if details else "VARCHAR"

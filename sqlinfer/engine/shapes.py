@@ -6,6 +6,7 @@ Their answers mean nothing; they are for tests, benchmarks and a first try.
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,9 @@ class Size:
     spread: float = 4.0
 
 
+_SEEDED = threading.Lock()  # threads share torch's random numbers
+
+
 def build(shape: Shape, folder: Path | str, *, seed: int = 0, size: Size | None = None) -> Path:
     """Write a model of this shape into folder: weights, configuration, tokenizer. Equal calls write equal files."""
     import torch
@@ -60,7 +64,7 @@ def build(shape: Shape, folder: Path | str, *, seed: int = 0, size: Size | None 
         raise SqlinferError(f"Unknown shape {shape!r}. {nearest(shape, get_args(Shape))}")
     size = size or Size()
     folder = Path(folder)
-    with torch.random.fork_rng(devices=[]), quiet():
+    with _SEEDED, torch.random.fork_rng(devices=[]), quiet():
         torch.manual_seed(seed)
         config, kind = BUILDERS[shape](size)
         model = getattr(transformers, kind)(config)

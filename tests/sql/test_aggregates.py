@@ -109,3 +109,28 @@ def test_an_aggregate_behind_a_filter_and_a_limit_is_asked_once(con: Session, ec
     con.execute("CREATE TABLE big AS SELECT i, 'angry ' || i % 4 AS body FROM range(5000) r(i)")
     con.execute("SELECT ai_agg(DISTINCT body, 'Why?') FROM big WHERE is_angry(body) LIMIT 1").fetchall()
     assert len(echo.asked) == 4 + 2
+
+
+def test_details_say_what_a_value_took(con: Session, direct: duckdb.DuckDBPyConnection, echo: EchoEngine) -> None:
+    sql = "SELECT summarize(x, details := true) AS d FROM (VALUES ('abc'), (NULL)) v(x)"
+    details = {"prompt_tokens": 3, "completion_tokens": 1, "finish_reason": "stop", "truncated": False}
+    assert con.execute(sql).fetchall() == [({"value": "<abc>", **details},), (None,)]
+    assert con.execute(f"SELECT d.prompt_tokens + 1, d.value FROM ({sql})").fetchall() == [(4, "<abc>"), (None, None)]
+    kind = "STRUCT(value VARCHAR, prompt_tokens INTEGER, truncated BOOLEAN)"
+    typed = f"SELECT ai_summarize('abc', details := true, returns := '{kind}')"
+    assert direct.execute(typed).fetchone() == ({"value": "<abc>", "prompt_tokens": 3, "truncated": False},)
+
+
+def test_details_of_a_text_in_parts_are_sums_over_the_parts(con: Session, echo: EchoEngine) -> None:
+    echo._answer = shortened(echo)
+    sql = "SELECT ai_agg(DISTINCT 'w' || i || ' is a word.', 'Which?', details := true) FROM range(9) r(i)"
+    ((details,),) = con.execute(sql).fetchall()
+    generated = [request for request in echo.asked if request.is_generated]
+    assert len(generated) > 2
+    assert details["completion_tokens"] == len(generated)
+    assert details["prompt_tokens"] == sum(len(request.text) for request in generated)
+
+
+def test_TRY_gives_NULL_for_the_rows_that_fail(con: Session, direct: duckdb.DuckDBPyConnection) -> None:
+    sql = "SELECT TRY(ai_summarize(x, overflow := 'hierarchical')) FROM (VALUES ('a'), ('boom'), ('b')) v(x)"
+    assert con.execute(sql).fetchall() == direct.execute(sql).fetchall() == [("<a>",), (None,), ("<b>",)]
