@@ -189,7 +189,10 @@ class TestParameters:
             ("ai_gen(body, max_tokens := 0)", ["max_tokens must be a whole number of at least 1", "0"]),
             ("ai_gen(body, on_error := 'ignore')", ["on_error must be 'fail' or 'null'", "'ignore'"]),
             ("ai_gen(body, stop := 3)", ["stop must be a text or a list of texts", "3"]),
-            ("summarize(body, overflow := 'cut')", ["overflow must be 'truncate' or 'error'", "'cut'"]),
+            (
+                "summarize(body, overflow := 'cut')",
+                ["overflow must be 'truncate' or 'hierarchical' or 'error'", "'cut'"],
+            ),
             ("summarize(body, max_words := 'few')", ["max_words must be a whole number", "'few'"]),
             ("ai_gen(body, model := 'eco')", ["'eco'", "Did you mean echo?", "sqlinfer models register"]),
             ("ai_query('echo@best', body)", ["best", "echo"]),
