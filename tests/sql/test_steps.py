@@ -35,7 +35,7 @@ def test_more_steps_than_calls_are_all_asked_before_the_statement_runs(con: Sess
 def test_a_failed_step_fails_its_row_alone_and_says_which_step(con: Session, echo: EchoEngine) -> None:
     sql = "SELECT by_words(x, on_error := '{}') FROM (VALUES ('a'), ('boom b'), ('odd')) v(x)"
     assert con.execute(sql.format("null")).fetchall() == [("<<a>>",), (None,), (None,)]
-    with pytest.raises(SqlinferError, match=r"by_words.*boom.*on_error := 'null'"):
+    with pytest.raises(SqlinferError, match=r"(?s)by_words.*boom.*on_error := 'null'"):
         con.execute(sql.format("fail"))
     with pytest.raises(SqlinferError, match=r"by_words in step 2 .*ValueError: odd"):
         con.execute("SELECT by_words('odd')")
