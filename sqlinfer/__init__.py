@@ -10,7 +10,7 @@ from sqlinfer.parts import in_parts, whole
 from sqlinfer.types import Parameters, Request, Steps
 
 if TYPE_CHECKING:
-    from sqlinfer.sql import connect, register
+    from sqlinfer.sql import answer_type, connect, register
 
 __version__ = "0.1.0"
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Request",
     "SqlinferError",
     "Steps",
+    "answer_type",
     "connect",
     "detailed",
     "detailed_type",
@@ -29,7 +30,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Load the SQL floor (and with it DuckDB) when it is first asked for."""
-    if name in ("connect", "register"):
+    if name in ("answer_type", "connect", "register"):
         from sqlinfer import sql
 
         return getattr(sql, name)

@@ -1,6 +1,67 @@
-from sqlinfer import Request
+import json
+from typing import Any
+
+from sqlinfer import Request, SqlinferError, Steps, answer_type
+from sqlinfer.errors import RequestsFailed
+from sqlinfer.sql.options import read_parameters
 
 
-def ai_query(model: str, request: str) -> Request:
-    """Answer a request with a model named by its registered name, hub id or folder."""
-    return Request(request)
+def ai_query(
+    model: str,
+    request: str,
+    returnType: str = "",
+    failOnError: bool = True,
+    modelParameters: dict[str, Any] | None = None,
+    responseFormat: str = "",
+) -> Steps[Any]:
+    """Answer a request with a model named by its registered name, hub id or folder.
+
+    returnType: a SQL type or a JSON schema that the answer is held to. responseFormat: the same as Databricks has it;
+    the value of a JSON schema is text. failOnError := false: the value is STRUCT(response, errorMessage), and a failed
+    row has a message in place of a response. modelParameters: a STRUCT of max_tokens, temperature and the like.
+    """
+    schema, is_typed = _held_to(returnType, responseFormat)
+    said = {name: value for name, value in (modelParameters or {}).items() if value is not None}
+    asked = Request(request, schema=schema, parameters=read_parameters(said, "ai_query: modelParameters"))
+    try:
+        answer = yield asked
+        value = json.loads(answer) if is_typed else answer
+    except (RequestsFailed, ValueError) as error:
+        if failOnError:
+            raise
+        return {"response": None, "errorMessage": str(error)}
+    return value if failOnError else {"response": value, "errorMessage": None}
+
+
+def returns(returnType: str = "", failOnError: bool = True, responseFormat: str = "") -> str:
+    _, is_typed = _held_to(returnType, responseFormat)
+    kind = answer_type(returnType or responseFormat).sql if is_typed else "VARCHAR"
+    return kind if failOnError else f"STRUCT(response {kind}, errorMessage VARCHAR)"
+
+
+def _held_to(return_type: str, response_format: str) -> tuple[str, bool]:
+    """The schema of the answer, "" for any text, and whether the value is what the answer's JSON says."""
+    if return_type and response_format:
+        raise SqlinferError("returnType and responseFormat say the same; give one of them")
+    if response_format.strip().startswith("{"):
+        return _schema_of(response_format), False
+    said = return_type or response_format or "VARCHAR"
+    kind = answer_type(said)
+    is_any_text = kind.sql == "VARCHAR" and not said.strip().startswith("{")
+    return ("", False) if is_any_text else (kind.schema, True)
+
+
+def _schema_of(response_format: str) -> str:
+    try:
+        said = json.loads(response_format)
+    except ValueError as error:
+        raise SqlinferError(f"responseFormat is not JSON: {error}") from None
+    kind = said.get("type")
+    if kind == "text":
+        return ""
+    if kind == "json_object":
+        return '{"type": "object"}'
+    schema = said.get("json_schema", {}).get("schema") if kind == "json_schema" else said
+    if not isinstance(schema, dict):
+        raise SqlinferError(f"responseFormat has no json_schema.schema: {response_format[:200]}")
+    return answer_type(json.dumps(schema)).schema

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from sqlinfer.engine import kv
-from sqlinfer.engine.sequence import Sequence
+from sqlinfer.engine.sequence import Sequence, feed_width
 
 LEAST_SHARED = 16  # tokens; a pass over fewer costs more than it saves
 
@@ -40,6 +40,8 @@ class DecoderBatch:
     def join(self, rows: list[Sequence]) -> torch.Tensor:
         """Prefill new rows and add them to the batch. Returns their logits (rows, vocab)."""
         logits, cache, mask = self._prefill([row.history for row in rows])
+        for row in rows:
+            row.num_unread = 0
         running, self.rows = self.rows, []  # a merge that breaks off leaves no row behind
         if self._cache is None:
             self._cache, self._mask = cache, mask
@@ -73,11 +75,14 @@ class DecoderBatch:
 
     @torch.inference_mode()
     def step(self) -> torch.Tensor:
-        """Feed each row its last token. Returns the logits (rows, vocab) of the next."""
-        last = torch.tensor([[row.output[-1]] for row in self.rows], device=self.model.device)
-        mask = torch.cat([self._mask, self._mask.new_ones(len(self.rows), 1)], dim=1)
-        logits = self._forward(last, mask, mask.sum(-1, keepdim=True) - 1, self._cache)[:, 0]
-        self._mask = mask
+        """Feed each row what it has not read yet, or part of it. Returns the logits (rows, vocab) of the next token."""
+        width = feed_width(self.rows, padded=self._can_share) if self.can_merge else 1
+        feeds = [feed for row in self.rows for feed in row.feeds(width)]
+        ids, fed = kv.padded(feeds, self.model.device, left=True)
+        mask = torch.cat([self._mask, fed], dim=1)
+        logits = self._forward(ids, mask, kv.positions(mask)[:, -width:], self._cache)[:, 0]
+        has_gaps = any(len(feed) < width for feed in feeds)
+        self._mask = kv.pack(self._cache, mask) if has_gaps else mask
         return logits
 
     @torch.inference_mode()
@@ -109,7 +114,7 @@ class DecoderBatch:
             self._mask = self._mask.index_select(0, index)
         self.rows = rows
         if self.can_merge:
-            unused = self._mask.shape[1] - max(len(row.history) - 1 for row in rows)
+            unused = self._mask.shape[1] - max(row.num_decoded for row in rows)
             kv.trim(self._cache, unused, left=True)
             self._mask = self._mask[:, unused:]
         return None

@@ -208,7 +208,10 @@ class TorchEngine:
         """The completion of a finished sequence; its text ends before the first stop text."""
         text, reason = None, sequence.finish_reason or "error"
         if sequence.error is None:
-            text = self.prompts.text(sequence.output) if sequence.answer is None else sequence.answer
+            text = sequence.answer
+            if text is None:
+                say = self.prompts.text if sequence.constraint is None else sequence.constraint.text
+                text = say(sequence.output)
             cuts = [text.find(stop) for stop in sequence.settings.stop if stop in text]
             if cuts:
                 text, reason = text[: min(cuts)], "stop"

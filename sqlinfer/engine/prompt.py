@@ -14,8 +14,9 @@ from typing import Any
 
 from sqlinfer.engine.choices import Choices, build_choices, scored_settings
 from sqlinfer.engine.cut import places
+from sqlinfer.engine.grammar import Grammars
 from sqlinfer.engine.sequence import Sequence
-from sqlinfer.engine.settings import Defaults, Settings
+from sqlinfer.engine.settings import Defaults, Settings, constrained_settings
 from sqlinfer.types import Completion, ModelVersion, Request
 
 ANSWER = "Answer:"  # what stands before an answer where its tokens depend on that
@@ -50,6 +51,7 @@ class Prompts:
         self._lock = threading.Lock()
         self._is_chat = tokenizer.chat_template is not None and not defaults.is_encoder_decoder
         self._read_choices = lru_cache(maxsize=256)(self._tokenize_choices)
+        self._grammars = Grammars(tokenizer, context.vocabulary, defaults.eos)
         self._special = [token for token in tokenizer.all_special_tokens if token]
         self._special_starts = {token[0] for token in self._special}
 
@@ -167,6 +169,11 @@ class Prompts:
             if request.choices:
                 choices = self._read_choices(request.choices, settings.model.get("forced_bos_token_id"))
                 settings = scored_settings(settings, choices)
+            constraint, begin = None, []
+            if request.schema:
+                begin = [i for i in (settings.model.get("forced_bos_token_id"),) if i is not None]
+                settings = constrained_settings(settings, request.parameters)
+                constraint = self._grammars.constraint(request.schema, settings.max_tokens)
             truncated = False
             if request.overflow == "split":
                 cuts = self._places(request, prompt, settings) if self._excess(prompt, settings) > 0 else []
@@ -179,9 +186,9 @@ class Prompts:
             self._check_vocabulary(prompt)
         except RENDER_ERRORS as error:
             return failed(request, str(error), len(prompt))
-        start = list(self.context.start) if self.defaults.is_encoder_decoder else prompt
+        start = [*self.context.start, *begin] if self.defaults.is_encoder_decoder else prompt
         sequence = Sequence(request, settings, prompt, start, truncated)
-        sequence.choices = choices
+        sequence.choices, sequence.constraint = choices, constraint
         return sequence
 
     def _tokenize_choices(self, names: tuple[str, ...], forced: int | None) -> Choices:

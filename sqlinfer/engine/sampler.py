@@ -13,7 +13,7 @@ from sqlinfer.engine.sequence import Sequence
 def choose(rows: list[Sequence], logits: torch.Tensor) -> None:
     """Give each row its next token, given logits (lines, vocab); rows fill num_lines lines each, in order.
 
-    Finished rows have had theirs.
+    Finished rows have had theirs, and rows with tokens that the model has not read yet wait.
     """
     logits = logits.float()
     broken = logits.isnan().any(dim=-1).tolist()
@@ -22,7 +22,7 @@ def choose(rows: list[Sequence], logits: torch.Tensor) -> None:
     for row in rows:
         lines = slice(line, line + row.num_lines)
         line = lines.stop
-        if row.is_finished:
+        if row.is_finished or row.num_unread:
             continue
         if row.processors is None:
             row.processors = build_processors(row, logits.device)
@@ -53,12 +53,25 @@ def _choose_single(rows: list[Sequence], logits: torch.Tensor) -> None:
         if row.processors:
             ids = torch.tensor([row.history], device=logits.device)
             logits[i] = process(row, ids, logits[i : i + 1])[0]
+    constrained = [i for i, row in enumerate(rows) if row.constraint is not None]
+    if constrained:
+        logits[constrained] = _masked([rows[i] for i in constrained], logits[constrained])
     tokens = logits.argmax(dim=-1)
     sampled = [i for i, row in enumerate(rows) if row.settings.temperature > 0]
     if sampled:
         tokens[sampled] = sample([rows[i] for i in sampled], logits[sampled])
     for row, token in zip(rows, tokens.tolist(), strict=True):
         row.append(token)
+
+
+def _masked(rows: list[Sequence], logits: torch.Tensor) -> torch.Tensor:
+    """Logits (rows, vocab) with those of tokens that the rows' grammars do not allow at minus infinity."""
+    from sqlinfer.engine.grammar import allowed_tokens
+
+    bits = torch.from_numpy(allowed_tokens([(row.constraint, row.output) for row in rows])).to(logits.device)
+    shifts = torch.arange(32, dtype=torch.int32, device=logits.device)
+    allowed = ((bits[:, :, None] >> shifts) & 1).bool().flatten(1)[:, : logits.shape[1]]
+    return logits.masked_fill(~allowed, -torch.inf)
 
 
 def sample(rows: list[Sequence], logits: torch.Tensor) -> torch.Tensor:

@@ -17,7 +17,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from sqlinfer.engine import kv
 from sqlinfer.engine.loader import RELATIVE_POSITIONS
-from sqlinfer.engine.sequence import Sequence
+from sqlinfer.engine.sequence import Sequence, feed_width
 
 
 class Seq2SeqBatch:
@@ -58,6 +58,8 @@ class Seq2SeqBatch:
         ids, mask = kv.padded(starts, device, left=True)
         cache = EncoderDecoderCache(kv.new_cache(self.model.config)[0], kv.new_cache(self.model.config)[0])
         logits = self._forward(ids, mask, states, encoder_mask, cache)[:, -1]
+        for row in rows:
+            row.num_unread = 0
         running, self.rows = self.rows, []  # a merge that breaks off leaves no row behind
         self._add(cache, mask, encoder_mask)
         self.rows = running + rows
@@ -74,10 +76,12 @@ class Seq2SeqBatch:
 
     @torch.inference_mode()
     def step(self) -> torch.Tensor:
-        """Feed each line its last token. Returns the logits (lines, vocab) of the next."""
-        last = [[token] for row in self.rows for token in row.last_tokens]
-        mask = torch.cat([self._mask, self._mask.new_ones(len(last), 1)], dim=1)
-        ids = torch.tensor(last, device=self.model.device)
+        """Feed each line its last token, or more where all rows have more. Returns the logits (lines, vocab) of the
+        next."""
+        width = feed_width(self.rows, padded=False)
+        feeds = [feed for row in self.rows for feed in row.feeds(width)]
+        ids = torch.tensor(feeds, device=self.model.device)
+        mask = torch.cat([self._mask, self._mask.new_ones(ids.shape)], dim=1)
         logits = self._forward(ids, mask, self._encoded(self._encoder_mask), self._encoder_mask, self._cache)[:, -1]
         self._mask = mask
         return logits

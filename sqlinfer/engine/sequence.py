@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from sqlinfer.types import FinishReason, Request
@@ -32,7 +33,9 @@ class Sequence:
         self.error: str | None = None
         self.may_pass = False  # whether the error may be gone when the request is asked again
         self.sources = [0]  # the lines, of its own, that its lines continue after this step
+        self.num_unread = 0  # tokens of the output that the decoder has not read yet
         self.choices: Any = None  # choices.Choices, if the request is scored
+        self.constraint: Any = None  # grammar.Constraint, if the answer must satisfy a schema
         self.answer: str | None = None  # of a scored request
         self.beams: Any = None  # beam.Beams, while a beam search runs
         self.processors: Any = None  # list of LogitsProcessor, once the sequence runs
@@ -60,20 +63,40 @@ class Sequence:
     @property
     def num_decoded(self) -> int:
         """Tokens of a line that are in the decoder's cache, once the last one was chosen."""
-        return len(self.start) + len(self.beams.tokens[0] if self.beams else self.output) - 1
+        if self.beams:
+            return len(self.start) + len(self.beams.tokens[0]) - 1
+        return len(self.start) + len(self.output) - self.num_unread
 
-    @property
-    def last_tokens(self) -> list[int]:
-        """What each line feeds to the decoder next."""
-        return [tokens[-1] for tokens in self.beams.tokens] if self.beams else [self.output[-1]]
+    def feeds(self, width: int) -> list[list[int]]:
+        """What each line feeds to the decoder next: at most width tokens; they count as read."""
+        if self.beams:
+            return [[tokens[-1]] for tokens in self.beams.tokens]
+        first = len(self.output) - self.num_unread
+        feed = self.output[first : first + width]
+        self.num_unread -= len(feed)
+        return [feed]
 
     def append(self, token: int) -> None:
-        """Take the next token and see whether it is the last."""
-        self.output.append(token)
-        if token in self.settings.eos:
-            self.finish_reason = "stop"
-        elif len(self.output) >= self.settings.max_tokens:
-            self.finish_reason = "length"
+        """Take the next token, and those that must follow it, and see whether the last is there."""
+        tokens = [token]
+        is_end = token in self.settings.eos
+        if self.constraint is not None:
+            tokens += self.constraint.advance(token)
+            is_end = is_end or self.constraint.is_complete
+        self.output += tokens
+        self.num_unread += len(tokens)
+        room = self.settings.max_tokens - len(self.output)
+        if is_end and room >= 0:
+            is_cut = self.constraint is not None and self.constraint.is_cut
+            self.finish_reason = "length" if is_cut else "stop"
+        elif room <= 0:
+            self._run_out(room)
+
+    def _run_out(self, room: int) -> None:
+        self.finish_reason = "length"
+        if self.constraint is not None and (room < 0 or not self.constraint.may_end):
+            most = self.settings.max_tokens
+            self.fail(f"the answer does not satisfy its schema within max_tokens, which is {most}; ask for more")
 
     def finish(self, output: list[int]) -> None:
         """End with this output, the best of a beam search."""
@@ -92,6 +115,8 @@ class Sequence:
             self.beams = None
             self.output = []
             self.sources = [0]
+            if self.constraint is not None:
+                self.constraint.restart()
 
     def noise(self) -> float:
         """A number in [0, 1) that depends on the seed, the prompt and the step, and on nothing else."""
@@ -100,3 +125,14 @@ class Sequence:
             self._noise = hashlib.blake2b(seed + array("q", self.prompt).tobytes(), digest_size=16).digest()
         step = len(self.output).to_bytes(8, "little")
         return int.from_bytes(hashlib.blake2b(self._noise + step, digest_size=8).digest(), "little") / 2**64
+
+
+def feed_width(rows: Iterable[Sequence], *, padded: bool) -> int:
+    """How many tokens each row feeds to the decoder: most have one, more follow where a grammar leaves no choice.
+
+    padded: rows with fewer may be padded; then it is the most for which three in four of the fed tokens are tokens.
+    """
+    unread = [row.num_unread or 1 for row in rows]
+    if not padded:
+        return min(unread)
+    return max(w for w in {1, *unread} if 4 * sum(min(one, w) for one in unread) >= 3 * w * len(unread))

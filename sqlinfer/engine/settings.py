@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlinfer.types import Parameters, Task
@@ -41,6 +41,16 @@ class Settings:
     stop: tuple[str, ...]
     eos: frozenset[int]
     model: Mapping[str, Any]
+
+
+def constrained_settings(settings: Settings, asked: Parameters) -> Settings:
+    """Settings of an answer that must satisfy a schema: one line, and an end where the schema has one.
+
+    Raises ValueError for beams that the request itself asks for.
+    """
+    if (asked.num_beams or 1) > 1:
+        raise ValueError(f"num_beams is {asked.num_beams}, and an answer to a schema has no beams; leave it out")
+    return replace(settings, min_tokens=0, num_beams=1, stop=(), model={})
 
 
 class Defaults:

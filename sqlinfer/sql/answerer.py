@@ -18,7 +18,7 @@ from sqlinfer.functions import Function
 from sqlinfer.job_settings import JobSettings
 from sqlinfer.sql.budget import Budget
 from sqlinfer.sql.call import Call
-from sqlinfer.sql.columns import Rows, as_json, one_chunk, struct_columns, to_array
+from sqlinfer.sql.columns import Rows, one_chunk, struct_columns, to_array
 from sqlinfer.sql.counts import Counts
 from sqlinfer.sql.failures import Failure, summary
 from sqlinfer.sql.pending import Origin
@@ -191,8 +191,6 @@ class Answerer:
         failures = {} if self.is_direct else self.failures
         self._settle([call for call in calls if call is not None], failures)
         values = [None if call is None else call.value for call in calls]
-        if function.type_of:
-            values = [None if value is None else as_json(value) for value in values]
         return to_array(values, rows.index, function.returns)
 
     def _settle(self, calls: list[Call], failures: dict[bytes, Failure]) -> None:
@@ -232,7 +230,7 @@ class Answerer:
         answers = [texts[question.key] for question in call.asks if question.key in texts]
         if len(answers) < len(call.asks):
             call.failure = next((question.key for question in call.asks if question.key in failures), None)
-            return False
+            return call.failure is not None and call.fail(failures[call.failure].error)
         try:
             return call.go_on(answers)
         except Exception as error:  # noqa: BLE001 - the author's code may raise anything

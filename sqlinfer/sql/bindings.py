@@ -71,7 +71,7 @@ def macro(name: str, function: Function, under: str) -> str:
     options = ", ".join(f"{option!r}: {_quoted(option)}" for option in function.options)
     call = f"{under}({', '.join(arguments)}, {{{options}}})"
     if function.type_of:  # DuckDB takes a structure that is put together by ||, and by no function
-        call = f"from_json_strict({call}, '\"' || {RETURNS} || '\"')"
+        call = f"from_json({call}, '\"' || {RETURNS} || '\"')"
     return f"CREATE OR REPLACE TEMP MACRO {_quoted(name)}({', '.join(signature)}) AS {call}"
 
 

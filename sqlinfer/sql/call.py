@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import Any
 
-from sqlinfer.errors import SqlinferError
+from sqlinfer.errors import RequestsFailed, SqlinferError
+from sqlinfer.sql.columns import as_json
 from sqlinfer.sql.questions import Given, Question, Questions
 from sqlinfer.types import Request
 
@@ -46,7 +47,7 @@ class Call:
                 self._steps = outcome
                 self._advance(None)
             elif function.is_computed:
-                self.value = outcome
+                self._keep(outcome)
             else:
                 self._ask(outcome, "return")
         except SqlinferError:
@@ -60,17 +61,32 @@ class Call:
         if self._steps is not None:
             return self._advance(texts[0] if self._asks_one else list(texts))
         read = self._questions.function.read
-        self.value = texts[0] if read is None else read(texts[0])
+        self._keep(texts[0] if read is None else read(texts[0]))
         return False
 
+    def fail(self, message: str) -> bool:
+        """Tell a call in steps, which may have a value for that, that its request failed; whether it asks more."""
+        if self._steps is None:
+            return False
+        try:
+            asks_more = self._advance(RequestsFailed(message))
+        except RequestsFailed:
+            return False
+        self.failure = None
+        return asks_more
+
+    def _keep(self, value: Any) -> None:
+        is_json = self._questions.function.type_of is not None and value is not None
+        self.value = as_json(value) if is_json else value
+
     def _advance(self, answer: Any) -> bool:
-        """Run to the next step that asks something; whether there is one."""
+        """Run to the next step that asks something; whether there is one. An error is raised there."""
         assert self._steps is not None
         while True:
             try:
-                asked = self._steps.send(answer)
+                asked = self._steps.throw(answer) if isinstance(answer, Exception) else self._steps.send(answer)
             except StopIteration as done:
-                self.value = done.value
+                self._keep(done.value)
                 return False
             if asked != []:
                 self._ask(asked, "yield")

@@ -76,7 +76,7 @@ def to_array(values: list[Any], index: pa.Array, sql_type: str) -> pa.Array:
 
 def as_json(value: Any) -> str:
     """A value as JSON text that DuckDB reads: halves of surrogate pairs, which it does not, become question marks."""
-    return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace").decode()
+    return json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace").decode()
 
 
 def _is_constant(array: pa.Array) -> bool:
