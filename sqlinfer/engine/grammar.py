@@ -15,7 +15,7 @@ import numpy as np
 from llguidance import LLExecutor, LLMatcher, LLTokenizer
 from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask, fill_next_token_bitmask_par
 
-_WRITTEN = {
+_WRITTEN: Any = {
     "whitespace_flexible": False,
     "item_separator": ", ",
     "key_separator": ": ",
@@ -47,9 +47,11 @@ def compile_schema(schema: str) -> str:
 
 def _place(schema: Any, root: dict[str, Any], path: tuple[str, ...]) -> str:
     """The innermost part of a schema that is refused on its own, as `properties.price`; "" if the whole is meant."""
-    parts = [(key, name) for key in _NESTED if isinstance(schema.get(key), dict) for name in schema[key]]
+    parts: list[tuple[str, Any]] = [
+        (key, name) for key in _NESTED if isinstance(schema.get(key), dict) for name in schema[key]
+    ]
     parts += [(key, i) for key in _LISTED if isinstance(schema.get(key), list) for i in range(len(schema[key]))]
-    inner = [((key, str(at)), schema[key][at]) for key, at in parts]
+    inner: list[tuple[tuple[str, ...], Any]] = [((key, str(at)), schema[key][at]) for key, at in parts]
     inner += [((key,), schema[key]) for key in _SINGLE if key in schema]
     definitions = {key: root[key] for key in ("$defs", "definitions") if key in root}
     for where, part in inner:
@@ -218,7 +220,7 @@ class Constraint:
         if not in_text and (said[-1:].isdigit() or said[-1:] in (b"-", b".")):
             return mask
         for way in ways:
-            allowed = mask & way
+            allowed: np.ndarray = mask & way
             if allowed.any():
                 return allowed
         return mask

@@ -128,7 +128,7 @@ def _closed(schema: Any) -> Any:
     closed = {key: value if key in ("enum", "const") else _closed(value) for key, value in schema.items()}
     if isinstance(schema.get("properties"), dict) and schema.get("type") in ("object", ["object", "null"], None):
         closed.setdefault("additionalProperties", False)
-    kinds = schema.get("type") if isinstance(schema.get("type"), list) else [schema.get("type")]
+    kinds = _kinds(schema)
     if not {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"} & schema.keys():
         if "integer" in kinds:
             closed |= {"minimum": -(2**63), "maximum": 2**63 - 1}
@@ -139,8 +139,7 @@ def _closed(schema: Any) -> Any:
 
 def _sql(schema: dict[str, Any]) -> str:
     """The DuckDB type of what satisfies a JSON schema; JSON where there is no closer one."""
-    kinds = schema.get("type")
-    listed = [kind for kind in (kinds if isinstance(kinds, list) else [kinds]) if kind != "null"]
+    listed = [kind for kind in _kinds(schema) if kind != "null"]
     kind = listed[0] if len(listed) == 1 else None
     if "enum" in schema and all(isinstance(value, str | None) for value in schema["enum"]):
         return "VARCHAR"
@@ -151,6 +150,11 @@ def _sql(schema: dict[str, Any]) -> str:
     if kind == "string" and schema.get("format") == "date":
         return "DATE"
     return _SQL.get(str(kind), "JSON")
+
+
+def _kinds(schema: dict[str, Any]) -> list[Any]:
+    kinds = schema.get("type")
+    return kinds if isinstance(kinds, list) else [kinds]
 
 
 def _quoted(name: str) -> str:
