@@ -42,7 +42,8 @@ def _section(function: Function) -> str:
     sql = example.read_text(encoding="utf-8")
     aliases = f" Also {', '.join(f'`{alias}`' for alias in function.aliases)}." if function.aliases else ""
     lists = "".join(f" Over a list: `{name}`." for name in function.list_names.values())
-    about = f"{function.help} Returns {function.returns}.{aliases}{lists}"
+    kind = "the type that the arguments say" if function.type_of else function.returns
+    about = f"{function.help} Returns {kind}.{aliases}{lists}"
     blocks = f"```sql\n{sql}```\n\n```text\n{_output(sql)}```"
     return f"## {function.name}\n\n`{function.signature}`\n\n{about}\n\n{blocks}\n"
 

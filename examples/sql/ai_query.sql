@@ -1,3 +1,6 @@
--- A model that the call names answers a request; rows that fail are NULL.
-SELECT id, ai_query('sqlinfer/random', 'Who can help? ' || body, max_tokens := 6, on_error := 'null') AS answer
-FROM 'examples/data/tickets.csv' ORDER BY id LIMIT 2;
+-- A model that the call names answers a request, in a type that the call names; failed rows have a message.
+SELECT id, answer.response.urgent, answer.response.days, answer.errorMessage
+FROM (SELECT id, ai_query('sqlinfer/random', 'How urgent is this? ' || body, failOnError => false,
+                          returnType => 'STRUCT(urgent BOOLEAN, days UTINYINT)') AS answer
+      FROM 'examples/data/tickets.csv')
+ORDER BY id LIMIT 2;
