@@ -17,6 +17,7 @@ from sqlinfer.sql.dialect import duckdb_type
 _INTEGERS = {"tinyint": 7, "smallint": 15, "integer": 31, "bigint": 63}
 _UNSIGNED = {"utinyint": 8, "usmallint": 16, "uinteger": 32, "ubigint": 64}
 _LARGEST = 10**15
+_LARGEST_INTEGER = 10**18  # grammars have no numbers of 64 bits
 _NUMBER = {"minimum": -_LARGEST, "maximum": _LARGEST, "multipleOf": 1e-9}  # no endless digits, and no overflow
 _DAY = (
     r"([1-9]\d{3}-((0[13578]|1[02])-(0[1-9]|[12]\d|3[01])|(0[469]|11)-(0[1-9]|[12]\d|30)|02-(0[1-9]|1\d|2[0-8]))"
@@ -30,13 +31,20 @@ _PATTERNS = {
     "timestamp with time zone": ("date and time", f"^{_DAY}T{_TIME}Z$"),
     "uuid": ("UUID", r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"),
 }
+
+
+def _integer(least: int, most: int) -> dict[str, Any]:
+    bound = _LARGEST_INTEGER
+    return {"type": "integer", "minimum": max(least, -bound), "maximum": min(most, bound)}
+
+
 _SIMPLE: Mapping[str, dict[str, Any]] = {
     "varchar": {"type": "string"},
     "boolean": {"type": "boolean"},
     "double": {"type": "number", **_NUMBER},
     "float": {"type": "number", **_NUMBER},
-    **{name: {"type": "integer", "minimum": -(2**bits), "maximum": 2**bits - 1} for name, bits in _INTEGERS.items()},
-    **{name: {"type": "integer", "minimum": 0, "maximum": 2**bits - 1} for name, bits in _UNSIGNED.items()},
+    **{name: _integer(-(2**bits), 2**bits - 1) for name, bits in _INTEGERS.items()},
+    **{name: _integer(0, 2**bits - 1) for name, bits in _UNSIGNED.items()},
     **{name: {"type": "string", "description": what, "pattern": p} for name, (what, p) in _PATTERNS.items()},
 }
 _KNOWN = ("VARCHAR", "BOOLEAN", "INTEGER", "BIGINT", "DOUBLE", "DECIMAL", "DATE", "TIMESTAMP", "ENUM", "STRUCT", "JSON")
@@ -66,6 +74,9 @@ def answer_type(text: str) -> AnswerType:
         try:
             kind = connection.sqltype(duckdb_type(text) if "<" in text else text)
             found = AnswerType(str(kind), json.dumps(_schema(kind, "the answer"), ensure_ascii=False))
+            compile_schema(found.schema)
+        except ValueError as error:
+            raise SqlinferError(f"cannot hold an answer to the type {text}: {error}") from None
         except duckdb.Error as error:
             said = str(error).partition("\n")[0]
             raise SqlinferError(
@@ -131,7 +142,7 @@ def _closed(schema: Any) -> Any:
     kinds = _kinds(schema)
     if not {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"} & schema.keys():
         if "integer" in kinds:
-            closed |= {"minimum": -(2**63), "maximum": 2**63 - 1}
+            closed |= {"minimum": -_LARGEST_INTEGER, "maximum": _LARGEST_INTEGER}
         elif "number" in kinds:
             closed |= _NUMBER
     return closed

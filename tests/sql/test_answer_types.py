@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, time
 from decimal import Decimal
+from uuid import UUID
 
 import duckdb
 import pytest
@@ -15,7 +17,11 @@ from tests.conftest import EchoEngine
 ANSWERS = {
     "VARCHAR": ('"a \\"b\\"\\n"', 'a "b"\n'),
     "TINYINT": ("-128", -128),
-    "UBIGINT": (str(2**64 - 1), 2**64 - 1),
+    "UBIGINT": (str(10**18), 10**18),
+    "BIGINT": (str(-(10**18)), -(10**18)),
+    "TIMESTAMP": ('"2024-02-29T23:59:58"', datetime(2024, 2, 29, 23, 59, 58)),
+    "TIME": ('"23:59:58"', time(23, 59, 58)),
+    "UUID": ('"01234567-89ab-4def-8123-456789abcdef"', UUID("01234567-89ab-4def-8123-456789abcdef")),
     "DOUBLE": ("1e3", 1000.0),
     "DECIMAL(4,2)": ("98.999", Decimal("99.00")),
     "BOOLEAN": ("true", True),
