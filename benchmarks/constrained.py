@@ -73,9 +73,8 @@ def _parsed(model: str, num_rows: int) -> dict[str, int]:
             for place, kind in enumerate(TYPES):
                 count = min(each, num_rows - place * each)
                 literal = kind.replace("'", "''")
-                call = (
-                    f"ai_query('{model}', 'row ' || i, returnType => '{literal}', temperature := 1, on_error := 'null')"
-                )
+                said = f"returnType => '{literal}', temperature := 1, max_tokens := 160, on_error := 'null'"
+                call = f"ai_query('{model}', 'row ' || i, {said})"
                 (found[kind],) = con.execute(f"SELECT count({call}) FROM range({count}) r(i)").fetchone()
     return found
 
@@ -89,7 +88,7 @@ def _steps() -> dict[str, list[float]]:
         millions = sum(p.numel() for p in engine.model.parameters()) / 1e6
         print(f"\nllama of {millions:.0f}M parameters, random weights, float32")
         texts = [TEXT[i % len(TEXT)] for i in range(NUM_LINES)]
-        parameters = Parameters(max_tokens=400, min_tokens=400)
+        parameters = Parameters(max_tokens=400)
         free = [Request(text, parameters=parameters, request_id=str(i).encode()) for i, text in enumerate(texts)]
         fields = {"text": {"type": "string", "minLength": 80}}  # so that no row ends while steps are timed
         schema = json.dumps({"type": "object", "properties": fields, "required": ["text"]})
