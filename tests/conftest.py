@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -97,24 +96,6 @@ def write_model(folder: Path, weight: float = 1.0) -> None:
     header = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
     weights = struct.pack("<Q", len(header)) + header + struct.pack("<f", weight)
     (folder / "model.safetensors").write_bytes(weights)
-
-
-@pytest.fixture(scope="session")
-def built_in_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the built-in models, which take seconds to build."""
-    from sqlinfer.engine.builtin import BUILTINS
-
-    folder = tmp_path_factory.mktemp("built-in")
-    for build in BUILTINS.values():
-        build(folder)
-    return folder
-
-
-@pytest.fixture
-def home_with_models(home: Path, built_in_models: Path) -> Path:
-    """A state folder that has the built-in models already."""
-    shutil.copytree(built_in_models, home / "models")
-    return home
 
 
 @pytest.fixture

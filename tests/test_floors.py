@@ -23,12 +23,13 @@ FLOORS = {
     "store": 2,
     "engine": 2,
     "sql": 3,
+    "tiny": 3,
     "project": 4,
     "cli": 5,
 }
 HOMES = {
-    "torch": {"engine"},
-    "transformers": {"engine"},
+    "torch": {"engine", "tiny"},
+    "transformers": {"engine", "tiny"},
     "tokenizers": {"engine"},
     "duckdb": {"sql"},
     "sqlglot": {"sql"},

@@ -29,7 +29,7 @@ def blocks(path: Path) -> list[tuple[str, str]]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, home_with_models: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What the README's reader has: the examples, a model of their own, a query."""
     work = tmp_path / "work"
     work.mkdir()

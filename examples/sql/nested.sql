@@ -1,11 +1,10 @@
--- A call over the answers of other calls: each product's gists become one text, and that text one line.
--- The first level is asked for all rows before the second begins.
-CREATE TEMP TABLE tickets AS
-FROM read_csv(coalesce(getvariable('tickets'), 'examples/data/tickets.csv'));
+-- A question about the answer to a question: the summaries are made first, for all rows, and then judged.
+CREATE OR REPLACE TABLE judged AS
+SELECT id, gist, ai_sentiment(gist) AS sentiment
+FROM (
+    SELECT id, summarize(review) AS gist
+    FROM read_csv(coalesce(getvariable('reviews'), 'examples/data/reviews.csv'))
+    WHERE id <= 150
+);
 
-SELECT product,
-       count(*) AS tickets,
-       summarize(string_agg(summarize(body, max_words := 5), '. ' ORDER BY id), max_words := 8) AS gist
-FROM tickets
-GROUP BY product
-ORDER BY product;
+SELECT sentiment, count(*) AS reviews, min(gist) AS one_of_them FROM judged GROUP BY sentiment ORDER BY sentiment;

@@ -1,3 +1,7 @@
--- A long text may be read in parts, and the summaries summarized.
-SELECT id, summarize(body, max_words := 5, overflow := 'hierarchical') AS gist
-FROM 'examples/data/tickets.csv' ORDER BY id LIMIT 2;
+-- One sentence for each text. A tenth of the reviews stand there twice and are asked once.
+CREATE OR REPLACE TABLE summaries AS
+SELECT id, summarize(review) AS summary
+FROM read_csv(coalesce(getvariable('reviews'), 'examples/data/reviews.csv'))
+WHERE id <= 60;
+
+FROM summaries ORDER BY id LIMIT 5;

@@ -89,9 +89,9 @@ def _of(function: str | None, model: str | None) -> list[str]:
 
 def _names(store: Store) -> dict[str, str]:
     """The names of all known model versions by fingerprint."""
-    from sqlinfer.engine.builtin import find_built
+    from sqlinfer.engine.builtin import BUILTINS
 
-    names = {store.registry.get(name).fingerprint: name for name in find_built(store.folder / "models")}
+    names = {store.registry.get(name).fingerprint: name for name in BUILTINS}
     for newest in store.registry.list():
         if newest.version:
             names |= {version.fingerprint: str(version) for version in store.registry.versions(newest.name)}

@@ -48,8 +48,6 @@ def generation_of(version: ModelVersion) -> dict[str, Any]:
 
 def facts_of(registry: Registry, version: ModelVersion) -> dict[str, Any]:
     """What is known of a version, by name."""
-    from sqlinfer.engine.builtin import DESCRIPTION
-
     try:
         versions = [each.version for each in registry.versions(version.name)]
     except SqlinferError:
@@ -63,7 +61,7 @@ def facts_of(registry: Registry, version: ModelVersion) -> dict[str, Any]:
         "task": version.task,
         "dtype": version.dtype,
         "parameters": {name: value for name, value in asdict(version.parameters).items() if value is not None},
-        "description": DESCRIPTION if version.source == "built-in" else version.description,
+        "description": version.description,
         "tags": dict(version.tags),
         "aliases": registry.aliases(version.name),
         "versions": versions,

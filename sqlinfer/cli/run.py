@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 import warnings
 from collections.abc import Callable, Iterator
@@ -74,7 +75,9 @@ def _run(session: Session, scripts: list[Script], results: Results, settings: di
 
     text = "\n".join(script.text for script in scripts)
     answerer = session.answerer
-    answerer.progress = watch = Watch(session, text, quiet)
+    answerer.progress = watch = Watch(quiet)
+    if quiet:
+        logging.getLogger("sqlinfer").setLevel(logging.ERROR)
     try:
         with stopping(session) as is_stopped, recorded(answerer, text, settings):
             for script in scripts:

@@ -1,54 +1,40 @@
-"""The models that sqlinfer brings: small, with random weights, built on first use into the folder of the state.
+"""The models that sqlinfer brings: small, trained on reviews and tickets by sqlinfer/tiny, in the package itself.
 
-They show the machinery; their words mean nothing. Importing this loads no torch.
+Importing this loads no torch.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 
-from sqlinfer.engine.shapes import Shape, Size, build
+from sqlinfer.types import ModelVersion
 
-_EDITION = 1
-"""Counts the recipes: another shape or size is another folder, and its answers are other answers."""
+WEIGHTS = Path(__file__).parents[1] / "tiny" / "weights"
 
+_DESCRIPTIONS = {
+    "sqlinfer/tiny": "decoder of 3.7M parameters for trying things: short English reviews and tickets, nothing else",
+    "sqlinfer/tiny-summarizer": "encoder-decoder of 3.3M parameters that says a review or a ticket in one sentence",
+    "sqlinfer/tiny-embed": "encoder of 1.2M parameters that puts texts on one kind of product together",
+}
+_TASKS = {"sqlinfer/tiny-summarizer": "summarize", "sqlinfer/tiny-embed": "embed"}
 
-_SHAPES: Mapping[str, Shape] = {"sqlinfer/random": "llama", "sqlinfer/random-summarizer": "t5"}
-_SIZES: Mapping[Shape, Size] = {"llama": Size(positions=4096), "t5": Size()}
-
-
-def _path(shape: Shape, folder: Path) -> Path:
-    return folder / f"random-{shape}-{_EDITION}"
-
-
-def _built(shape: Shape, folder: Path) -> Path:
-    """The folder of a built-in model inside folder; whoever comes first builds it, whole or not at all."""
-    path = _path(shape, folder)
-    if path.is_dir():
-        return path
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=folder))
-    try:
-        build(shape, unfinished, size=_SIZES[shape])
-        os.rename(unfinished, path)  # noqa: PTH104 - fails if another process was quicker
-    except OSError:
-        if not path.is_dir():
-            raise
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-    return path
-
-
-BUILTINS: Mapping[str, Callable[[Path], Path]] = {name: partial(_built, shape) for name, shape in _SHAPES.items()}
-DESCRIPTION = "random weights, for a first try; its words mean nothing"
-DEFAULTS: Mapping[str, str] = {"": "sqlinfer/random", "summarize": "sqlinfer/random-summarizer"}
+BUILTINS: Mapping[str, ModelVersion] = {
+    name: ModelVersion(
+        name,
+        version=0,
+        source="built-in",
+        path=WEIGHTS / name.removeprefix("sqlinfer/"),
+        fingerprint="",
+        task=_TASKS.get(name, ""),
+        dtype="float32",  # so that they answer alike on every machine
+        description=description,
+    )
+    for name, description in _DESCRIPTIONS.items()
+}
+DEFAULTS: Mapping[str, str] = {
+    "": "sqlinfer/tiny",
+    "summarize": "sqlinfer/tiny-summarizer",
+    "embed": "sqlinfer/tiny-embed",
+}
 """The model for each task when none is named, "" for any."""
-
-
-def find_built(folder: Path) -> list[str]:
-    """The names of the built-in models that were built in a folder already."""
-    return [name for name, shape in _SHAPES.items() if _path(shape, folder).is_dir()]

@@ -83,7 +83,7 @@ class Prompts:
         prefix = self._task_prefix(request)
         if prefix is not None:
             return prefix + text
-        message = _message(request, text)
+        message = message_of(request, text)
         if not self._is_chat:
             return message
         chat = [{"role": "user", "content": message}]
@@ -100,7 +100,7 @@ class Prompts:
 
     def _encode_all(self, requests: Series[Request]) -> list[list[int] | str]:
         """Token ids, or why there are none. One call for the whole window; row by row only if that fails."""
-        if self._is_chat and any(self._forges(_message(r, r.text)) for r in requests):
+        if self._is_chat and any(self._forges(message_of(r, r.text)) for r in requests):
             return [self._encode_one(r) for r in requests]
         try:
             with self._lock:
@@ -128,7 +128,7 @@ class Prompts:
         rendered = self.render(request, text)
         if request.task == "count_tokens":
             return self._tokenize([rendered], as_text=True)[0]
-        message = _message(request, text)
+        message = message_of(request, text)
         if not self._is_chat or not self._forges(message):
             return self._tokenize([rendered])[0]
         if message not in rendered:
@@ -300,7 +300,8 @@ class Prompts:
         )
 
 
-def _message(request: Request, text: str) -> str:
+def message_of(request: Request, text: str) -> str:
+    """What a request says with this text in it: the instruction, an empty line, the text."""
     return f"{request.instruction}\n\n{text}" if request.instruction else text
 
 

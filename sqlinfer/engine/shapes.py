@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -70,11 +70,11 @@ def build(shape: Shape, folder: Path | str, *, seed: int = 0, size: Size | None 
         model = getattr(transformers, kind)(config)
         _randomise(model, size)
         if shape == "bert":
-            _write_sentence_transformer(folder, size)
+            write_sentence_transformer(folder, size)
         else:
             model.generation_config = _generation(shape)
         model.save_pretrained(folder)
-        _tokenizer(shape, size).save_pretrained(folder)
+        build_tokenizer(shape, size).save_pretrained(folder)
     return folder
 
 
@@ -99,8 +99,8 @@ def _spread(name: str, num_inputs: int, size: Size) -> float:
     return float(size.spread / num_inputs**0.5)
 
 
-def _tokenizer(shape: Shape, size: Size) -> Any:
-    """A byte-level BPE tokenizer, learned from a few sentences; it can write any Unicode text."""
+def build_tokenizer(shape: Shape, size: Size, texts: Iterable[str] = TEXT) -> Any:
+    """A byte-level BPE tokenizer, learned from texts; it can write any Unicode text."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -113,7 +113,7 @@ def _tokenizer(shape: Shape, size: Size) -> Any:
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(TEXT, trainer)
+    tokenizer.train_from_iterator(texts, trainer)
     frames = {"t5": "$A </s>", "bart": "<s> $A </s>", "bert": "<s> $A </s>", "llama": "<s> $A"}
     ids = [(token, tokenizer.token_to_id(token)) for token in (BOS, EOS)]
     tokenizer.post_processor = processors.TemplateProcessing(
@@ -269,7 +269,7 @@ def _bert(size: Size) -> tuple[Any, str]:
     return config, "BertModel"
 
 
-def _write_sentence_transformer(folder: Path, size: Size) -> None:
+def write_sentence_transformer(folder: Path, size: Size) -> None:
     """The files that make an encoder's folder a sentence-transformers model: mean pooling, then unit length."""
     kinds = {"": "Transformer", "1_Pooling": "Pooling", "2_Normalize": "Normalize"}
     modules = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -15,6 +16,12 @@ from sqlinfer.sql.attempts import ask, environment
 from sqlinfer.sql.pending import Origin
 from sqlinfer.store import Store
 from sqlinfer.types import Completion, Engine, ModelVersion, Request
+
+_FALLBACK = (
+    "No model is named: %s answers, a tiny model for trying things. To choose another: --model NAME, "
+    "model := 'NAME' in the call, or sqlinfer models default NAME"
+)
+_log = logging.getLogger("sqlinfer")  # to stderr, unless the program says otherwise
 
 
 class Runtime:
@@ -35,13 +42,22 @@ class Runtime:
         self.asking = threading.Lock()
         self.batch_fill = 0.0
         self.num_sessions = 0
+        self._told: set[str] = set()
         self.counting = threading.RLock()  # the garbage collector may close a session at any place
         self.open_engine: Callable[[ModelVersion], Engine] = get_engine
 
     def origin(self, function: Function, model: str | None, task: str) -> Origin:
         """Who answers a function's calls; model: a name as the user wrote it, or None."""
-        name = model or self.model or self.store.registry.default(task)
+        name = model or self.model or self._default(task)
         return Origin(function, self.store.registry.get(name))
+
+    def _default(self, task: str) -> str:
+        """The registry's model for a task. A built-in one that nobody chose answers only after a word about it."""
+        name = self.store.registry.default(task)
+        if name not in self._told and self.store.registry.chosen_default(task) is None:
+            self._told.add(name)
+            _log.warning(_FALLBACK, name)
+        return name
 
     def infer(
         self,

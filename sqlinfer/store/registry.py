@@ -6,9 +6,8 @@ Knows where files lie and that they are whole; loads no weights.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 from sqlinfer.errors import ModelNotFound, ModelUnusable, SqlinferError, nearest
@@ -24,26 +23,24 @@ from sqlinfer.types import ModelVersion, Parameters
 TASKS = ("", "generate", "summarize", "embed")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
-Builtins = Mapping[str, Callable[[Path], Path]]
+Builtins = Mapping[str, ModelVersion]
 
 
 class Registry:
     """Finds, adds and lists models.
 
-    builtins: models that sqlinfer brings, by name; each makes its folder in the folder it is given, when first
-    asked for. defaults: the built-in default for each task, "" for any. allow_download: whether a hub id that is not
-    in the local cache is fetched; off, it is an error. lock: see RegistryLock.
+    builtins: models that sqlinfer brings, by name; version 0, fingerprint "". defaults: the built-in default for each
+    task, "" for any. allow_download: whether a hub id that is not in the local cache is fetched; off, it is an error.
+    lock: see RegistryLock.
     """
 
     def __init__(
         self,
         database: Database,
-        folder: Path,
         builtins: Builtins | None = None,
         defaults: Mapping[str, str] | None = None,
     ) -> None:
         self._database = database
-        self._folder = folder / "models"
         self._builtins = builtins or {}
         self._defaults = defaults or {}
         self._hashes = FileHashes(database)
@@ -107,7 +104,7 @@ class Registry:
         if self._versions(reference.name):
             return self._intact(self._one(reference))
         if written in self._builtins:
-            return self._built_in(written)
+            return self._with_fingerprint(self._builtins[written])
         if "/" in written and is_hub_id(written):
             try:
                 return self._unregistered(written, reference.name)
@@ -126,7 +123,7 @@ class Registry:
     def list(self) -> Sequence[ModelVersion]:
         """The newest version of each name, then the built-in models; these with fingerprint "" until asked for."""
         newest = {model.name: model for model in self._versions()}
-        built_in = [ModelVersion(n, 0, "built-in", self._folder / n, "") for n in self._builtins if n not in newest]
+        built_in = [version for name, version in self._builtins.items() if name not in newest]
         return sorted(newest.values(), key=lambda model: model.name) + sorted(built_in, key=lambda model: model.name)
 
     def versions(self, name: str) -> Sequence[ModelVersion]:
@@ -205,16 +202,19 @@ class Registry:
 
     def default(self, task: str = "") -> str:
         """The name of the model for a task when none is named: the user's choice, else the built-in one."""
-        with self._database.reading() as connection:
-            chosen = dict(connection.execute("SELECT task, name FROM default_models").fetchall())
-        for names in (chosen, self._defaults):
-            for asked in (task, ""):
-                if asked in names:
-                    return str(names[asked])
+        name = self.chosen_default(task) or self._defaults.get(task) or self._defaults.get("")
+        if name is not None:
+            return name
         raise ModelNotFound(
             f"No model is named and there is no default{f' for {task}' if task else ''}. "
             "Name one, or choose: sqlinfer models default NAME"
         )
+
+    def chosen_default(self, task: str = "") -> str | None:
+        """The user's choice of a model for a task, None if there is none."""
+        with self._database.reading() as connection:
+            chosen = dict(connection.execute("SELECT task, name FROM default_models").fetchall())
+        return chosen.get(task) or chosen.get("")
 
     def set_default(self, task: str, name: str) -> None:
         """Choose the model for a task, "" for all tasks without a choice of their own; name may carry an alias."""
@@ -267,11 +267,6 @@ class Registry:
             )
         found = find_source(source, download=self.allow_download)
         return self._with_fingerprint(ModelVersion(source, 0, source, found.path, "", found.revision))
-
-    def _built_in(self, name: str) -> ModelVersion:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = self._builtins[name](self._folder)
-        return self._with_fingerprint(ModelVersion(name, 0, "built-in", path, ""))
 
     def _with_fingerprint(self, model: ModelVersion) -> ModelVersion:
         return replace(model, fingerprint=self._fingerprint(model))

@@ -37,7 +37,7 @@ class Store:
         self.path = self.folder / FILE_NAME
         self._database = Database(self.path, timeout_s)
         self._answers_database = self._database if keep_answers else Database(None)
-        self.registry = Registry(self._database, self.folder, builtins, defaults)
+        self.registry = Registry(self._database, builtins, defaults)
         self.answers = Answers(self._answers_database)
         self.jobs = Jobs(self._database, keep_texts=keep_answers)
 

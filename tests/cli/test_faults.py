@@ -71,7 +71,7 @@ def test_a_run_killed_in_any_phase_goes_on(built_in_models: Path, tmp_path: Path
     assert outcome.known == outcome.kept
 
 
-def test_two_processes_ask_each_request_once(home_with_models: Path, home: Path, tmp_path: Path) -> None:
+def test_two_processes_ask_each_request_once(home: Path, tmp_path: Path) -> None:
     first, second = start(tmp_path, "a.duckdb"), start(tmp_path, "b.duckdb")
     one, two = finish(first), finish(second)
     assert one["generated"] + two["generated"] == NUM_ROWS
@@ -82,9 +82,7 @@ def test_two_processes_ask_each_request_once(home_with_models: Path, home: Path,
     assert all(text for _, text in table)
 
 
-def test_what_a_killed_process_claimed_is_asked_by_the_other(
-    home_with_models: Path, home: Path, tmp_path: Path
-) -> None:
+def test_what_a_killed_process_claimed_is_asked_by_the_other(home: Path, tmp_path: Path) -> None:
     first, second = start(tmp_path, "a.duckdb"), start(tmp_path, "b.duckdb")
     wait_for_answers(home, first)
     first.send_signal(signal.SIGKILL)
@@ -95,9 +93,7 @@ def test_what_a_killed_process_claimed_is_asked_by_the_other(
 
 
 @pytest.mark.slow
-def test_a_store_that_is_locked_for_ten_seconds_loses_nothing(
-    home_with_models: Path, home: Path, tmp_path: Path
-) -> None:
+def test_a_store_that_is_locked_for_ten_seconds_loses_nothing(home: Path, tmp_path: Path) -> None:
     run = start(tmp_path, "a.duckdb")
     wait_for_answers(home, run)
     other = sqlite3.connect(home / "state.db", isolation_level=None, timeout=30)

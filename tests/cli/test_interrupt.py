@@ -40,7 +40,7 @@ def wait_for_answers(home: Path, run: subprocess.Popen[str], num_answers: int = 
     pytest.fail(f"no answers came: {run.communicate()}")
 
 
-def test_ctrl_c_stops_at_once_and_the_next_run_goes_on(home_with_models: Path, home: Path, tmp_path: Path) -> None:
+def test_ctrl_c_stops_at_once_and_the_next_run_goes_on(home: Path, tmp_path: Path) -> None:
     run = start(ASKING, tmp_path)
     wait_for_answers(home, run)
     stopped_s = time.monotonic()
@@ -61,7 +61,7 @@ def test_ctrl_c_stops_at_once_and_the_next_run_goes_on(home_with_models: Path, h
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("sql", [READING, PROBING])
-def test_a_signal_stops_duckdb_too(tmp_path: Path, home_with_models: Path, home: Path, sql: str, number: int) -> None:
+def test_a_signal_stops_duckdb_too(tmp_path: Path, home: Path, sql: str, number: int) -> None:
     run = start(sql, tmp_path)
     _wait_for_job(home, run)
     time.sleep(0.5)
@@ -96,7 +96,7 @@ def test_a_reader_that_goes_away_is_no_traceback(tmp_path: Path) -> None:
     assert "Traceback" not in said
 
 
-def test_a_terminal_sees_a_bar_and_a_pipe_does_not(home_with_models: Path, tmp_path: Path) -> None:
+def test_a_terminal_sees_a_bar_and_a_pipe_does_not(tmp_path: Path) -> None:
     (tmp_path / "query.sql").write_text(ASKING)
     command = [sys.executable, "-m", "sqlinfer", "run", "query.sql", "--format", "csv"]
     master, slave = os.openpty()

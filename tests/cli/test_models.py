@@ -60,12 +60,9 @@ def test_search_finds_words_in_any_field(invoke: Invoke, two: tuple[str, str]) -
 
 
 def test_the_default_of_a_task_can_be_chosen(invoke: Invoke, two: tuple[str, str]) -> None:
-    built_in = {
-        "any": "sqlinfer/random",
-        "generate": "sqlinfer/random",
-        "summarize": "sqlinfer/random-summarizer",
-        "embed": "sqlinfer/random",
-    }
+    tasks = ("any", "generate", "summarize", "embed")
+    built_in = dict.fromkeys(tasks, "sqlinfer/tiny")
+    built_in |= {"summarize": "sqlinfer/tiny-summarizer", "embed": "sqlinfer/tiny-embed"}
     assert json.loads(invoke("models", "default", "--json").stdout) == built_in
     invoke("models", "register", "short", two[0])
     invoke("models", "default", "summarize", "short")
@@ -78,8 +75,9 @@ def test_the_default_of_a_task_can_be_chosen(invoke: Invoke, two: tuple[str, str
 
 def test_the_list_says_what_the_built_in_models_are(invoke: Invoke) -> None:
     facts = json.loads(invoke("models", "list", "--json").stdout)
-    assert [fact["name"] for fact in facts] == ["sqlinfer/random", "sqlinfer/random-summarizer"]
-    assert {fact["description"] for fact in facts} == {"random weights, for a first try; its words mean nothing"}
+    assert [fact["name"] for fact in facts] == ["sqlinfer/tiny", "sqlinfer/tiny-embed", "sqlinfer/tiny-summarizer"]
+    assert [fact["task"] for fact in facts] == ["", "embed", "summarize"]
+    assert "for trying things" in facts[0]["description"]
 
 
 def test_every_verb_speaks_json(invoke: Invoke, two: tuple[str, str]) -> None:
@@ -97,8 +95,8 @@ def test_every_verb_speaks_json(invoke: Invoke, two: tuple[str, str]) -> None:
         json.loads(invoke("models", *words, "--json").stdout)
 
 
-def test_show_says_what_a_model_generates_with(invoke: Invoke, home_with_models: Path, two: tuple[str, str]) -> None:
-    shown = json.loads(invoke("models", "show", "sqlinfer/random-summarizer", "--json").stdout)
+def test_show_says_what_a_model_generates_with(invoke: Invoke, two: tuple[str, str]) -> None:
+    shown = json.loads(invoke("models", "show", "sqlinfer/tiny-summarizer", "--json").stdout)
     assert shown["generation"]["num_beams"] == 1
     assert shown["generation"]["max_tokens"] > 0
     invoke("models", "register", "broken", two[0])

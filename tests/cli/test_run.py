@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -161,12 +163,29 @@ def test_failed_rows_end_the_run_after_all_others(invoke: Invoke, query: Query, 
     assert [(e["function"], e["model"], e["excerpt"]) for e in errors] == [("ai_gen", "echo/1", "boom")]
 
 
-def test_who_answers_is_said_when_nobody_was_named(invoke: Invoke, query: Query, echoing: EchoEngine) -> None:
-    said = "No model is named: sqlinfer/random answers. Its weights are random and its words mean nothing."
-    assert invoke("run", query("SELECT ai_gen('a'); SELECT ai_gen('b')")).stderr.count(said) == 1
-    assert said not in invoke("run", query("SELECT ai_gen('a')"), "--model", "sqlinfer/random").stderr
-    assert said not in invoke("run", query("SELECT ai_query('sqlinfer/random', 'a')")).stderr
-    assert said not in invoke("run", query("SELECT ai_gen('a')"), "--model", "echo").stderr
+def test_who_answers_is_said_when_nobody_was_named(
+    invoke: Invoke, query: Query, echoing: EchoEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    def said(*words: str) -> str:
+        caplog.clear()
+        invoke("run", *words)
+        return caplog.text
+
+    assert said(query("SELECT ai_gen('a'); SELECT ai_gen('b')")).count("No model is named: sqlinfer/tiny answers") == 1
+    assert not said(query("SELECT ai_gen('a')"), "--model", "sqlinfer/tiny")
+    assert not said(query("SELECT ai_query('sqlinfer/tiny', 'a')"))
+    assert not said(query("SELECT ai_gen('a')"), "--model", "echo")
+    invoke("models", "default", "sqlinfer/tiny")
+    assert not said(query("SELECT ai_gen('a')"))
+
+
+def test_the_word_about_a_built_in_model_is_one_line_on_stderr(query: Query) -> None:
+    command = [sys.executable, "-m", "sqlinfer", "run", query("SELECT ai_count_tokens('a lamp') AS n")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    (line,) = [line for line in done.stderr.splitlines() if "No model is named" in line]
+    assert line.startswith("No model is named: sqlinfer/tiny answers")
+    assert "--model NAME" in line
+    assert "sqlinfer models default NAME" in line
 
 
 def test_texts_of_every_kind_pass(invoke: Invoke, query: Query, echoing: EchoEngine, tmp_path: Path) -> None:

@@ -108,9 +108,7 @@ def test_secrets_reach_neither_store_nor_message(invoke: Invoke, query: Query, e
         assert secret not in invoke(*words, "--json").output
 
 
-def test_a_run_opens_no_connection(
-    invoke: Invoke, query: Query, home_with_models: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_opens_no_connection(invoke: Invoke, query: Query, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> None:
         raise AssertionError("a connection was opened")
 

@@ -7,7 +7,7 @@ import pytest
 
 from sqlinfer.errors import ModelNotFound, ModelUnusable, SqlinferError
 from sqlinfer.store import Store
-from sqlinfer.types import Parameters
+from sqlinfer.types import ModelVersion, Parameters
 
 MakeModel = Callable[..., Path]
 
@@ -181,20 +181,18 @@ def test_version_numbers_are_not_used_again(news: Store, make_model: MakeModel) 
     assert news.registry.register("news", str(make_model("x", b"new"))).version == 5
 
 
-def test_built_in_models_are_made_when_first_asked_for(tmp_path: Path, make_model: MakeModel) -> None:
-    made: list[Path] = []
+def built_in(name: str, path: Path) -> ModelVersion:
+    return ModelVersion(name, 0, "built-in", path, "", dtype="float32", description="comes with it")
 
-    def make(folder: Path) -> Path:
-        made.append(folder)
-        return make_model("home/models/tiny")
 
-    with Store(tmp_path / "home", builtins={"tiny": make}, defaults={"": "tiny"}) as store:
+def test_built_in_models_are_there_without_registering(tmp_path: Path, make_model: MakeModel) -> None:
+    builtins = {"tiny": built_in("tiny", make_model())}
+    with Store(tmp_path / "home", builtins=builtins, defaults={"": "tiny"}) as store:
         assert [(model.name, model.fingerprint) for model in store.registry.list()] == [("tiny", "")]
         assert store.registry.default("summarize") == "tiny"
-        assert not made
+        assert store.registry.chosen_default("summarize") is None
         model = store.registry.get("tiny")
-        assert made == [tmp_path / "home" / "models"]
-        assert (model.version, model.source, len(model.fingerprint)) == (0, "built-in", 32)
+        assert (model.version, model.source, model.dtype, len(model.fingerprint)) == (0, "built-in", "float32", 32)
         with pytest.raises(ModelNotFound, match=r"Did you mean tiny\?"):
             store.registry.get("tiney")
         with pytest.raises(SqlinferError, match="built-in"):
@@ -203,12 +201,13 @@ def test_built_in_models_are_made_when_first_asked_for(tmp_path: Path, make_mode
 
 def test_the_users_default_goes_before_the_built_in_one(tmp_path: Path, make_model: MakeModel) -> None:
     defaults = {"": "tiny", "summarize": "short"}
-    builtins = {"tiny": lambda folder: make_model(), "short": lambda folder: make_model()}
+    builtins = {name: built_in(name, make_model()) for name in ("tiny", "short")}
     with Store(tmp_path / "home", builtins=builtins, defaults=defaults) as store:
         registry = store.registry
         assert (registry.default(), registry.default("summarize")) == ("tiny", "short")
         registry.register("mine", str(make_model()))
         registry.set_default("summarize", "mine")
+        assert (registry.chosen_default(), registry.chosen_default("summarize")) == (None, "mine")
         assert (registry.default(), registry.default("summarize")) == ("tiny", "mine")
         registry.set_default("", "mine/1")
         registry.set_default("summarize", "short")
