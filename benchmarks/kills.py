@@ -1,8 +1,7 @@
 """kill -9 in each phase of a run, at random moments; then the run again: is the table right, what was asked twice?
 
-Usage: python -m benchmarks kills [NUM_KILLS]. Each trial has a state folder and a DuckDB file of its own. The model has
-random weights; a function of the user's slows each phase down, so that the kill falls into it. Prints a table, then one
-line of JSON.
+Usage: python -m benchmarks kills [NUM_KILLS]. Each trial has a state folder and a DuckDB file of its own. A function of
+the user's slows each phase down, so that the kill falls into it. Prints a table, then one line of JSON.
 """
 
 from __future__ import annotations
@@ -23,7 +22,6 @@ from typing import Any
 
 import duckdb
 
-from sqlinfer.engine.builtin import BUILTINS
 from sqlinfer.store import Store
 
 PHASES = ("probe", "infer", "replay", "commit")
@@ -76,15 +74,14 @@ class Outcome:
 
 
 class Trial:
-    """A state folder, a database and a query of its own. models: a folder with the built-in models."""
+    """A state folder, a database and a query of its own."""
 
-    def __init__(self, folder: Path, models: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int) -> None:
         self.folder = folder
         self.home = folder / "home"
         self._random = random.Random(seed)
         (folder / "udfs").mkdir(parents=True)
         self.home.mkdir()
-        shutil.copytree(models, self.home / "models")
         (folder / "udfs" / "note.py").write_text(FUNCTION)
 
     def start(self, slow: str = "") -> subprocess.Popen[str]:
@@ -125,7 +122,7 @@ class Trial:
     def _right(self) -> list[tuple[int, str]]:
         """The rows of a run that nobody killed, with a state of its own."""
         if not _RIGHT:
-            unharmed = Trial(self.folder / "unharmed", self.home / "models", seed=0)
+            unharmed = Trial(self.folder / "unharmed", seed=0)
             unharmed._finish()
             _RIGHT.extend(unharmed._table("t.duckdb"))
         return _RIGHT
@@ -161,16 +158,11 @@ def main(argv: Sequence[str]) -> None:
     num_kills = int(argv[0]) if argv else 50
     outcomes = []
     with tempfile.TemporaryDirectory() as folder:
-        models = Path(folder) / "models"
-        models.mkdir()
-        for build in BUILTINS.values():
-            build(models)
         for number in range(num_kills):
-            trial = Trial(Path(folder) / str(number), models, seed=number)
+            trial = Trial(Path(folder) / str(number), seed=number)
             outcomes.append(trial.kill_in(PHASES[number % len(PHASES)]))
             print(outcomes[-1], flush=True)
-            if number:  # the first one holds the models that others copy
-                shutil.rmtree(trial.folder)
+            shutil.rmtree(trial.folder)
     print(f"\n{'phase':10}{'kills':>7}{'survived':>10}{'rows lost':>11}{'rows wrong':>12}{'asked twice':>13}")
     for phase in (*PHASES, "all"):
         print(_line(phase, [outcome for outcome in outcomes if phase in (outcome.phase, "all")]))

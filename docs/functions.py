@@ -24,7 +24,7 @@ PAGE = ROOT / "docs" / "functions.md"
 HEAD = f"""# Functions
 
 The SQL functions that come with sqlinfer. `python -m docs.functions` writes this page from their files and from
-`examples/sql/`; the models are those that come with sqlinfer, or have random weights.
+`examples/sql/`; the models are those that come with sqlinfer; only the classifier of ai_predict has random weights.
 
 Every function that asks a model takes these by name too: {", ".join(f"`{option}`" for option in OPTIONS)}.
 """
@@ -65,7 +65,6 @@ def _models() -> Iterator[None]:
         try:
             with Store(Path(home)) as store:
                 encoder = build("bert", Path(home) / "encoder")
-                store.registry.register("encoder", str(encoder), task="embed")
                 store.registry.register("classifier", str(_classifier(encoder, Path(home) / "classifier")))
             yield
         finally:

@@ -1,3 +1,3 @@
 -- One answer about all tickets of a product, in the order of their numbers. Groups may be of any size.
 SELECT product, ai_agg(body, 'What goes wrong most often?', max_tokens := 8 ORDER BY id) AS problem
-FROM 'examples/data/tickets.csv' GROUP BY product ORDER BY product;
+FROM 'examples/data/tickets.csv' WHERE product IN ('kettle', 'lamp') GROUP BY product ORDER BY product;

@@ -1,3 +1,3 @@
 -- A model that the call names completes a prompt.
-SELECT id, ai_complete('sqlinfer/random', 'A ticket about a ' || product || ':', max_tokens := 6) AS text
+SELECT id, ai_complete('sqlinfer/tiny', 'A ticket about a ' || product || ':', max_tokens := 6) AS text
 FROM 'examples/data/tickets.csv' ORDER BY id LIMIT 2;

@@ -1,3 +1,3 @@
 -- The default model answers a prompt.
-SELECT id, ai_gen('Answer in one line: ' || body, max_tokens := 6) AS answer
+SELECT id, ai_gen('Which product is it about?' || chr(10) || chr(10) || body) AS product
 FROM 'examples/data/tickets.csv' ORDER BY id LIMIT 2;

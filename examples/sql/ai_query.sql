@@ -1,6 +1,6 @@
 -- A model that the call names answers a request, in a type that the call names; failed rows have a message.
 SELECT id, answer.response.urgent, answer.response.days, answer.errorMessage
-FROM (SELECT id, ai_query('sqlinfer/random', 'How urgent is this? ' || body, failOnError => false,
+FROM (SELECT id, ai_query('sqlinfer/tiny', 'How urgent is this? ' || body, failOnError => false,
                           returnType => 'STRUCT(urgent BOOLEAN, days UTINYINT)') AS answer
       FROM 'examples/data/tickets.csv')
 ORDER BY id LIMIT 2;

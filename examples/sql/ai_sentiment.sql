@@ -1,3 +1,3 @@
--- How many tickets are friendly, and how many are not.
-SELECT ai_sentiment(body) AS mood, count(*) AS tickets
-FROM 'examples/data/tickets.csv' GROUP BY mood ORDER BY mood;
+-- How many reviews are friendly, and how many are not.
+SELECT ai_sentiment(review) AS mood, count(*) AS reviews
+FROM 'examples/data/reviews.csv' WHERE id <= 60 GROUP BY mood ORDER BY mood;

@@ -1,3 +1,3 @@
--- The two products whose names are nearest to a word, by an encoder that is registered as 'encoder'.
-SELECT product, round(ai_similarity(product, 'lamp', model := 'encoder'), 2) AS nearness
-FROM 'examples/data/tickets.csv' GROUP BY product ORDER BY nearness DESC, product LIMIT 2;
+-- The reviews that are nearest to a few words.
+SELECT id, round(ai_similarity(review, 'a new lamp'), 2) AS nearness
+FROM 'examples/data/reviews.csv' WHERE id <= 100 ORDER BY nearness DESC, id LIMIT 3;

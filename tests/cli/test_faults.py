@@ -63,8 +63,8 @@ def wait_for_answers(home: Path, run: subprocess.Popen[str]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("phase", PHASES)
-def test_a_run_killed_in_any_phase_goes_on(built_in_models: Path, tmp_path: Path, phase: str) -> None:
-    trial = Trial(tmp_path / "trial", built_in_models, seed=len(phase))
+def test_a_run_killed_in_any_phase_goes_on(tmp_path: Path, phase: str) -> None:
+    trial = Trial(tmp_path / "trial", seed=len(phase))
     outcome = trial.kill_in(phase)
     assert outcome.was_killed
     assert (outcome.rows_lost, outcome.rows_wrong, outcome.asked_twice) == (0, 0, 0)
@@ -118,11 +118,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_costs_no_answer_that_was_kept(
-    small_disk: Path, built_in_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = small_disk / "home"
     home.mkdir()
-    (home / "models").symlink_to(built_in_models)
     monkeypatch.setenv("SQLINFER_HOME", str(home))
     Store(home).close()
     left = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
