@@ -22,8 +22,13 @@ def new_cache(config: Any) -> tuple[DynamicCache, bool]:
     chunked = getattr(text, "attention_chunk_size", None) is not None
     if chunked or any(type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer) for layer in cache.layers):
         return cache, False
-    cache.layers = [DynamicLayer() for _ in cache.layers]
+    cache.layers = [DynamicLayer() for _ in range(_num_layers(config) or len(cache.layers))]
     return cache, True
+
+
+def _num_layers(config: Any) -> int | None:
+    """The decoder's layers, where the encoder may have more or fewer: transformers makes a cache for the encoder's."""
+    return getattr(config, "num_decoder_layers", None) or getattr(config, "decoder_layers", None)
 
 
 def merge(cache: DynamicCache, other: DynamicCache, *, left: bool) -> None:

@@ -125,6 +125,8 @@ KINDS = {
     "bloom": {"n_layer": 2, "n_head": 4},
     "pegasus": ENCODER_DECODER,
     "m2m_100": ENCODER_DECODER,
+    "bart": {**ENCODER_DECODER, "encoder_layers": 3, "num_hidden_layers": 3, "decoder_layers": 1},
+    "t5": {"d_model": 64, "d_kv": 16, "d_ff": 96, "num_decoder_layers": 1, "decoder_start_token_id": 0},
 }
 
 
