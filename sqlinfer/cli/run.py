@@ -76,10 +76,8 @@ def _run(session: Session, scripts: list[Script], results: Results, settings: di
     text = "\n".join(script.text for script in scripts)
     answerer = session.answerer
     answerer.progress = watch = Watch(quiet)
-    if quiet:
-        logging.getLogger("sqlinfer").setLevel(logging.ERROR)
     try:
-        with stopping(session) as is_stopped, recorded(answerer, text, settings):
+        with _hushed(quiet), stopping(session) as is_stopped, recorded(answerer, text, settings):
             for script in scripts:
                 for line, statement in _statements(script):
                     with _placed(f"{script.name}, line {line}", is_stopped):
@@ -93,6 +91,19 @@ def _run(session: Session, scripts: list[Script], results: Results, settings: di
     if not quiet:
         _close(session)
     return answerer.counts
+
+
+@contextmanager
+def _hushed(quiet: bool) -> Iterator[None]:
+    """Keep what the package logs, errors apart, off stderr."""
+    log = logging.getLogger("sqlinfer")
+    level = log.level
+    if quiet:
+        log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 @contextmanager
