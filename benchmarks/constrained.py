@@ -36,7 +36,7 @@ TYPES = (
     "VARCHAR[]",
     '{"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "number"}}, "required": ["a"]}',
 )
-MODELS = ("sqlinfer/random", "sqlinfer/random-summarizer")
+MODELS = ("sqlinfer/tiny", "sqlinfer/tiny-summarizer")
 SIZE = Size(hidden=640, num_layers=12, num_heads=10, num_key_value_heads=5, vocabulary=8192, positions=1024)
 NUM_LINES = 64
 NUM_STEPS = 40
