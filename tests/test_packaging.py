@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sqlinfer.engine.builtin import BUILTINS
 from sqlinfer.functions import built_in_folder
 
 ROOT = Path(__file__).parents[1]
@@ -36,6 +37,13 @@ def test_the_wheel_holds_every_module_and_function(wheel: Path) -> None:
     (info,) = {name.partition("/")[0] for name in names if ".dist-info/" in name}
     assert f"{info}/licenses/LICENSE" in names
     assert not [name for name in names if not name.startswith(("sqlinfer/", info)) or "__pycache__" in name]
+
+
+def test_the_wheel_holds_the_built_in_models_whole(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        for version in BUILTINS.values():
+            for file in (path for path in version.path.rglob("*") if path.is_file()):
+                assert archive.read(file.relative_to(ROOT).as_posix()) == file.read_bytes()
 
 
 @pytest.mark.parametrize("cwd", ["/", str(ROOT)])
