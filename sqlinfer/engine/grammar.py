@@ -216,7 +216,7 @@ class Constraint:
         words = self.grammar.words
         said = self._bytes(tokens)
         in_text = _is_in_text(said)
-        ways = (words.quotes,) if in_text else (words.closes, *preferred, words.nulls, words.commas)
+        ways = (words.quotes,) if in_text else (*preferred, words.closes, words.nulls, words.commas)
         if not in_text and (said[-1:].isdigit() or said[-1:] in (b"-", b".")):
             return mask
         for way in ways:
