@@ -14,10 +14,11 @@ from typing import cast
 import duckdb
 import pyarrow as pa
 
-from sqlinfer.functions import RETURNS, Argument, Function, sql_literal
+from sqlinfer.functions import Function
 from sqlinfer.sql.answerer import Answerer
 from sqlinfer.sql.columns import arrow_type
 from sqlinfer.sql.live_tables import LiveTables
+from sqlinfer.sql.macros import MakeCall, macro, quoted
 from sqlinfer.sql.mentions import PREFIX
 
 _NUMBERS = itertools.count(1)
@@ -39,7 +40,7 @@ class Binding:
                 call = _call(answerer, function)
                 create(under, call, None, function.returns, type="arrow", null_handling="special")
                 self._made.append(under)
-            connection.execute(macro(name, function, under))
+            connection.execute(macro(name, function, _local(under)))
 
     def close(self) -> None:
         """Take the functions away, unless the connection is closed already.
@@ -49,30 +50,16 @@ class Binding:
         self._tables.close()
         try:
             while self._macros:
-                self._connection.execute(f"DROP MACRO IF EXISTS temp.{_quoted(self._macros.pop())}")
+                self._connection.execute(f"DROP MACRO IF EXISTS temp.{quoted(self._macros.pop())}")
             while self._made:
                 self._connection.remove_function(self._made.pop())
         except duckdb.Error:
             self._made.clear()
 
 
-def macro(name: str, function: Function, under: str) -> str:
-    """The SQL that makes the macro of a function over the user-defined function of a name."""
-    signature = [
-        _quoted(argument.name) + ("" if argument.required else f" := {sql_literal(argument.default)}")
-        for argument in function.arguments
-    ]
-    signature += [f"{_quoted(option)} := NULL" for option in function.options]
-    if function.type_of:
-        signature.append(f"{RETURNS} := 'VARCHAR'")
-    arguments = [_cast(argument) for argument in function.arguments]
-    if function.is_aggregate:
-        arguments[0] = _texts(_quoted(function.arguments[0].name), is_list=name not in function.list_names)
-    options = ", ".join(f"{option!r}: {_quoted(option)}" for option in function.options)
-    call = f"{under}({', '.join(arguments)}, {{{options}}})"
-    if function.type_of:  # DuckDB takes a structure that is put together by ||, and by no function
-        call = f"from_json({call}, '\"' || {RETURNS} || '\"')"
-    return f"CREATE OR REPLACE TEMP MACRO {_quoted(name)}({', '.join(signature)}) AS {call}"
+def _local(under: str) -> MakeCall:
+    """Calls of the user-defined function of a name."""
+    return lambda arguments, options: f"{under}({', '.join([*arguments, options])})"
 
 
 def _call(answerer: Answerer, function: Function) -> Callable[..., pa.Array]:
@@ -82,18 +69,3 @@ def _call(answerer: Answerer, function: Function) -> Callable[..., pa.Array]:
         return answerer.answer(function, list(columns))
 
     return call
-
-
-def _cast(argument: Argument) -> str:
-    """Texts take any type; the other kinds are checked when they come."""
-    return f"{_quoted(argument.name)}::VARCHAR" if argument.kind is str else _quoted(argument.name)
-
-
-def _texts(value: str, is_list: bool) -> str:
-    """The texts of a group; NULL if all are. Sorted, as the order of list() without one changes from run to run."""
-    listed = f"{value}::VARCHAR[]" if is_list else f"list({value}::VARCHAR ORDER BY {value}::VARCHAR)"
-    return f"nullif(list_filter({listed}, lambda _text: _text IS NOT NULL), [])"
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

@@ -40,28 +40,39 @@ _MODEL = {
 }  # fmt: skip
 
 
+TABLES: Mapping[str, Mapping[str, tuple[str, pa.DataType]]] = {
+    "sqlinfer_jobs": _JOB, "sqlinfer_usage": _USAGE, "sqlinfer_errors": _ERROR, "sqlinfer_models": _MODEL,
+}  # fmt: skip
+
+
+def table_rows(store: Store, name: str) -> list[dict[str, Any]]:
+    """The rows of one of TABLES, as they are now."""
+    rows = {"sqlinfer_jobs": _jobs, "sqlinfer_usage": _usage, "sqlinfer_errors": _errors, "sqlinfer_models": _models}
+    return [{column: row.get(column) for column in TABLES[name]} for row in rows[name](store)]
+
+
+def table_macro(name: str, call: str) -> str:
+    """The SQL that makes the macro of one of TABLES. call: gives all its rows as one list."""
+    return f"CREATE OR REPLACE TEMP MACRO {name}() AS TABLE SELECT row.* FROM (SELECT unnest({call}) AS row)"
+
+
+def table_type(name: str) -> str:
+    """The SQL type of all rows of one of TABLES as one list."""
+    return f"STRUCT({', '.join(f'{column} {sql}' for column, (sql, _) in TABLES[name].items())})[]"
+
+
 class LiveTables:
     """The tables on one connection; close them before it."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, store: Store, number: int) -> None:
         self._connection = connection
-        self._store = store
         self._made: dict[str, str] = {}
         create = cast("Callable[..., object]", connection.create_function)  # its stubs know no Arrow functions
-        tables: Mapping[str, tuple[Mapping[str, Any], Callable[[], list[dict[str, Any]]]]] = {
-            "sqlinfer_jobs": (_JOB, self._jobs),
-            "sqlinfer_usage": (_USAGE, self._usage),
-            "sqlinfer_errors": (_ERROR, self._errors),
-            "sqlinfer_models": (_MODEL, lambda: models_table(store.registry.list()).to_pylist()),
-        }
-        for name, (columns, rows) in tables.items():
+        for name in TABLES:
             under = self._made[name] = f"{PREFIX}{number}_{name}"
-            kind = f"STRUCT({', '.join(f'{column} {sql}' for column, (sql, _) in columns.items())})[]"
-            read = _reader(rows, pa.list_(pa.struct([(column, arrow) for column, (_, arrow) in columns.items()])))
-            create(under, read, ["INTEGER"], kind, type="arrow", null_handling="special", side_effects=True)
-            connection.execute(
-                f"CREATE OR REPLACE TEMP MACRO {name}() AS TABLE SELECT row.* FROM (SELECT unnest({under}(0)) AS row)"
-            )
+            read = _reader(store, name)
+            create(under, read, ["INTEGER"], table_type(name), type="arrow", null_handling="special", side_effects=True)
+            connection.execute(table_macro(name, f"{under}(0)"))
 
     def close(self) -> None:
         """Take the tables away, unless the connection is closed already."""
@@ -73,31 +84,39 @@ class LiveTables:
         except duckdb.Error:
             self._made.clear()
 
-    def _jobs(self) -> list[dict[str, Any]]:
-        rows = []
-        for job in self._store.jobs.list(-1):
-            row = {"job": job.job_id, **asdict(job), "models": list(job.models)}
-            row |= {"started": _time(job.started), "ended": _time(job.ended)}
-            rows.append(row | {f"{phase}_seconds": job.phases.get(phase) for phase in ("probe", "infer", "replay")})
-        return rows
 
-    def _usage(self) -> list[dict[str, Any]]:
-        return [{"job": used.job_id, **asdict(used)} for used in self._store.jobs.usage()]
+def _reader(store: Store, name: str) -> Callable[[pa.ChunkedArray], pa.Array]:
+    kind = pa.list_(pa.struct([(column, arrow) for column, (_, arrow) in TABLES[name].items()]))
 
-    def _errors(self) -> list[dict[str, Any]]:
-        return [
-            {"job": e.job_id, "function": e.function, "model": e.model, "text": e.excerpt, "error": e.message}
-            for e in self._store.jobs.errors()
-        ]
-
-
-def _reader(rows: Callable[[], list[dict[str, Any]]], kind: pa.DataType) -> Callable[[pa.ChunkedArray], pa.Array]:
     def read(calls: pa.ChunkedArray) -> pa.Array:
-        names = [field.name for field in kind.value_type]
-        found = [{name: row.get(name) for name in names} for row in rows()]
-        return pa.array([found] * len(calls), type=kind)
+        return pa.array([table_rows(store, name)] * len(calls), type=kind)
 
     return read
+
+
+def _jobs(store: Store) -> list[dict[str, Any]]:
+    rows = []
+    for job in store.jobs.list(-1):
+        row = {"job": job.job_id, **asdict(job), "models": list(job.models)}
+        row |= {"started": _time(job.started), "ended": _time(job.ended)}
+        rows.append(row | {f"{phase}_seconds": job.phases.get(phase) for phase in ("probe", "infer", "replay")})
+    return rows
+
+
+def _usage(store: Store) -> list[dict[str, Any]]:
+    return [{"job": used.job_id, **asdict(used)} for used in store.jobs.usage()]
+
+
+def _errors(store: Store) -> list[dict[str, Any]]:
+    return [
+        {"job": e.job_id, "function": e.function, "model": e.model, "text": e.excerpt, "error": e.message}
+        for e in store.jobs.errors()
+    ]
+
+
+def _models(store: Store) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = models_table(store.registry.list()).to_pylist()
+    return rows
 
 
 def _time(seconds: float | None) -> datetime | None:
