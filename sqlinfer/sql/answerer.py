@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from typing import Any
 
 import pyarrow as pa
 
@@ -20,6 +21,7 @@ from sqlinfer.sql.budget import Budget
 from sqlinfer.sql.call import Call
 from sqlinfer.sql.columns import Rows, one_chunk, struct_columns, to_array
 from sqlinfer.sql.counts import Counts
+from sqlinfer.sql.engine_queue import EngineQueue
 from sqlinfer.sql.failures import Failure, summary
 from sqlinfer.sql.pending import Origin
 from sqlinfer.sql.questions import Question, Questions
@@ -41,7 +43,7 @@ Record = Callable[[Sequence[Question]], None]
 class Answerer:
     """The calls of one connection.
 
-    is_direct: whether no phases come before a call, so that each chunk is on its own. record: while set, a call
+    queue: where calls ask if no phases come before them, so that each chunk is on its own. record: while set, a call
     without an answer gives NULL and its question goes there (probe); else it is asked on the spot. failures: the
     errors of this statement by key. cause: the last error raised inside DuckDB, which passes on only its text.
     job_id: the job under way, last_job_id: the one before it. unrecorded: failures that its record does not have yet.
@@ -49,9 +51,9 @@ class Answerer:
     called with the counts after each completion. asks_pairs: whether the statement has a condition over two tables.
     """
 
-    def __init__(self, runtime: Runtime, is_direct: bool = False) -> None:
+    def __init__(self, runtime: Runtime, queue: EngineQueue | None = None) -> None:
         self.runtime = runtime
-        self.is_direct = is_direct
+        self.queue = queue
         self.record: Record | None = None
         self.failures: dict[bytes, Failure] = {}
         self.unrecorded: dict[bytes, Failure] = {}
@@ -90,8 +92,6 @@ class Answerer:
     def answer(self, function: Function, columns: list[pa.ChunkedArray]) -> pa.Array:
         """The values of one chunk; columns: the arguments of the function, then the struct of options."""
         try:
-            if self.is_direct:  # nothing says where a statement begins: a model's name may mean a newer version now
-                self._origins.clear()
             return self._answer(function, columns)
         except BaseException as error:
             self.cause = error if isinstance(error, Exception) else None
@@ -185,13 +185,18 @@ class Answerer:
         arrays = [one_chunk(column) for column in columns]
         options = struct_columns(arrays.pop())
         rows = Rows([*arrays, *options.values()], len(columns[0]))
-        make = Questions(self.origin, function, tuple(options))
-        given = [make.given(row) for row in rows.distinct]
+        return to_array(self.values(function, tuple(options), rows.distinct), rows.index, function.returns)
+
+    def values(self, function: Function, option_names: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """The values of distinct rows: arguments of the function, then the options of these names."""
+        if self.queue is not None:  # nothing says where a statement begins: a model's name may mean a newer version now
+            self._origins.clear()
+        make = Questions(self.origin, function, option_names)
+        given = [make.given(row) for row in rows]
         calls = [None if g is None else Call(make, g) for g in given]
-        failures = {} if self.is_direct else self.failures
+        failures = self.failures if self.queue is None else {}
         self._settle([call for call in calls if call is not None], failures)
-        values = [None if call is None else call.value for call in calls]
-        return to_array(values, rows.index, function.returns)
+        return [None if call is None else call.value for call in calls]
 
     def _settle(self, calls: list[Call], failures: dict[bytes, Failure]) -> None:
         """Bring calls as far as there are answers, all of them step by step together."""
@@ -243,6 +248,9 @@ class Answerer:
 
     def _ask(self, questions: list[Question], failures: dict[bytes, Failure]) -> None:
         """Ask on the spot."""
+        if self.queue is not None:
+            failures |= self.queue.ask(questions, self.cancel)
+            return
         by_model: dict[str, list[tuple[Origin, Request]]] = {}
         for question in questions:
             asked = by_model.setdefault(question.origin.version.fingerprint, [])

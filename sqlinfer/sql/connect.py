@@ -15,6 +15,7 @@ from sqlinfer.functions import load_functions
 from sqlinfer.job_settings import Cascade, project_settings, read_settings
 from sqlinfer.sql.answerer import Answerer
 from sqlinfer.sql.bindings import Binding
+from sqlinfer.sql.engine_queue import EngineQueue
 from sqlinfer.sql.runtime import Runtime
 from sqlinfer.sql.session import Session
 from sqlinfer.store import Store, function_folders
@@ -54,12 +55,14 @@ class Registration:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, runtime: Runtime) -> None:
         self.runtime = runtime
-        self._binding = Binding(connection, Answerer(runtime, is_direct=True))
+        self._queue = engine_queue(runtime)
+        self._binding = Binding(connection, Answerer(runtime, self._queue))
         atexit.register(self.close)
 
     def close(self) -> None:
-        """Take the functions away; calls that run go on to their end first."""
+        """Take the functions away; calls that run are stopped."""
         atexit.unregister(self.close)
+        self._queue.close()
         self._binding.close()
         self.runtime.store.close()
 
@@ -84,6 +87,12 @@ def register(
     process until the registration is closed.
     """
     return Registration(connection, _runtime(model, store, udfs, settings))
+
+
+def engine_queue(runtime: Runtime) -> EngineQueue:
+    """What calls on plain connections ask, where no phases come before them."""
+    asker = Answerer(runtime)
+    return EngineQueue(asker.infer, runtime.store.answers.texts, asker.cancel)
 
 
 def _runtime(
