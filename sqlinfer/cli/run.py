@@ -72,6 +72,7 @@ def run(files: tuple[str, ...], format_: Format, as_json: bool, **given: Any) ->
 def _run(session: Session, scripts: list[Script], results: Results, settings: dict[str, Any], quiet: bool) -> Counts:
     """Run all scripts as one job; say on stderr how it ended."""
     from sqlinfer.sql.job import recorded
+    from sqlinfer.sql.statement import placed
 
     text = "\n".join(script.text for script in scripts)
     answerer = session.answerer
@@ -79,7 +80,7 @@ def _run(session: Session, scripts: list[Script], results: Results, settings: di
     try:
         with _hushed(quiet), stopping(session) as is_stopped, recorded(answerer, text, settings):
             for script in scripts:
-                for line, statement in _statements(script):
+                for line, statement in placed(script.text):
                     with _placed(f"{script.name}, line {line}", is_stopped):
                         _run_statement(session, statement, results, watch)
     except (Interrupted, KeyboardInterrupt):
@@ -118,17 +119,6 @@ def _placed(place: str, is_stopped: Callable[[], bool]) -> Iterator[None]:
         raise
     if is_stopped():
         raise Interrupted
-
-
-def _statements(script: Script) -> Iterator[tuple[int, str]]:
-    """The statements of a file, each with the line where it begins."""
-    from sqlinfer.sql.statement import split
-
-    at = 0
-    for statement in split(script.text):
-        at = script.text.index(statement, at)
-        yield script.text.count("\n", 0, at) + 1, statement
-        at += len(statement)
 
 
 def _run_statement(session: Session, statement: str, results: Results, watch: Watch) -> None:

@@ -79,7 +79,7 @@ def limits(device: torch.device, config: Any, dtype: torch.dtype) -> Limits:
     """How large a batch may be: a share of the free memory for the cache, a size that keeps the device busy."""
     on_gpu = device.type != "cpu"
     share = 0.4 if on_gpu else 0.2  # growing a cache copies it
-    tokens = int(free_memory(device) * share / _cache_bytes_per_token(config, dtype))
+    tokens = int(free_memory(device) * share / cache_bytes_per_token(config, dtype))
     return Limits(
         max_lines=256 if on_gpu else 64,
         max_tokens=max(tokens, 1),
@@ -87,7 +87,8 @@ def limits(device: torch.device, config: Any, dtype: torch.dtype) -> Limits:
     )
 
 
-def _cache_bytes_per_token(config: Any, dtype: torch.dtype) -> int:
+def cache_bytes_per_token(config: Any, dtype: torch.dtype) -> int:
+    """Of the keys and values that one token keeps in all layers."""
     text = config.get_text_config(decoder=True)
     heads = getattr(text, "num_attention_heads", None) or 1
     key_heads = getattr(text, "num_key_value_heads", None) or heads

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -19,6 +20,7 @@ from sqlinfer.functions import Function
 from sqlinfer.job_settings import JobSettings
 from sqlinfer.sql.budget import Budget
 from sqlinfer.sql.call import Call
+from sqlinfer.sql.call_sites import SITE
 from sqlinfer.sql.columns import Rows, one_chunk, struct_columns, to_array
 from sqlinfer.sql.counts import Counts
 from sqlinfer.sql.engine_queue import EngineQueue
@@ -26,6 +28,7 @@ from sqlinfer.sql.failures import Failure, summary
 from sqlinfer.sql.pending import Origin
 from sqlinfer.sql.questions import Question, Questions
 from sqlinfer.sql.runtime import Runtime
+from sqlinfer.sql.tally import Tally
 from sqlinfer.types import Answer, Completion, ModelVersion, Request
 
 _MEASURED_TOKENS = 1000
@@ -49,6 +52,7 @@ class Answerer:
     job_id: the job under way, last_job_id: the one before it. unrecorded: failures that its record does not have yet.
     retry: what asks failed requests again. only: the keys of the requests that may be asked; None is all. progress:
     called with the counts after each completion. asks_pairs: whether the statement has a condition over two tables.
+    tally: counts call by call, if somebody wants to know.
     """
 
     def __init__(self, runtime: Runtime, queue: EngineQueue | None = None) -> None:
@@ -61,13 +65,14 @@ class Answerer:
         self.only: frozenset[bytes] | None = None
         self.counts = Counts()
         self.asks_pairs = False
+        self.tally: Tally | None = None
         self._num_skipped = 0
         self.cancel = threading.Event()
         self.cause: Exception | None = None
         self.job_id: int | None = None
         self.last_job_id: int | None = None
         self.progress: Callable[[Counts], None] = lambda _: None
-        self._origins: dict[tuple[str, str | None, str], Origin] = {}
+        self._origins: dict[tuple[str, str | None, str, int], Origin] = {}
         self._lock = threading.Lock()
 
     def new_statement(self) -> None:
@@ -78,12 +83,12 @@ class Answerer:
         self.cancel.clear()
         self.cause = None
 
-    def origin(self, function: Function, model: str | None, task: str) -> Origin:
-        """Who answers a function's calls; the same for all of a statement."""
-        known = self._origins.get((function.name, model, task))
-        if known is None:
-            known = self._origins[function.name, model, task] = self.runtime.origin(function, model, task)
-        return known
+    def origin(self, function: Function, model: str | None, task: str, site: int = 0) -> Origin:
+        """Who answers a function's calls; the same for all of a statement. site: the call's number, if it has one."""
+        key = (function.name, model, task, site)
+        if key not in self._origins:
+            self._origins[key] = replace(self.runtime.origin(function, model, task), site=site)
+        return self._origins[key]
 
     def versions(self) -> list[ModelVersion]:
         """The model versions that the statement named so far."""
@@ -184,14 +189,21 @@ class Answerer:
     def _answer(self, function: Function, columns: list[pa.ChunkedArray]) -> pa.Array:
         arrays = [one_chunk(column) for column in columns]
         options = struct_columns(arrays.pop())
+        site = options.pop(SITE)[0].as_py() if SITE in options else 0
+        if self.tally is not None:
+            self.tally.saw(site, function.name, len(columns[0]))
         rows = Rows([*arrays, *options.values()], len(columns[0]))
-        return to_array(self.values(function, tuple(options), rows.distinct), rows.index, function.returns)
+        values = self.values(function, tuple(options), rows.distinct, site)
+        return to_array(values, rows.index, function.returns)
 
-    def values(self, function: Function, option_names: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """The values of distinct rows: arguments of the function, then the options of these names."""
+    def values(
+        self, function: Function, option_names: tuple[str, ...], rows: Sequence[tuple[Any, ...]], site: int = 0
+    ) -> list[Any]:
+        """The values of distinct rows: arguments of the function, then the options of these names. site: the call's
+        number, if it has one."""
         if self.queue is not None:  # nothing says where a statement begins: a model's name may mean a newer version now
             self._origins.clear()
-        make = Questions(self.origin, function, option_names)
+        make = Questions(partial(self.origin, site=site), function, option_names)
         given = [make.given(row) for row in rows]
         calls = [None if g is None else Call(make, g) for g in given]
         failures = self.failures if self.queue is None else {}
@@ -214,6 +226,8 @@ class Answerer:
         by_key = {q.key: q for q in questions}
         self.counts.seen(by_key)
         known = self._known(list(by_key), questions)
+        if self.tally is not None:
+            self.tally.met(questions, known)
         if len(known) < len(by_key):
             unasked = [q for key, q in by_key.items() if key not in known and key not in failures]
             if self.record is not None:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
-
 from sqlinfer.engine.device import peak_memory
+from sqlinfer.sql.distinct import Distinct
 from sqlinfer.types import Completion
-
-_COMPACT = 4_000_000
 
 
 class Counts:
@@ -32,18 +28,11 @@ class Counts:
         self.usage: dict[tuple[str, str], list[int]] = {}
         self._fill = 0.0
         self._started_s = time.perf_counter()
-        self._digests: list[np.ndarray[tuple[int], np.dtype[np.uint64]]] = []
-        self._num_digests = 0
-        self._lock = threading.Lock()
+        self._requests = Distinct()
 
     def seen(self, keys: Iterable[bytes]) -> None:
-        """Note that these requests were met; equal ones count once. Holds eight bytes a request."""
-        digests = np.unique(np.frombuffer(b"".join([key[:8] for key in keys]), dtype=np.uint64))
-        with self._lock:
-            self._digests.append(digests)
-            self._num_digests += len(digests)
-            if self._num_digests > _COMPACT:
-                self._compact()
+        """Note that these requests were met; equal ones count once."""
+        self._requests.add(keys)
 
     def finished(self, completion: Completion, function: str = "", model: str = "", batch_fill: float = 0.0) -> None:
         """Note one completion of the engine. batch_fill: how full its batch was, 0..1."""
@@ -61,9 +50,7 @@ class Counts:
 
     @property
     def requests(self) -> int:
-        with self._lock:
-            self._compact()
-            return self._num_digests
+        return self._requests.count()
 
     @property
     def known(self) -> int:
@@ -109,8 +96,3 @@ class Counts:
         """The counts by the names that a job's record has."""
         names = ("rows", "requests", "known", "generated", "failed", "prompt_tokens", "completion_tokens", "seconds")
         return {name: getattr(self, name) for name in names}
-
-    def _compact(self) -> None:
-        if len(self._digests) > 1:
-            self._digests = [np.unique(np.concatenate(self._digests))]
-            self._num_digests = len(self._digests[0])

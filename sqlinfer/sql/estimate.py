@@ -13,7 +13,7 @@ from sqlinfer.engine.pool import count_prompt_tokens
 from sqlinfer.job_settings import JobSettings
 from sqlinfer.sql.pending import Origin, Pending
 from sqlinfer.sql.runtime import Runtime
-from sqlinfer.types import ModelVersion, Request
+from sqlinfer.types import Request
 
 _SAMPLE = 200
 _UNKNOWN_SPEED = (200.0, 20.0)
@@ -40,7 +40,8 @@ class Sample:
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """prompt_tokens: give or take prompt_tokens_error (95 % of samples). completion_tokens: at most. seconds: from
-    the model's speed in earlier jobs here if is_measured, else from a guess; prompt_seconds: of them at least."""
+    the model's speed in earlier jobs here if is_measured, else from a guess; prompt_seconds: of them at least.
+    row_tokens: prompt and answer of the longest request of the sample; 0 if no weights are needed."""
 
     prompt_tokens: int
     prompt_tokens_error: int
@@ -48,6 +49,7 @@ class Estimate:
     seconds: float
     prompt_seconds: float
     is_measured: bool
+    row_tokens: int
 
 
 def samples(pending: Pending) -> list[Sample]:
@@ -65,14 +67,19 @@ def samples(pending: Pending) -> list[Sample]:
 def estimate(runtime: Runtime, total: Sample) -> Estimate:
     """What the requests of one origin cost."""
     version = total.origin.version
-    prompt_tokens, error = _prompt_tokens(version, total)
-    most = [0 if r.task == "count_tokens" else r.parameters.max_tokens or _UNKNOWN_ANSWER_TOKENS for r in total.sample]
+    counted = count_prompt_tokens(version, total.sample)
+    prompt_tokens, error = _prompt_tokens(counted, total)
+    most = [(r.parameters.max_tokens or _UNKNOWN_ANSWER_TOKENS) if _writes(r) else 0 for r in total.sample]
     answer_tokens = round(total.requests * sum(most) / max(1, len(most)))
     measured = runtime.store.jobs.speed(version.fingerprint)
     prompt_speed, answer_speed = measured or _UNKNOWN_SPEED
-    prompt_seconds = prompt_tokens / max(prompt_speed, 1e-9) if answer_tokens else 0.0
-    seconds = max(prompt_seconds, answer_tokens / max(answer_speed, 1e-9))
-    return Estimate(prompt_tokens, error, answer_tokens, seconds, prompt_seconds, measured is not None)
+    is_measured = measured is not None and (answer_speed is not None or not answer_tokens)
+    is_read = any(request.is_generated for request in total.sample)
+    prompt_seconds = prompt_tokens / max(prompt_speed, 1e-9) if is_read else 0.0
+    seconds = max(prompt_seconds, answer_tokens / (answer_speed or _UNKNOWN_SPEED[1]))
+    rows = [read + written for read, written, r in zip(counted, most, total.sample, strict=True) if r.is_generated]
+    row_tokens = max(rows, default=0)
+    return Estimate(prompt_tokens, error, answer_tokens, seconds, prompt_seconds, is_measured, row_tokens)
 
 
 def expect(runtime: Runtime, pending: Pending, settings: Iterable[JobSettings]) -> dict[str, float]:
@@ -96,13 +103,17 @@ def expect(runtime: Runtime, pending: Pending, settings: Iterable[JobSettings]) 
 
 def _least_answer_tokens(total: Sample) -> int:
     """One for each request that is generated: what is scored or counted generates nothing."""
-    generated = sum(1 for r in total.sample if not r.choices and r.task != "count_tokens")
-    return total.requests * generated // max(1, len(total.sample))
+    return total.requests * sum(map(_writes, total.sample)) // max(1, len(total.sample))
 
 
-def _prompt_tokens(version: ModelVersion, total: Sample) -> tuple[int, int]:
+def _writes(request: Request) -> bool:
+    """Whether the model writes the answer token by token; scores and embeddings it does not."""
+    return request.is_generated and not request.choices and request.task in ("generate", "summarize")
+
+
+def _prompt_tokens(counted: list[int], total: Sample) -> tuple[int, int]:
     """Counted for the sample, carried over to all requests by the length of their texts; and the error of that."""
-    tokens = np.array(count_prompt_tokens(version, total.sample), dtype=float)
+    tokens = np.array(counted, dtype=float)
     num_sampled = len(tokens)
     if num_sampled in (0, total.requests):
         return int(tokens.sum()), 0

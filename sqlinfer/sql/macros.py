@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sqlinfer.functions import RETURNS, Argument, Function, sql_literal
+from sqlinfer.sql.call_sites import SITE
 
 MakeCall = Callable[[list[str], str], str]
 """From the SQL of the arguments, and of the options as a struct, the SQL of a call."""
@@ -23,7 +24,8 @@ def macro(name: str, function: Function, make_call: MakeCall) -> str:
     arguments = [_cast(argument) for argument in function.arguments]
     if function.is_aggregate:
         arguments[0] = _texts(quoted(function.arguments[0].name), is_list=name not in function.list_names)
-    options = ", ".join(f"{option!r}: {quoted(option)}" for option in function.options)
+    signature.append(f"{SITE} := NULL")
+    options = ", ".join(f"{option!r}: {quoted(option)}" for option in (*function.options, SITE))
     call = make_call(arguments, f"{{{options}}}")
     if function.type_of:  # DuckDB takes a structure that is put together by ||, and by no function
         call = f"from_json({call}, '\"' || {RETURNS} || '\"')"

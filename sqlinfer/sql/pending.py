@@ -24,10 +24,12 @@ _REMEMBERED = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where requests come from and who answers them: one function asking one model version."""
+    """Where requests come from and who answers them: one function asking one model version. site: the call's number
+    in the script; 0 if nobody counts the calls."""
 
     function: Function
     version: ModelVersion
+    site: int = 0
 
 
 class Pending:
@@ -115,7 +117,9 @@ class Pending:
     def _origin(self, origin: Origin) -> int:
         for number, known in enumerate(self.origins):
             if known is origin or (
-                known.function is origin.function and known.version.fingerprint == origin.version.fingerprint
+                known.function is origin.function
+                and known.version.fingerprint == origin.version.fingerprint
+                and known.site == origin.site
             ):
                 return number
         self.origins.append(origin)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlinfer.sql.tokens import tokenize
@@ -27,6 +27,15 @@ def split(sql: str) -> list[str]:
     if has_token or (not tokens and sql.strip()):
         statements.append(sql[start:].strip())
     return statements
+
+
+def placed(sql: str) -> Iterator[tuple[int, str]]:
+    """The statements of a text, each with the line where it begins; the first is 1."""
+    at = 0
+    for statement in split(sql):
+        at = sql.index(statement, at)
+        yield sql.count("\n", 0, at) + 1, statement
+        at += len(statement)
 
 
 def name_parameters(sql: str, values: Sequence[Any] | Mapping[str, Any] | None) -> tuple[str, dict[str, Any]]:

@@ -191,15 +191,17 @@ class Jobs:
                 (fingerprint, prompt_tokens, completion_tokens, seconds),
             )
 
-    def speed(self, fingerprint: str) -> tuple[float, float] | None:
-        """Prompt and completion tokens a second over the model's last five jobs; None before the first."""
+    def speed(self, fingerprint: str) -> tuple[float, float | None] | None:
+        """Prompt and completion tokens a second over the model's last five jobs; None before the first, and for
+        completion tokens before the first that wrote any."""
         with self._database.reading() as connection:
-            prompt, completion, seconds = connection.execute(
-                "SELECT sum(prompt_tokens), sum(completion_tokens), sum(seconds) FROM (SELECT * FROM speeds "
+            prompt, completion, seconds, writing = connection.execute(
+                "SELECT sum(prompt_tokens), sum(completion_tokens), sum(seconds), "
+                "sum(seconds) FILTER (WHERE completion_tokens > 0) FROM (SELECT * FROM speeds "
                 "WHERE fingerprint = ? ORDER BY speed_id DESC LIMIT 5)",
                 (fingerprint,),
             ).fetchone()
-        return (prompt / seconds, completion / seconds) if seconds else None
+        return (prompt / seconds, completion / writing if writing else None) if seconds else None
 
     def _set(self, job_id: int, values: Mapping[str, Any]) -> None:
         if "phases" in values:

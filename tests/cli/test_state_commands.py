@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from sqlinfer.cli.state import open_store
 from tests.cli.conftest import Invoke
 from tests.conftest import EchoEngine, write_model
 
@@ -99,6 +101,61 @@ def test_explain_counts_and_asks_nothing(invoke: Invoke, query: Query) -> None:
     assert (explained["rows"], explained["requests"], explained["known"]) == (20, 14, 0)
     assert explained["prompt_tokens"] > 14
     table = invoke("explain", query(sql)).stdout
-    assert "ai_count_tokens" in table
+    assert "ai_count_t" in table
     assert "20 rows, 14 requests: 0 known, 14 to ask with" in table
     assert json.loads(invoke("answers", "stats", "--json").stdout)["answers"] == 0
+
+
+SITES = """CREATE TABLE t AS SELECT 'text ' || range % 7 AS s FROM range(20);
+CREATE VIEW v AS SELECT ai_gen(s) AS g FROM t;
+SELECT ai_gen(s, max_tokens := 5), ai_gen(ai_gen(s, max_tokens := 5)),
+  ai_agg(s, 'sum up' ORDER BY s) OVER (PARTITION BY s), s.summarize() FROM t;
+SELECT g FROM v WHERE ai_filter(g, 'good?')
+"""
+
+
+def test_explain_tells_call_from_call(invoke: Invoke, query: Query) -> None:
+    inner = "ai_gen('text ' || range, max_tokens := 5)) FROM range(3)"
+    counted = invoke("run", query(f"SELECT count(DISTINCT {inner}"), "--format", "csv").stdout
+    num_inside = int(counted.splitlines()[1])
+    explained = json.loads(invoke("explain", query(SITES), "--json").stdout)
+    calls = [
+        (c["place"].rpartition(":")[2], c["call"], c["rows"], c["requests"], c["known"], c["to_ask"])
+        for c in explained["calls"]
+    ]
+    assert calls == [
+        ("2", "ai_gen(s)", 20, 7, 0, 7),
+        ("3", "ai_gen(s, max_tokens := 5)", 20, 7, 3, 4),
+        ("3", "ai_gen(ai_gen(s, max_tokens := 5))", 20, num_inside, 0, num_inside),  # of those that are known inside
+        ("3", "ai_gen(s, max_tokens := 5)", 20, 7, 3, 0),  # the call before it asks them
+        ("4", "ai_agg(s, 'sum up' ORDER BY s)", 20, 7, 0, 7),
+        ("4", "s.summarize()", 20, 7, 0, 7),
+        ("5", "ai_filter(g, 'good?')", 20, 0, 0, 0),
+    ]
+    assert explained["calls"][-1]["model"] == ""
+    assert sum(call["prompt_tokens"] for call in explained["calls"]) == explained["prompt_tokens"]
+    assert [model["fits"] for model in explained["models"]] == [True, True]
+
+
+def test_explain_says_whether_the_model_fits(invoke: Invoke, query: Query, monkeypatch: pytest.MonkeyPatch) -> None:
+    sql = query("SELECT ai_gen('a')")
+    assert re.search(r"sqlinfer/tiny in \w+ needs [\d.]+ GB on \w+.*: it fits", invoke("explain", sql).stdout)
+    monkeypatch.setattr("sqlinfer.engine.need.free_memory", lambda _: 1_000_000)
+    said = " ".join(invoke("explain", sql).stdout.split())
+    assert "where 0.00 GB are free: it does not fit: register a smaller model" in said
+
+
+def test_explain_knows_no_speed_of_writing_from_jobs_that_wrote_nothing(
+    invoke: Invoke, query: Query, home: Path
+) -> None:
+    sql = query("SELECT ai_gen('a', max_tokens := 20)")
+    (version,) = json.loads(invoke("explain", sql, "--json").stdout)["models"]
+    with open_store() as store:
+        fingerprint = store.registry.get(version["model"]).fingerprint
+        store.jobs.record_speed(fingerprint, 1000, 0, 1.0)
+    explained = json.loads(invoke("explain", sql, "--json").stdout)
+    assert (explained["measured"], explained["est_seconds"]) == (False, 1.0)
+    with open_store() as store:
+        store.jobs.record_speed(fingerprint, 1000, 100, 1.0)
+    explained = json.loads(invoke("explain", sql, "--json").stdout)
+    assert (explained["measured"], explained["est_seconds"]) == (True, 0.2)
