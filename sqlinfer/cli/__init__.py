@@ -11,6 +11,7 @@ from sqlinfer.cli.failures import Commands
 from sqlinfer.cli.functions import functions
 from sqlinfer.cli.jobs import jobs
 from sqlinfer.cli.models import models
+from sqlinfer.cli.preview import preview
 from sqlinfer.cli.run import run
 
 
@@ -22,9 +23,10 @@ def main() -> None:
     \b
     sqlinfer run query.sql              run a file; each distinct question is asked once, ever
     sqlinfer explain query.sql          what it would ask, before it asks
+    sqlinfer preview query.sql          a few rows of it: prompt, raw answer and value
     sqlinfer models register short ./m  give a model a name for SQL
     """
 
 
-for command in (run, explain, models, functions, answers, jobs):
+for command in (run, explain, preview, models, functions, answers, jobs):
     main.add_command(command)

@@ -37,6 +37,14 @@ def count_prompt_tokens(version: ModelVersion, requests: Series[Request]) -> lis
     return get_engine(version).count_prompt_tokens(requests)
 
 
+def read_prompt(version: ModelVersion, request: Request) -> str:
+    """The prompt of a request as the model reads it, before it is cut to fit."""
+    engine = get_engine(version)
+    if engine.kind == "generate":
+        return engine.prompts.render(request, request.text)
+    return f"{request.query}\n\n{request.text}" if request.query else request.text
+
+
 def close_all() -> None:
     """Free the weights of every engine."""
     with _lock:

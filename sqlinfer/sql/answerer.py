@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -52,7 +52,7 @@ class Answerer:
     job_id: the job under way, last_job_id: the one before it. unrecorded: failures that its record does not have yet.
     retry: what asks failed requests again. only: the keys of the requests that may be asked; None is all. progress:
     called with the counts after each completion. asks_pairs: whether the statement has a condition over two tables.
-    tally: counts call by call, if somebody wants to know.
+    tally: counts call by call, if somebody wants to know. on_read: gets each call and the answers that it reads next.
     """
 
     def __init__(self, runtime: Runtime, queue: EngineQueue | None = None) -> None:
@@ -66,6 +66,7 @@ class Answerer:
         self.counts = Counts()
         self.asks_pairs = False
         self.tally: Tally | None = None
+        self.on_read: Callable[[Call, Mapping[bytes, str]], None] | None = None
         self._num_skipped = 0
         self.cancel = threading.Event()
         self.cause: Exception | None = None
@@ -250,6 +251,8 @@ class Answerer:
         if len(answers) < len(call.asks):
             call.failure = next((question.key for question in call.asks if question.key in failures), None)
             return call.failure is not None and call.fail(failures[call.failure].error)
+        if self.on_read is not None:
+            self.on_read(call, texts)
         try:
             return call.go_on(answers)
         except Exception as error:  # noqa: BLE001 - the author's code may raise anything

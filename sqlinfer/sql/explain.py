@@ -17,7 +17,7 @@ from sqlinfer.sql.session import Session
 from sqlinfer.sql.statement import placed
 from sqlinfer.sql.tally import Asker, Tally
 
-_SKIPPED = {"COPY", "EXPORT", "BEGIN", "START", "COMMIT", "ROLLBACK", "ABORT", "END", "CHECKPOINT", "VACUUM", "INSTALL"}
+SKIPPED = {"COPY", "EXPORT", "BEGIN", "START", "COMMIT", "ROLLBACK", "ABORT", "END", "CHECKPOINT", "VACUUM", "INSTALL"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ def _explain(session: Session, statement: str, place: tuple[str, int], found: _F
             found.rows += probed.num_rows
             for sample in samples(probed.pending):
                 found.add(sample)
-    if not planned.is_query and planned.verb not in _SKIPPED:
+    if not planned.is_query and planned.verb not in SKIPPED:
         with silent(session.answerer):
             session.run_directly(planned)
 

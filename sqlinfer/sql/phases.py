@@ -17,6 +17,7 @@ from sqlinfer.sql.pending import Origin, Pending
 from sqlinfer.sql.questions import Question
 
 OpenReader = Callable[[], pa.RecordBatchReader]
+Choose = Callable[[Sequence[Question]], Sequence[Question]]
 
 
 def settle(answerer: Answerer, queries: Sequence[OpenReader], num_rounds: int) -> None:
@@ -40,7 +41,7 @@ def settle(answerer: Answerer, queries: Sequence[OpenReader], num_rounds: int) -
                 broken = probed.broken
                 answerer.counts.expected = answerer.counts.generated + answerer.counts.failed + num_pending
                 with answerer.turn(), answerer.counts.phase("infer"):
-                    _ask(answerer, probed.pending)
+                    ask(answerer, probed.pending)
         except (duckdb.TransactionException, duckdb.InterruptException):
             if broken is None:
                 raise
@@ -48,7 +49,7 @@ def settle(answerer: Answerer, queries: Sequence[OpenReader], num_rounds: int) -
             raise broken from None
 
 
-def _ask(answerer: Answerer, pending: Pending) -> None:
+def ask(answerer: Answerer, pending: Pending) -> None:
     """Ask what is pending, if it fits the job's budget."""
     runtime, asked = answerer.runtime, pending.by_model()
     settings = [runtime.settings.over(version.settings) for version, _ in asked]
@@ -72,12 +73,15 @@ class Probed:
 
 
 @contextmanager
-def probe(answerer: Answerer, queries: Sequence[OpenReader]) -> Iterator[Probed]:
-    """Run queries with unknown answers as NULL; what they ask is pending, boolean questions before all others."""
+def probe(answerer: Answerer, queries: Sequence[OpenReader], choose: Choose | None = None) -> Iterator[Probed]:
+    """Run queries with unknown answers as NULL; what they ask is pending, boolean questions before all others.
+
+    choose: those of some questions that are to be asked; None asks all.
+    """
     pending = Pending()
     num_rows, broken = 0, None
     try:
-        with recording(answerer, _recorder(pending, answerer)):
+        with recording(answerer, _recorder(pending, answerer, choose)):
             for open_reader in queries:
                 try:
                     with answerer.counts.phase("probe"):
@@ -126,11 +130,12 @@ def _check_pairs(answerer: Answerer, pending: Pending, origin: Origin) -> None:
         )
 
 
-def _recorder(pending: Pending, answerer: Answerer) -> Callable[[Sequence[Question]], None]:
+def _recorder(pending: Pending, answerer: Answerer, choose: Choose | None) -> Callable[[Sequence[Question]], None]:
     filters_open = False
 
     def record(questions: Sequence[Question]) -> None:
         nonlocal filters_open
+        questions = questions if choose is None else choose(questions)
         if not questions:
             return
         is_filter = questions[0].origin.function.returns == "BOOLEAN"

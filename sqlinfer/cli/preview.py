@@ -1,0 +1,50 @@
+"""`sqlinfer preview`: a few requests of each call, with prompt, raw answer and value side by side."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from sqlinfer.cli.state import job_options, open_session, read_scripts, session_options, take_job_settings
+from sqlinfer.cli.stop import stopping
+from sqlinfer.cli.tables import echo_json, echo_table
+from sqlinfer.errors import Interrupted
+
+
+@click.command()
+@click.argument(
+    "files", metavar="FILE...", nargs=-1, required=True, type=click.Path(exists=True, allow_dash=True, dir_okay=False)
+)
+@session_options
+@click.option("--rows", default=5, show_default=True, type=click.IntRange(min=1), help="Requests of each AI call.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON list.")
+@job_options
+def preview(files: tuple[str, ...], rows: int, as_json: bool, **given: Any) -> None:
+    """Ask a few rows of SQL files, and show what the model reads and writes.
+
+    For each AI call a few requests are asked, with the prompt as the model reads it, the answer as the model wrote it,
+    and the value that SQL gets. Statements run in a transaction that is rolled back; answers are kept.
+
+    \b
+    sqlinfer preview query.sql --rows 3
+    """
+    from sqlinfer.sql.preview import preview as previewed
+
+    job_settings = take_job_settings(given)
+    scripts = read_scripts(files)
+    with open_session(given, scripts, job_settings=job_settings) as session, stopping(session) as is_stopped:
+        try:
+            shown = previewed(session, {script.name: script.text for script in scripts}, rows)
+        except Exception:
+            if is_stopped():
+                raise Interrupted from None
+            raise
+    if as_json:
+        echo_json([asdict(each) for each in shown])
+        return
+    echo_table(
+        ["call", "model", "prompt", "answer", "value"],
+        [[s.call, s.model, s.prompt, s.answer, s.value if s.error is None else f"Error: {s.error}"] for s in shown],
+    )
