@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import Any
 
 from sqlinfer.errors import SqlinferError, nearest
@@ -105,27 +104,6 @@ def read_registration(said: Mapping[str, Any], where: str) -> dict[str, Any]:
         if name in said:
             raise SqlinferError(f"{where}: {name} is about a statement and not about a model. SET sqlinfer_{name} = ..")
     return read_settings(said, where)
-
-
-def project_settings(path: Path | None) -> dict[str, Any]:
-    """The settings of a project file (sqlinfer.yml), under its key `settings`; unknown keys are refused."""
-    if path is None:
-        return {}
-    import yaml
-
-    try:
-        said = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SqlinferError(f"{path} is not YAML: {error}") from None
-    if not isinstance(said, Mapping) or not isinstance(said.get("settings") or {}, Mapping):
-        raise SqlinferError(
-            f"{path}: expected names and values, as `settings:` with `max_retries: 5` indented below it"
-        )
-    unknown = [str(name) for name in said if name != "settings"]
-    if unknown:
-        hint = f"Write {unknown[0]} below `settings:`." if unknown[0] in NAMES else nearest(unknown[0], ["settings"])
-        raise SqlinferError(f"{path}: there is no key {unknown[0]}. {hint}")
-    return read_settings({str(name): value for name, value in (said.get("settings") or {}).items()}, str(path))
 
 
 def _check_name(name: str, where: str) -> None:

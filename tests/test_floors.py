@@ -20,6 +20,7 @@ FLOORS = {
     "vectors": 1,
     "functions": 1,
     "job_settings": 1,
+    "project_file": 2,
     "store": 2,
     "engine": 2,
     "sql": 3,
@@ -34,6 +35,7 @@ HOMES = {
     "duckdb": {"sql"},
     "sqlglot": {"sql"},
     "click": {"cli"},
+    "jinja2": {"project"},
     "rich": {"cli"},
 }
 SQLGLOT_FILES = {"sql/dml.py", "sql/dialect.py"}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sqlinfer.errors import SqlinferError
-from sqlinfer.job_settings import NAMES, Cascade, JobSettings, project_settings, read_registration, read_settings
+from sqlinfer.job_settings import NAMES, Cascade, JobSettings, read_registration, read_settings
 
 
 def test_the_narrower_layer_wins_and_what_it_leaves_open_stays() -> None:
@@ -78,25 +77,6 @@ def test_a_wrong_setting_is_named_with_its_place(name: str, value: Any) -> None:
 )
 def test_a_job_bears_so_many_failures_of_a_hundred_requests(threshold: Any, failed: int, goes_on: bool) -> None:
     assert JobSettings(error_threshold=threshold).bears(failed, 100) is goes_on
-
-
-def test_the_project_file_holds_settings_and_no_other_key(tmp_path: Path) -> None:
-    path = tmp_path / "sqlinfer.yml"
-    path.write_text("settings:\n  max_retries: 5\n  environment: {OMP_NUM_THREADS: 4}\n")
-    assert project_settings(path) == {"max_retries": 5, "environment": {"OMP_NUM_THREADS": "4"}}
-    path.write_text("")
-    assert project_settings(path) == {}
-    for wrong, says in [
-        ("settings: {max_retrys: 5}", "Did you mean max_retries"),
-        ("max_retries: 5", "below `settings:`"),
-        ("setings: {}", "Did you mean settings"),
-        ("settings: [1]", "expected names and values"),
-        ("a: [", "not YAML"),
-    ]:
-        path.write_text(wrong)
-        with pytest.raises(SqlinferError, match=says) as raised:
-            project_settings(path)
-        assert str(path) in str(raised.value)
 
 
 def test_a_registration_holds_all_but_what_is_about_statements() -> None:

@@ -25,6 +25,7 @@ from sqlinfer.sql.columns import Rows, one_chunk, struct_columns, to_array
 from sqlinfer.sql.counts import Counts
 from sqlinfer.sql.engine_queue import EngineQueue
 from sqlinfer.sql.failures import Failure, summary
+from sqlinfer.sql.options import Options
 from sqlinfer.sql.pending import Origin
 from sqlinfer.sql.questions import Question, Questions
 from sqlinfer.sql.runtime import Runtime
@@ -52,7 +53,8 @@ class Answerer:
     job_id: the job under way, last_job_id: the one before it. unrecorded: failures that its record does not have yet.
     retry: what asks failed requests again. only: the keys of the requests that may be asked; None is all. progress:
     called with the counts after each completion. asks_pairs: whether the statement has a condition over two tables.
-    tally: counts call by call, if somebody wants to know. on_read: gets each call and the answers that it reads next.
+    defaults: the model and the on_error of calls that say none. tally: counts call by call, if somebody wants to know.
+    on_read: gets each call and the answers that it reads next.
     """
 
     def __init__(self, runtime: Runtime, queue: EngineQueue | None = None) -> None:
@@ -67,6 +69,7 @@ class Answerer:
         self.asks_pairs = False
         self.tally: Tally | None = None
         self.on_read: Callable[[Call, Mapping[bytes, str]], None] | None = None
+        self.defaults = Options()
         self._num_skipped = 0
         self.cancel = threading.Event()
         self.cause: Exception | None = None
@@ -204,7 +207,7 @@ class Answerer:
         number, if it has one."""
         if self.queue is not None:  # nothing says where a statement begins: a model's name may mean a newer version now
             self._origins.clear()
-        make = Questions(partial(self.origin, site=site), function, option_names)
+        make = Questions(partial(self.origin, site=site), function, option_names, self.defaults)
         given = [make.given(row) for row in rows]
         calls = [None if g is None else Call(make, g) for g in given]
         failures = self.failures if self.queue is None else {}

@@ -12,7 +12,8 @@ import duckdb
 
 from sqlinfer.engine.builtin import BUILTINS, DEFAULTS
 from sqlinfer.functions import load_functions
-from sqlinfer.job_settings import Cascade, project_settings, read_settings
+from sqlinfer.job_settings import Cascade, read_settings
+from sqlinfer.project_file import read_project_file
 from sqlinfer.sql.answerer import Answerer
 from sqlinfer.sql.bindings import Binding
 from sqlinfer.sql.engine_queue import EngineQueue
@@ -35,7 +36,8 @@ def connect(  # noqa: PLR0913 - what a user may say of a session, by keyword
 ) -> Session:
     """Open a database with AI functions; statements ask each distinct question once, in full batches.
 
-    path: a DuckDB file or ":memory:". model: answers calls that name none. store: False keeps no answer after the
+    path: a DuckDB file or ":memory:". model: answers calls that name none; None is the
+    project file's. store: False keeps no answer after the
     session. udfs: folders of the user's own functions; None means udfs/ here and in the project.
     allow_download: whether SQL that names a hub id fetches it; otherwise `sqlinfer models pull` does. settings: of the
     jobs, by the names of JobSettings; they win over those of models and of the project file.
@@ -102,9 +104,9 @@ def _runtime(
     settings: Mapping[str, Any] | None,
 ) -> Runtime:
     project = project_folder()
-    said = project_settings(project / PROJECT_FILE if project else None)
-    cascade = Cascade(said, read_settings(settings or {}, "settings"))
+    said = read_project_file(project / PROJECT_FILE if project else None)
+    cascade = Cascade(said.settings, read_settings(settings or {}, "settings"))
     folders = function_folders() if udfs is None else [Path(folder) for folder in udfs]
     functions = load_functions(*folders)
     kept = Store(keep_answers=store, builtins=BUILTINS, defaults=DEFAULTS)
-    return Runtime(kept, functions, model, cascade)
+    return Runtime(kept, functions, model or said.model, cascade)

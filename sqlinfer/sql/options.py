@@ -22,11 +22,12 @@ class Options:
     on_error: str = "fail"
 
 
-def read_options(given: Mapping[str, Any], function: str) -> Options:
-    """Check the options of one call; an error names the function, the parameter and the value."""
+def read_options(given: Mapping[str, Any], function: str, defaults: Options) -> Options:
+    """Check the options of one call; an error names the function, the parameter and the value. defaults: the model and
+    the on_error of calls that say none."""
     said = {name: value for name, value in given.items() if value is not None}
-    model = said.pop("model", None)
-    on_error = said.pop("on_error", "fail")
+    model = said.pop("model", defaults.model)
+    on_error = said.pop("on_error", defaults.on_error)
     if model is not None and not isinstance(model, str):
         raise SqlinferError(f"{function}: model must be a text, not {model!r}")
     if on_error not in ON_ERROR:

@@ -43,8 +43,15 @@ class Given:
 class Questions:
     """Makes the questions of one function; what does not change from row to row is worked out once."""
 
-    def __init__(self, find_origin: FindOrigin, function: Function, option_names: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        find_origin: FindOrigin,
+        function: Function,
+        option_names: tuple[str, ...],
+        defaults: Options | None = None,
+    ) -> None:
         self._find_origin = find_origin
+        self._defaults = defaults or Options()
         self.function = function
         self._names = option_names
         self._arguments = function.arguments
@@ -54,7 +61,7 @@ class Questions:
     def given(self, row: tuple[Any, ...]) -> Given | None:
         """A row checked: arguments, then options. None if an argument without a default is NULL."""
         given: dict[str, Any] = {}
-        options = self._read_options(row[len(self._arguments) :]) if self._names else _NO_OPTIONS
+        options = self._read_options(row[len(self._arguments) :]) if self._names else self._defaults
         for argument, value in zip(self._arguments, row, strict=False):
             if value is not None:
                 fits = type(value) is argument.kind
@@ -83,7 +90,7 @@ class Questions:
         identity = repr(values)
         options = self._options.get(identity)
         if options is None:
-            options = read_options(dict(zip(self._names, values, strict=True)), self.function.name)
+            options = read_options(dict(zip(self._names, values, strict=True)), self.function.name, self._defaults)
             self._options[identity] = options
         return options
 
@@ -103,6 +110,3 @@ class _Shared:
     def holds(self, asked: Request, options: Options, model: str | None) -> bool:
         same = asked.parameters is self.asked or asked.parameters == self.asked
         return same and options is self.options and asked.task == self.task and model == self.model
-
-
-_NO_OPTIONS = Options()

@@ -7,7 +7,9 @@ from contextlib import closing
 
 import pytest
 
+from sqlinfer.errors import ModelNotFound, RequestsFailed
 from sqlinfer.sql import Session
+from sqlinfer.sql.options import Options
 from sqlinfer.sql.pending import Origin, Pending
 from sqlinfer.types import Parameters, Request
 from tests.conftest import EchoEngine
@@ -46,3 +48,14 @@ def test_other_choices_are_another_question(con: Session, echo: EchoEngine) -> N
     rows = "SELECT ai_classify(text, labels) FROM (VALUES ('a', ['a', 'b']), ('a', ['b', 'a'])) v(text, labels)"
     con.execute(rows).fetchall()
     assert {request.choices for request in echo.asked} == {("a", "b"), ("b", "a")}
+
+
+def test_a_sessions_defaults_hold_for_calls_that_say_nothing_else(con: Session, echo: EchoEngine) -> None:
+    con.answerer.defaults = Options(on_error="null")
+    assert con.execute("SELECT ai_gen('boom')").fetchall() == [(None,)]
+    with pytest.raises(RequestsFailed):
+        con.execute("SELECT ai_gen('boom', on_error := 'fail')")
+    con.answerer.defaults = Options(model="nobody")
+    with pytest.raises(ModelNotFound, match="nobody"):
+        con.execute("SELECT ai_gen('new')")
+    assert con.execute("SELECT ai_gen('new', model := 'echo')").fetchall() == [("<new>",)]
