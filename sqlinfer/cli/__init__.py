@@ -6,10 +6,12 @@ import click
 
 from sqlinfer import __version__
 from sqlinfer.cli.answers import answers
+from sqlinfer.cli.build import build, retry, test
 from sqlinfer.cli.explain import explain
 from sqlinfer.cli.failures import Commands
 from sqlinfer.cli.functions import functions
 from sqlinfer.cli.jobs import jobs
+from sqlinfer.cli.ls import ls
 from sqlinfer.cli.models import models
 from sqlinfer.cli.preview import preview
 from sqlinfer.cli.run import run
@@ -28,5 +30,5 @@ def main() -> None:
     """
 
 
-for command in (run, explain, preview, models, functions, answers, jobs):
+for command in (run, explain, preview, build, test, retry, ls, models, functions, answers, jobs):
     main.add_command(command)

@@ -78,7 +78,7 @@ def _run(session: Session, scripts: list[Script], results: Results, settings: di
     answerer = session.answerer
     answerer.progress = watch = Watch(quiet)
     try:
-        with _hushed(quiet), stopping(session) as is_stopped, recorded(answerer, text, settings):
+        with _hushed(quiet), stopping(lambda: [session]) as is_stopped, recorded(answerer, text, settings):
             for script in scripts:
                 for line, statement in placed(script.text):
                     with _placed(f"{script.name}, line {line}", is_stopped):

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -26,8 +26,9 @@ _GRACE_S = 0.7
 
 
 @contextmanager
-def stopping(session: Session) -> Iterator[Callable[[], bool]]:
-    """Inside, Ctrl-C and SIGTERM stop the session, and a second one ends the process; gives whether one came."""
+def stopping(sessions: Callable[[], Iterable[Session]]) -> Iterator[Callable[[], bool]]:
+    """Inside, Ctrl-C and SIGTERM stop the sessions that there are then, and a second one ends the process; gives
+    whether one came."""
     came, ended = threading.Event(), threading.Event()
 
     def stop(_: int, __: FrameType | None) -> None:
@@ -39,10 +40,11 @@ def stopping(session: Session) -> Iterator[Callable[[], bool]]:
     def interrupt() -> None:
         until_s = time.monotonic() + _GRACE_S
         while time.monotonic() < until_s:
-            session.interrupt()  # again and again: a statement that begins just now forgets the stop before it
+            for session in list(sessions()):  # again and again: a statement that begins just now forgets the stop
+                session.interrupt()
             if ended.wait(_INTERRUPT_S):
                 return
-        _leave(session)
+        _leave(list(sessions()))
 
     before = {number: signal.signal(number, stop) for number in _SIGNALS}
     try:
@@ -53,14 +55,15 @@ def stopping(session: Session) -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def _leave(session: Session) -> None:
-    """End the process as it is, with the answers kept and the job's end recorded."""
-    answerer, store = session.answerer, session.runtime.store
+def _leave(sessions: Iterable[Session]) -> None:
+    """End the process as it is, with the answers kept and the ends of the jobs recorded."""
     try:
-        store.answers.flush()
-        if answerer.job_id is not None:
-            store.jobs.finish(answerer.job_id, "interrupted", None, (), **answerer.counts.as_record())
-            click.echo(stop_message(session, answerer.job_id), err=True)
+        for session in sessions:
+            answerer, store = session.answerer, session.runtime.store
+            store.answers.flush()
+            if answerer.job_id is not None:
+                store.jobs.finish(answerer.job_id, "interrupted", None, (), **answerer.counts.as_record())
+                click.echo(stop_message(session, answerer.job_id), err=True)
         sys.stdout.flush()
     finally:
         os._exit(INTERRUPTED)

@@ -10,6 +10,9 @@ import duckdb
 from sqlinfer.errors import Interrupted
 from sqlinfer.sql.answerer import Answerer
 
+DatabaseError = duckdb.Error
+"""The root of DuckDB's errors, for floors that do not know DuckDB."""
+
 
 @contextmanager
 def translated(answerer: Answerer) -> Iterator[None]:

@@ -1,0 +1,139 @@
+"""`sqlinfer build`, `test` and `retry`: the nodes of a project, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from sqlinfer.cli.progress import Watch
+from sqlinfer.cli.project import Lines, open_project, project_root, project_session, read_variables, selection
+from sqlinfer.cli.state import job_options, take_job_settings
+from sqlinfer.cli.stop import stopping
+from sqlinfer.cli.tables import echo_json
+from sqlinfer.errors import Interrupted
+
+if TYPE_CHECKING:
+    from sqlinfer.project import Project
+    from sqlinfer.project.state import LastBuild, Result
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def _options(command: _Command) -> _Command:
+    for option in (
+        click.option("--quiet", is_flag=True, help="Say nothing on stderr but what failed."),
+        click.option("--json", "as_json", is_flag=True, help="Print what came of each node as one line of JSON."),
+        click.option("--threads", default=1, type=click.IntRange(1), show_default=True, help="How many nodes at once."),
+        click.option("--model", metavar="NAME", help="Model of calls that name none, where a config names none."),
+        click.option("--db", metavar="PATH", help="DuckDB file.  [default: database in sqlinfer.yml]"),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@selection
+@click.option("--full-refresh", is_flag=True, help="Make incremental models anew.")
+@_options
+@job_options
+def build(more: tuple[str, ...], select: tuple[str, ...], variables: str, full_refresh: bool, **given: Any) -> None:
+    """Build the project: seeds, models and their tests, each after what it reads.
+
+    A model that fails, or whose test fails, holds back what stands on it and no more. Only questions without an answer
+    are asked, so a build that was stopped goes on where it was.
+
+    \b
+    sqlinfer build
+    sqlinfer build --select moods+ --full-refresh
+    sqlinfer build tag:nightly models/staging --vars '{least: 5}' --threads 4
+    """
+    from sqlinfer.project.state import last_build
+
+    said = read_variables(variables)
+    project = open_project(said)
+    last = last_build(project.root)
+    last.begin(_selected(project, [*select, *more]), said, full_refresh)
+    _build(project, last, last.selected, given)
+
+
+@click.command()
+@selection
+@_options
+@job_options
+def test(more: tuple[str, ...], select: tuple[str, ...], variables: str, **given: Any) -> None:
+    """Run the project's tests: those of columns in models/**/*.yml, and the files of tests/.
+
+    A test is a SELECT of the rows that are wrong. It fails if there are any.
+
+    \b
+    sqlinfer test
+    sqlinfer test --select moods
+    """
+    from sqlinfer.project.state import last_build
+
+    project = open_project(variables)
+    keys = _selected(project, [*select, *more])
+    last = last_build(project.root)
+    _build(project, last, [key for key in keys if project.nodes[key].kind == "test"], given)
+
+
+@click.command()
+@_options
+@job_options
+def retry(**given: Any) -> None:
+    """Go on with the last build: what failed, and what was held back or not reached, with the same variables.
+
+    \b
+    sqlinfer retry
+    """
+    from sqlinfer.project.state import last_build
+
+    last = last_build(project_root())
+    project = open_project(last.variables)
+    open_keys = [key for key in last.open_keys() if key in project.nodes]
+    if not open_keys:
+        click.echo("The last build has nothing open.", err=True)
+        return
+    last.begin([key for key in project.nodes if key in open_keys], last.variables, last.full_refresh)
+    _build(project, last, last.selected, given)
+
+
+def _selected(project: Project, selectors: Sequence[str]) -> list[str]:
+    """The keys of the nodes to build; what is ephemeral is part of others."""
+    from sqlinfer.project import select
+
+    return [key for key in select(project.nodes, selectors) if project.nodes[key].materialized != "ephemeral"]
+
+
+def _build(project: Project, last: LastBuild, keys: Sequence[str], given: Mapping[str, Any]) -> None:
+    from sqlinfer.project import Build
+
+    given = dict(given)
+    job_settings = take_job_settings(given)
+    with project_session(project, given, job_settings) as session:
+        building = Build(project, session, last, given["threads"])
+        watch = Watch(given["quiet"])
+        lines = Lines(project, session, len(keys), given["quiet"])
+
+        def ended(node: Any, result: Result) -> None:
+            watch.stop()
+            lines(node, result)
+
+        building.progress, building.ended = watch, ended
+        try:
+            with stopping(lambda: building.sessions) as building.is_stopped, watch.asking():
+                results = building.run(keys)
+        except Interrupted:
+            raise Interrupted("Stopped; every finished answer is kept. `sqlinfer retry` goes on.") from None
+    if given["as_json"]:
+        echo_json([asdict(result) for result in results])
+    counts = {state: sum(result.state == state for result in results) for state in ("done", "failed", "skipped")}
+    if not given["quiet"] or counts["failed"]:
+        click.echo(", ".join(f"{count} {state}" for state, count in counts.items()), err=True)
+    if counts["failed"]:
+        if not given["quiet"]:
+            click.echo("`sqlinfer retry` goes on from what failed.", err=True)
+        raise click.exceptions.Exit(1)

@@ -1,0 +1,41 @@
+"""`sqlinfer ls`: the nodes of a project, in the order in which they are built."""
+
+from __future__ import annotations
+
+import click
+
+from sqlinfer.cli.project import open_project, selection
+from sqlinfer.cli.tables import echo_json, echo_table
+
+
+@click.command()
+@selection
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def ls(more: tuple[str, ...], select: tuple[str, ...], variables: str, as_json: bool) -> None:
+    """List the project's nodes, each after those that it reads.
+
+    \b
+    sqlinfer ls
+    sqlinfer ls --select +moods --json
+    """
+    from sqlinfer.project import select as selected
+
+    project = open_project(variables)
+    nodes = [project.nodes[key] for key in selected(project.nodes, [*select, *more])]
+    rows = [
+        {
+            "name": node.name,
+            "materialized": node.materialized,
+            "reads": [*(project.nodes[ref].name for ref in node.refs), *node.sources],
+            "tags": list(node.config.tags),
+            "file": node.path.as_posix(),
+        }
+        for node in nodes
+    ]
+    if as_json:
+        echo_json(rows)
+    else:
+        echo_table(
+            ["name", "materialized", "reads", "file"],
+            [[row["name"], row["materialized"], ", ".join(row["reads"]), row["file"]] for row in rows],
+        )

@@ -1,0 +1,122 @@
+"""Opens a project and a session on its database, as the commands on projects do, and prints what came of nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from sqlinfer.cli.state import Script, open_session
+from sqlinfer.cli.tables import to_cell
+from sqlinfer.errors import SqlinferError
+from sqlinfer.store import project_folder
+
+if TYPE_CHECKING:
+    from sqlinfer.project import Node, Project
+    from sqlinfer.project.state import Result
+    from sqlinfer.sql import Session
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def selection(command: _Command) -> _Command:
+    """The options of commands on nodes: which, and with what variables."""
+    for option in (
+        click.option(
+            "--vars", "variables", metavar="YAML", default="{}",
+            help="Values of var(..), as '{least: 5}'; they win over those of sqlinfer.yml.",
+        ),
+        click.option(
+            "--select", "-s", "select", metavar="NODES", multiple=True,
+            help="Nodes by name, name+ with what reads them, +name with what they read, tag:NAME, or a path.",
+        ),
+        click.argument("more", metavar="[NODES]...", nargs=-1),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def open_project(variables: str | Mapping[str, Any] = "{}") -> Project:
+    """The project of the working folder. variables: YAML, or values."""
+    from sqlinfer.project import load
+
+    return load(project_root(), read_variables(variables) if isinstance(variables, str) else variables)
+
+
+def project_root() -> Path:
+    """The folder of the project that the working folder belongs to."""
+    root = project_folder()
+    if root is None:
+        raise SqlinferError(
+            f"There is no sqlinfer.yml in {Path.cwd()} or above it. `sqlinfer init FOLDER` makes a project"
+        )
+    return root
+
+
+def read_variables(text: str) -> dict[str, Any]:
+    """Names and values of --vars."""
+    import yaml
+
+    try:
+        said = yaml.safe_load(text) or {}
+    except yaml.YAMLError:
+        said = text
+    if not isinstance(said, Mapping):
+        raise click.BadParameter(f"{text!r} is not of the form {{name: value}}", param_hint="--vars")
+    return {str(name): value for name, value in said.items()}
+
+
+@contextmanager
+def project_session(
+    project: Project, given: Mapping[str, Any], job_settings: Mapping[str, Any] | None = None
+) -> Iterator[Session]:
+    """A session on the project's database, with the project's functions."""
+    if (job_settings or {}).get("output_action"):
+        raise SqlinferError(
+            "--output-action is for sqlinfer run; what becomes of a model's table is said by materialized in its config"
+        )
+    db = given["db"] or str(project.root / project.database)
+    here = Script(project.name, "", project.root)
+    with open_session({"settings": {}, **given, "db": db}, [here], job_settings=job_settings) as session:
+        yield session
+
+
+class Lines:
+    """Prints a line for each node as it ends. of: how many there are; quiet: only what failed."""
+
+    def __init__(self, project: Project, session: Session, of: int, quiet: bool = False) -> None:
+        self._project = project
+        self._jobs = session.runtime.store.jobs
+        self._of = of
+        self._quiet = quiet
+        self._num = 0
+        self._width = max((len(node.name) for node in project.nodes.values()), default=0)
+
+    def __call__(self, node: Node, result: Result) -> None:
+        """Print what came of a node."""
+        self._num += 1
+        if self._quiet and result.state == "done":
+            return
+        told = {"done": "ok", "failed": "FAILED", "skipped": "skipped"}[result.state]
+        said = (
+            f"{self._num:>{len(str(self._of))}}/{self._of}  {node.materialized:11}  {node.name:{self._width}}  {told}"
+        )
+        said = "  ".join([said, *self._counts(node, result)])
+        click.echo(said, err=True)
+        if result.error is not None:
+            where = f"{node.path}: " if result.state == "failed" else ""
+            for number, line in enumerate(result.error.splitlines()):
+                click.echo(f"     {where if not number else ''}{to_cell(line)}", err=True)
+
+    def _counts(self, node: Node, result: Result) -> Iterator[str]:
+        if result.state == "skipped":
+            return
+        if result.rows is not None and node.kind != "test":
+            yield f"{result.rows:,} rows"
+        if result.job_id is not None:
+            job = self._jobs.show(result.job_id)
+            yield f"{job.requests:,} requests: {job.known:,} known, {job.generated:,} generated, {job.failed:,} failed"
+        yield f"{result.seconds:.1f} s"

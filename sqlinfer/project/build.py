@@ -1,0 +1,151 @@
+"""Builds nodes: each after those that it reads, several at once if wished; what fails holds back what stands on it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import chdir, nullcontext
+from graphlib import TopologicalSorter
+from typing import Any
+
+from sqlinfer.errors import Interrupted, SqlinferError
+from sqlinfer.project.graph import above
+from sqlinfer.project.materialise import EXISTING, Existing, is_incremental, seed_select, statements
+from sqlinfer.project.node import Node
+from sqlinfer.project.project import Project
+from sqlinfer.project.state import LastBuild, Result
+from sqlinfer.redact import redact
+from sqlinfer.sql import Session
+from sqlinfer.sql.counts import Counts
+from sqlinfer.sql.errors import DatabaseError
+from sqlinfer.sql.job import recorded
+from sqlinfer.sql.options import Options
+
+_SHOWN_ROWS = 3
+_SHOWN_WIDTH = 200
+_FAILING = '"__failing"'
+
+
+class Build:
+    """Builds nodes of a project on a session's database; each node is a job of its own.
+
+    threads: how many nodes at once; their questions are asked in turns. started, ended: called with a node, and with
+    what came of it. progress: called with the counts of a node's questions. is_stopped: asked before a node begins.
+    """
+
+    def __init__(self, project: Project, session: Session, last: LastBuild, threads: int = 1) -> None:
+        self.project = project
+        self.last = last
+        self.threads = threads
+        self.full_refresh = last.full_refresh
+        self.started: Callable[[Node], None] = lambda _: None
+        self.ended: Callable[[Node, Result], None] = lambda _, __: None
+        self.progress: Callable[[Counts], None] = lambda _: None
+        self.is_stopped: Callable[[], bool] = lambda: False
+        self.sessions: list[Session] = []
+        self._session = session
+
+    def run(self, keys: Iterable[str]) -> list[Result]:
+        """Build these nodes, none of them ephemeral; what came of each, in order of ending. Interrupted if a stop ended
+        it."""
+        nodes, chosen = self.project.nodes, set(keys)
+        waits = {key: keys & chosen for key, keys in above(nodes).items() if key in chosen}
+        sorter = TopologicalSorter(waits)
+        sorter.prepare()
+        results: list[Result] = []
+        held: set[str] = set()
+
+        def end(key: str, result: Result) -> None:
+            results.append(result)
+            self.last.note(key, result)
+            self.ended(nodes[key], result)
+            if result.state != "done":
+                held.add(key)
+            sorter.done(key)
+
+        running: dict[Future[Result], str] = {}
+        with chdir(self.project.root), ThreadPoolExecutor(self.threads) as pool:
+            while sorter.is_active() and not (self.is_stopped() and not running):
+                for key in () if self.is_stopped() else sorted(sorter.get_ready(), key=list(nodes).index):
+                    if waits[key] & held:
+                        end(key, self._skipped(nodes[key], waits[key] & held))
+                    else:
+                        running[pool.submit(self._run, nodes[key])] = key
+                for future in wait(running, return_when=FIRST_COMPLETED).done if running else ():
+                    end(running.pop(future), future.result())
+        if self.is_stopped():
+            raise Interrupted
+        return results
+
+    def _skipped(self, node: Node, held: set[str]) -> Result:
+        first = next(key for key in self.project.nodes if key in held)
+        why = f"{self.project.nodes[first].name} was {self.last.results[first].state}"
+        return Result(node.name, "skipped", time.time(), error=why)
+
+    def _run(self, node: Node) -> Result:
+        self.started(node)
+        started_s = time.perf_counter()
+        with self._session.cursor() as session:
+            session.execute("SET python_enable_replacements = false")
+            session.answerer.defaults = Options(model=node.config.model, on_error=node.config.on_error)
+            session.answerer.progress = self.progress
+            session.answerer.retry = "sqlinfer retry"
+            self.sessions.append(session)
+            try:
+                rows = self._test(node, session) if node.kind == "test" else self._make(node, session)
+                error = _wrong_rows(session, rows) if node.kind == "test" and rows else None
+            except (SqlinferError, DatabaseError, OSError) as raised:
+                rows, error = None, redact(str(raised))
+            finally:
+                self.sessions.remove(session)
+            job_id = session.answerer.last_job_id
+        state: Any = "done" if error is None else "failed"
+        return Result(node.name, state, time.time(), time.perf_counter() - started_s, rows, job_id, error)
+
+    def _make(self, node: Node, session: Session) -> int | None:
+        existing: Existing = dict(session.execute(EXISTING).fetchall())
+        self._check_refs(node, existing)
+        adds = is_incremental(node, existing, self.full_refresh)
+        sql = seed_select(node) if node.kind == "seed" else self.project.sql(node, adds)
+        self._execute(node, session, sql, statements(node, sql, existing, adds))
+        if node.materialized == "view":
+            return None
+        return int(session.execute(f"SELECT count(*) FROM {node.relation}").fetchone()[0])
+
+    def _test(self, node: Node, session: Session) -> int:
+        """How many rows are wrong."""
+        self._check_refs(node, dict(session.execute(EXISTING).fetchall()))
+        sql = self.project.sql(node)
+        self._execute(node, session, sql, [f"CREATE OR REPLACE TEMP TABLE {_FAILING} AS\n{sql}"])
+        return int(session.execute(f"SELECT count(*) FROM {_FAILING}").fetchone()[0])
+
+    def _execute(self, node: Node, session: Session, sql: str, texts: Sequence[str]) -> None:
+        """Run statements, as one job if the node asks."""
+        asks = node.materialized != "view" and session.mentions.find(sql).names
+        with recorded(session.answerer, sql, {"node": node.name}) if asks else nullcontext():
+            for text in texts:  # closing the session undoes what an error leaves open
+                session.execute(text)
+
+    def _check_refs(self, node: Node, existing: Existing) -> None:
+        """Refuse a node whose refs are not there."""
+        refs, read = list(node.refs), set[str]()
+        while refs:
+            key = refs.pop()
+            if self.project.nodes[key].materialized == "ephemeral":
+                refs += self.project.nodes[key].refs
+            elif key not in existing:
+                read.add(key)
+        if read:
+            missing = [self.project.nodes[key].name for key in sorted(read)]
+            also = missing[0] if node.kind == "test" else f"+{node.name}"
+            raise SqlinferError(f"{', '.join(missing)} not built yet. Build it too: sqlinfer build --select {also}")
+
+
+def _wrong_rows(session: Session, num_rows: int) -> str:
+    """The first rows that a test found."""
+    shown = session.execute(f"FROM {_FAILING} LIMIT {_SHOWN_ROWS}")
+    names = [column[0] for column in shown.description]
+    rows = [", ".join(f"{n} = {v!r}" for n, v in zip(names, row, strict=True)) for row in shown.fetchall()]
+    listed = "".join(f"\n  {row if len(row) <= _SHOWN_WIDTH else row[:_SHOWN_WIDTH] + '...'}" for row in rows)
+    return f"{num_rows:,} {'row is' if num_rows == 1 else 'rows are'} wrong{':' if listed else ''}{listed}"

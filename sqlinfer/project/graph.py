@@ -1,0 +1,87 @@
+"""The order of nodes, what is wrong with it, and which of them --select means."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable, Mapping
+from graphlib import CycleError, TopologicalSorter
+
+from sqlinfer.errors import SqlinferError, nearest
+from sqlinfer.project.node import Node
+
+
+def check(nodes: Mapping[str, Node]) -> dict[str, Node]:
+    """The nodes, each after those that it reads; SqlinferError for a reference to nothing and for a cycle."""
+    names = {key: node.name for key, node in nodes.items() if node.kind != "test"}
+    for node in nodes.values():
+        for ref in node.refs:
+            if ref not in names:
+                hint = nearest(ref, names.values())
+                raise SqlinferError(f"{node.path}: there is no model or seed {ref}. {hint}")
+    try:
+        order = list(TopologicalSorter({key: nodes[key].refs for key in sorted(nodes)}).static_order())
+    except CycleError as error:
+        around = " -> ".join(str(nodes[key].path) for key in reversed(error.args[1]))
+        raise SqlinferError(f"These models need each other: {around}") from None
+    return {key: nodes[key] for key in order}
+
+
+def above(nodes: Mapping[str, Node]) -> dict[str, set[str]]:
+    """All that each node waits for in a build: what it stands on, near and far, and the tests of that."""
+    refs = {key: node.refs for key, node in nodes.items()}
+    found = {key: _reach({key}, refs) - {key} for key in nodes}
+    tests = [node for node in nodes.values() if node.kind == "test" and node.refs]
+    for key, node in nodes.items():
+        if node.kind != "test":
+            found[key] |= {test.key for test in tests if found[key].issuperset(test.refs)}
+    return found
+
+
+def select(nodes: Mapping[str, Node], selectors: Iterable[str]) -> list[str]:
+    """The keys of the nodes that selectors mean, in order; no selector means all.
+
+    name, a path, or tag:name; with + before it all that it reads too, with + behind it all that reads it. The tests of
+    what is selected come along.
+    """
+    words = [word for selector in selectors for word in selector.split()]
+    if not words:
+        return list(nodes)
+    up = {key: node.refs for key, node in nodes.items()}
+    down = {key: [other.key for other in nodes.values() if key in other.refs] for key in nodes}
+    chosen: set[str] = set()
+    for word in words:
+        found = _meant(nodes, word.strip("+"))
+        chosen |= found
+        chosen |= _reach(found, up) if word.startswith("+") else set()
+        chosen |= _reach(found, down) if word.endswith("+") else set()
+    chosen |= {node.key for node in nodes.values() if node.kind == "test" and chosen.intersection(node.refs)}
+    return [key for key in nodes if key in chosen]
+
+
+def _meant(nodes: Mapping[str, Node], word: str) -> set[str]:
+    if word.startswith("tag:"):
+        tag = word.removeprefix("tag:")
+        found = {key for key, node in nodes.items() if tag in node.config.tags}
+        known = sorted({f"tag:{tag}" for node in nodes.values() for tag in node.config.tags})
+    else:
+        path = word.removeprefix("path:").rstrip("/")
+        found = {
+            key
+            for key, node in nodes.items()
+            if fnmatch.fnmatchcase(key, word.lower())
+            or path in (node.path.as_posix(), *(folder.as_posix() for folder in node.path.parents[:-1]))
+        }
+        known = [node.name for node in nodes.values()]
+    if not found:
+        raise SqlinferError(f"--select: nothing is called {word!r}. {nearest(word, known)}")
+    return found
+
+
+def _reach(start: set[str], edges: Mapping[str, Iterable[str]]) -> set[str]:
+    """The nodes that edges lead to, those at the start with them."""
+    reached, open_keys = set(start), list(start)
+    while open_keys:
+        more = set(edges[open_keys.pop()]) - reached
+        reached |= more
+        open_keys += more
+    return reached

@@ -1,0 +1,81 @@
+"""What came of each node last: a file in the state folder, written as nodes end, so that a build can go on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from sqlinfer.errors import SqlinferError
+from sqlinfer.project_file import read_project_file
+from sqlinfer.store import state_folder
+from sqlinfer.store.home import PROJECT_FILE
+
+State = Literal["done", "failed", "skipped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of one node. ended: unix seconds. rows: of its table, or wrong ones of a test. job_id: the job that
+    asked for it, if it asks."""
+
+    name: str
+    state: State
+    ended: float
+    seconds: float = 0.0
+    rows: int | None = None
+    job_id: int | None = None
+    error: str | None = None
+
+
+@dataclass(slots=True)
+class LastBuild:
+    """The last build of a project: what it was to build and how, which of it is done, and the last result of each node
+    in any build, by key."""
+
+    path: Path
+    selected: list[str] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
+    variables: dict[str, Any] = field(default_factory=dict)
+    full_refresh: bool = False
+    results: dict[str, Result] = field(default_factory=dict)
+
+    def begin(self, selected: Iterable[str], variables: Mapping[str, Any], full_refresh: bool) -> None:
+        """Note that a build begins."""
+        self.selected, self.done = list(selected), []
+        self.variables, self.full_refresh = dict(variables), full_refresh
+        self._write()
+
+    def note(self, key: str, result: Result) -> None:
+        """Note what came of a node."""
+        self.results[key] = result
+        if result.state == "done":
+            self.done.append(key)
+        self._write()
+
+    def open_keys(self) -> list[str]:
+        """What the last build was to build and did not."""
+        return [key for key in self.selected if key not in self.done]
+
+    def _write(self) -> None:
+        said = {name: value for name, value in asdict(self).items() if name != "path"}
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        new = self.path.with_suffix(".new")
+        new.write_text(json.dumps(said, default=str), encoding="utf-8")
+        new.replace(self.path)
+
+
+def last_build(root: Path) -> LastBuild:
+    """The last build of the project in a folder; one of nothing if there was none."""
+    name = read_project_file(root / PROJECT_FILE).name or root.name
+    path = state_folder(root) / f"build-{name}.json"
+    if not path.is_file():
+        return LastBuild(path)
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+        results = {key: Result(**result) for key, result in said.pop("results").items()}
+        return LastBuild(path, **said, results=results)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise SqlinferError(f"{path} is not what sqlinfer wrote; delete it, and build anew") from None
