@@ -34,7 +34,7 @@ def preview(files: tuple[str, ...], rows: int, as_json: bool, **given: Any) -> N
 
     job_settings = take_job_settings(given)
     scripts = read_scripts(files)
-    with open_session(given, scripts, job_settings=job_settings) as session, stopping(session) as is_stopped:
+    with open_session(given, scripts, job_settings=job_settings) as session, stopping(lambda: [session]) as is_stopped:
         try:
             shown = previewed(session, {script.name: script.text for script in scripts}, rows)
         except Exception:
