@@ -4,7 +4,7 @@ A file holds one function: its name is the SQL name, its signature the SQL signa
 docstring the help. It turns one row into a Request, asks in Steps, or computes its value without a model; the return
 annotation tells. A second function `read`, if there is one, turns the text of a Request's answer into the value, and
 its return annotation says the SQL type. Where the type depends on the call, a function `returns` says it, given some
-of the arguments. Knows no SQL text and no model.
+of the arguments; a function `check` refuses what no row can be asked with. Knows no SQL text and no model.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ class Function:
     ask: one row's arguments -> Request, Steps or, if is_computed, the value. read: the text of a Request's answer ->
     value. is_aggregate: its first argument is the list of a group's texts. file_hash: SHA-256 of the file, in hex; part
     of the key of every answer, so an edited file asks anew. type_of: some of the arguments, by name -> SQL type, where
-    that depends on the call; `returns` is VARCHAR then, and the user-defined function gives JSON text.
+    that depends on the call; `returns` is VARCHAR then, and the user-defined function gives JSON text. check: raises
+    SqlinferError for arguments, by name, that no row can be asked with; constants are checked before anything is asked.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Function:
     is_in_steps: bool = False
     is_aggregate: bool = False
     type_of: Callable[..., str] | None = None
+    check: Callable[..., None] | None = None
 
     @property
     def signature(self) -> str:
@@ -187,6 +189,7 @@ def load_function(path: Path) -> Function:
         is_computed=not read and kind is not Request and not is_in_steps,
         is_in_steps=is_in_steps,
         type_of=type_of,
+        check=getattr(module, "check", None),
     )
 
 

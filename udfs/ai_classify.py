@@ -43,6 +43,10 @@ def ai_classify(
     return label
 
 
+def check(labels: list[str] | dict[str, str]) -> None:
+    _described(labels)
+
+
 def returns(multilabel: bool = False, return_confidence: bool = False) -> str:
     one = "STRUCT(label VARCHAR, confidence DOUBLE)" if return_confidence else "VARCHAR"
     return f"{one}[]" if multilabel else one
@@ -68,16 +72,16 @@ def _described(labels: Any) -> dict[str, str]:
     elif isinstance(labels, list):
         pairs = [(label, "") for label in labels]
     else:
-        raise SqlinferError(f"ai_classify: labels must be a list, as in ['good', 'bad'], not {labels!r}")
+        raise SqlinferError(f"labels must be a list, as in ['good', 'bad'], not {labels!r}")
     if not pairs:
-        raise SqlinferError("ai_classify: labels is an empty list; name at least one label")
+        raise SqlinferError("labels is an empty list; name at least one label")
     described: dict[str, str] = {}
     seen: set[str] = set()
     for label, said in pairs:
         if not isinstance(label, str) or not label.strip() or not isinstance(said, str | None):
-            raise SqlinferError(f"ai_classify: each label must be a text that is not blank, not {label!r}: {said!r}")
+            raise SqlinferError(f"each label must be a text that is not blank, not {label!r}: {said!r}")
         if label.strip() in seen:
-            raise SqlinferError(f"ai_classify: the label {label!r} is given twice; name each label once")
+            raise SqlinferError(f"the label {label!r} is given twice; name each label once")
         seen.add(label.strip())
         described[label] = said or ""
     return described

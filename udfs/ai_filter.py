@@ -1,18 +1,24 @@
 import json
 
-from sqlinfer import Request
+from sqlinfer import Request, SqlinferError
 
 ALIASES = ("ai_if",)
 
 
 def ai_filter(text: str, condition: str) -> Request:
     """Say whether a condition, given in words, holds for a text."""
+    check(condition)
     return Request(
         text,
         instruction=f"Is this true of the following text: {condition}? Answer yes or no.",
         choices=("yes", "no"),
         query=condition,
     )
+
+
+def check(condition: str) -> None:
+    if not condition.strip():
+        raise SqlinferError("condition is blank; say it in words, as in ai_filter(text, 'it is about a refund')")
 
 
 def read(answer: str) -> bool:

@@ -1,8 +1,7 @@
 import json
 from typing import Any
 
-from sqlinfer import Request, SqlinferError, Steps, answer_type
-from sqlinfer.errors import RequestsFailed
+from sqlinfer import Parameters, Request, SqlinferError, Steps, answer_type
 from sqlinfer.sql.options import read_parameters
 
 
@@ -20,13 +19,11 @@ def ai_query(
     the value of a JSON schema is text. failOnError := false: the value is STRUCT(response, errorMessage), and a failed
     row has a message in place of a response. modelParameters: a STRUCT of max_tokens, temperature and the like.
     """
-    schema, is_typed = _held_to(returnType, responseFormat)
-    said = {name: value for name, value in (modelParameters or {}).items() if value is not None}
-    asked = Request(request, schema=schema, parameters=read_parameters(said, "ai_query: modelParameters"))
     try:
-        answer = yield asked
+        schema, is_typed = _held_to(returnType, responseFormat)
+        answer = yield Request(request, schema=schema, parameters=_parameters(modelParameters))
         value = json.loads(answer) if is_typed else answer
-    except (RequestsFailed, ValueError) as error:
+    except (SqlinferError, ValueError) as error:
         if failOnError:
             raise
         return {"response": None, "errorMessage": str(error)}
@@ -37,6 +34,15 @@ def returns(returnType: str = "", failOnError: bool = True, responseFormat: str 
     _, is_typed = _held_to(returnType, responseFormat)
     kind = answer_type(returnType or responseFormat).sql if is_typed else "VARCHAR"
     return kind if failOnError else f"STRUCT(response {kind}, errorMessage VARCHAR)"
+
+
+def check(modelParameters: dict[str, Any] | None = None) -> None:
+    _parameters(modelParameters)
+
+
+def _parameters(given: dict[str, Any] | None) -> Parameters:
+    said = {name: value for name, value in (given or {}).items() if value is not None}
+    return read_parameters(said, "modelParameters")
 
 
 def _held_to(return_type: str, response_format: str) -> tuple[str, bool]:

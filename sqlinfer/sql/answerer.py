@@ -144,7 +144,7 @@ class Answerer:
                     function = origin.function.name
                     self.counts.finished(completion, function, str(version), self.runtime.batch_fill)
                 if completion.text is None:
-                    failure = Failure(origin, excerpt, completion.error or "no answer")
+                    failure = Failure(function, str(version), excerpt, completion.error or "no answer")
                     self._note(completion.request_id, failure, failures)
                     self._bear(settings, failures)
                 self.progress(self.counts)
@@ -208,16 +208,18 @@ class Answerer:
         if self.queue is not None:  # nothing says where a statement begins: a model's name may mean a newer version now
             self._origins.clear()
         make = Questions(partial(self.origin, site=site), function, option_names, self.defaults)
-        given = [make.given(row) for row in rows]
-        calls = [None if g is None else Call(make, g) for g in given]
-        failures = self.failures if self.queue is None else {}
-        self._settle([call for call in calls if call is not None], failures)
-        return [None if call is None else call.value for call in calls]
+        calls = [Call(make, row) for row in rows]
+        self._settle(calls, self.failures if self.queue is None else {})
+        return [call.value for call in calls]
 
     def _settle(self, calls: list[Call], failures: dict[bytes, Failure]) -> None:
         """Bring calls as far as there are answers, all of them step by step together."""
         for call in calls:
-            call.begin()
+            refused = call.begin()
+            if refused is not None:
+                call.failure = call.key
+                if call.key not in failures:
+                    self._note(call.key, Failure(call.function.name, "", call.excerpt, refused), failures)
         waiting = [call for call in calls if call.asks]
         while waiting:
             texts = self._texts([question for call in waiting for question in call.asks], failures)
@@ -260,9 +262,10 @@ class Answerer:
             return call.go_on(answers)
         except Exception as error:  # noqa: BLE001 - the author's code may raise anything
             last = call.asks[-1]
-            path = last.origin.function.path
-            said = f"{path} cannot use the answer {answers[-1][:_EXCERPT]!r}: {type(error).__name__}: {error}"
-            self._note(last.key, Failure(last.origin, last.asked.text[:_EXCERPT], said), failures)
+            answer = answers[-1][:_EXCERPT]
+            said = f"{call.function.path} cannot use the answer {answer!r}: {type(error).__name__}: {error}"
+            failure = Failure(call.function.name, str(last.origin.version), last.asked.text[:_EXCERPT], said)
+            self._note(last.key, failure, failures)
             call.failure = last.key
             return False
 
@@ -284,7 +287,7 @@ class Answerer:
     def _refuse(self, calls: list[Call], failures: dict[bytes, Failure]) -> None:
         """Fail the statement for a failed call, unless it said on_error := 'null'."""
         for call in calls:
-            if call.failure is not None and call.on_error == "fail":
-                first = replace(failures[call.failure], step=call.asks[0].step)
+            if call.failure is not None and call.on_error != "null":
+                first = replace(failures[call.failure], step=call.asks[0].step if call.asks else 1)
                 others = [failure for key, failure in failures.items() if key != call.failure]
                 raise RequestsFailed(summary([first, *others], self.retry, self.job_id))

@@ -5,62 +5,91 @@ Knows no store and no engine: it says what it asks, takes the texts, and goes on
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Generator, Sequence
 from typing import Any
 
-from sqlinfer.errors import RequestsFailed, SqlinferError
+from sqlinfer.errors import ModelNotFound, ModelUnusable, RequestsFailed, SqlinferError, StoreUnusable
+from sqlinfer.functions import Function
 from sqlinfer.sql.columns import as_json
-from sqlinfer.sql.questions import Given, Question, Questions
+from sqlinfer.sql.questions import NOTHING_GIVEN, Question, Questions
 from sqlinfer.types import Request
 
 _EXCERPT = 200
 
 
 class Call:
-    """A call with its arguments.
+    """A call with the values of its row: arguments, then options.
 
     asks: the questions that it waits for, or waited for last. value: NULL until all its questions have answers.
-    failure: the key of what failed it, if something did. on_error: 'fail' or 'null'.
+    failure: the key of what failed it, if something did.
     """
 
-    __slots__ = ("_asks_one", "_given", "_questions", "_steps", "asks", "failure", "value")
+    __slots__ = ("_asks_one", "_given", "_questions", "_row", "_steps", "asks", "failure", "value")
 
-    def __init__(self, questions: Questions, given: Given) -> None:
+    def __init__(self, questions: Questions, row: tuple[Any, ...]) -> None:
         self.asks: list[Question] = []
         self.value: Any = None
         self.failure: bytes | None = None
         self._questions = questions
-        self._given = given
+        self._row = row
+        self._given = NOTHING_GIVEN
         self._steps: Generator[Any, Any, Any] | None = None
         self._asks_one = True
 
     @property
-    def on_error(self) -> str:
-        return self._given.options.on_error
+    def function(self) -> Function:
+        return self._questions.function
 
-    def begin(self) -> None:
-        """Hand the arguments to the author's code; its errors name the file and the arguments."""
-        function, arguments = self._questions.function, self._given.arguments
+    @property
+    def on_error(self) -> Any:
+        """'fail' or 'null', or what else the row says."""
+        return self._questions.on_error(self._row)
+
+    @property
+    def key(self) -> bytes:
+        """The row's own, for a failure that comes before any question."""
+        said = f"{self.function.file_hash} {self._row!r}"
+        return hashlib.blake2b(said.encode("utf-8", "replace"), digest_size=16).digest()
+
+    @property
+    def excerpt(self) -> str:
+        named = zip(self.function.arguments, self._row, strict=False)
+        return str(next((value for argument, value in named if argument.name != "model"), ""))[:_EXCERPT]
+
+    def begin(self) -> str | None:
+        """Check the arguments and hand them to the author's code, unless a NULL among them makes the value NULL.
+        Returns why the row cannot be asked, if so; what is wrong with a model is raised."""
         try:
-            outcome = function.ask(**arguments)
-            if function.is_in_steps:
-                self._steps = outcome
-                self._advance(None)
-            elif function.is_computed:
-                self._keep(outcome)
-            else:
-                self._ask(outcome, "return")
-        except SqlinferError:
+            given = self._questions.given(self._row)
+            if given is not None:
+                self._given = given
+                self._begin(given.arguments)
+        except (ModelNotFound, ModelUnusable, StoreUnusable):
             raise
-        except Exception as error:
-            where = f"{function.path}: {function.name} failed on {str(tuple(arguments.values()))[:_EXCERPT]}"
-            raise SqlinferError(f"{where}: {type(error).__name__}: {error}") from error
+        except SqlinferError as error:
+            return str(error).removeprefix(f"{self.function.name}: ")
+        except Exception as error:  # noqa: BLE001 - the author's code may raise anything
+            arguments = str(self._row[: len(self.function.arguments)])[:_EXCERPT]
+            where = f"{self.function.path}: {self.function.name} failed on {arguments}"
+            return f"{where}: {type(error).__name__}: {error}"
+        return None
+
+    def _begin(self, arguments: dict[str, Any]) -> None:
+        outcome = self.function.ask(**arguments)
+        if self.function.is_in_steps:
+            self._steps = outcome
+            self._advance(None)
+        elif self.function.is_computed:
+            self._keep(outcome)
+        else:
+            self._ask(outcome, "return")
 
     def go_on(self, texts: Sequence[str]) -> bool:
         """Take the answers to what it asks; whether it asks more. Raises what the author's code raises."""
         if self._steps is not None:
             return self._advance(texts[0] if self._asks_one else list(texts))
-        read = self._questions.function.read
+        read = self.function.read
         self._keep(texts[0] if read is None else read(texts[0]))
         return False
 
@@ -76,7 +105,7 @@ class Call:
         return asks_more
 
     def _keep(self, value: Any) -> None:
-        is_json = self._questions.function.type_of is not None and value is not None
+        is_json = self.function.type_of is not None and value is not None
         self.value = as_json(value) if is_json else value
 
     def _advance(self, answer: Any) -> bool:

@@ -8,8 +8,6 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import islice
 
-from sqlinfer.sql.pending import Origin
-
 _EXAMPLES = 3
 _KINDS = 5
 _TEXT = 60
@@ -19,9 +17,11 @@ _OWN = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\d[\d,.]*""")
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a request has no answer. excerpt: the beginning of its text. step: of its call, the first is 1."""
+    """Why a request has no answer, or why a row asks nothing. model: "" for a row that asks nothing. excerpt: the
+    beginning of its text. step: of its call, the first is 1."""
 
-    origin: Origin
+    function: str
+    model: str
     excerpt: str
     error: str
     step: int = 1
@@ -34,7 +34,8 @@ class Failure:
     def __str__(self) -> str:
         where = f" in step {self.step}" if self.step > 1 else ""
         text = self.excerpt if len(self.excerpt) <= _TEXT else self.excerpt[: _TEXT - 3] + "..."
-        return f"{self.origin.function.name}{where} with model {self.origin.version} on {text!r}: {self.error}"
+        model = f" with model {self.model}" if self.model else ""
+        return f"{self.function}{where}{model} on {text!r}: {self.error}"
 
 
 def summary(failures: Collection[Failure], retry: str, job_id: int | None = None) -> str:
@@ -47,7 +48,7 @@ def summary(failures: Collection[Failure], retry: str, job_id: int | None = None
         if len(kinds) > _KINDS:
             lines.append(f"  and {len(kinds) - _KINDS:,} kinds more")
     lines += [f"  {failure}" for failure in islice(failures, _EXAMPLES)]
-    names = {failure.origin.function.name for failure in failures}
+    names = {failure.function for failure in failures}
     listed = f" `sqlinfer jobs errors {job_id}` lists all." if job_id is not None and len(failures) > 1 else ""
     function = f"{min(names)}(..., on_error := 'null')"
     lines.append(f"Ask them again: {retry}.{listed} Write {function} to get NULL for failed rows")

@@ -83,8 +83,5 @@ def _record_failures(answerer: Answerer) -> None:
     if failed and answerer.job_id is not None:
         answerer.runtime.store.jobs.add_errors(
             answerer.job_id,
-            [
-                (key, failure.origin.function.name, str(failure.origin.version), failure.excerpt, failure.error)
-                for key, failure in failed.items()
-            ],
+            [(key, failure.function, failure.model, failure.excerpt, failure.error) for key, failure in failed.items()],
         )

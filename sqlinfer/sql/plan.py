@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlinfer.functions import Functions
 from sqlinfer.sql.aggregates import aggregates
+from sqlinfer.sql.check_constants import check_constants
 from sqlinfer.sql.guard import guard
 from sqlinfer.sql.mentions import Mentions
 from sqlinfer.sql.merge_guard import merge_guard
@@ -48,8 +49,9 @@ class Plan:
 
 
 def plan(statement: str, parameters: Parameters, mentions: Mentions, functions: Functions) -> Plan:
-    """Spell names, aggregates and result types as DuckDB can, find AI calls, guard AI conditions, take out the SELECT
-    part."""
+    """Check constants, spell names, aggregates and result types as DuckDB can, find AI calls, guard AI conditions, take
+    out the SELECT part."""
+    check_constants(statement, functions)
     sql = result_types(aggregates(spelling(statement, functions), functions.list_names), functions)
     tokens = tokenize(sql)
     verb = tokens[0].keyword or tokens[0].text if tokens else ""

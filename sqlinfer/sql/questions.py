@@ -58,6 +58,11 @@ class Questions:
         self._options: dict[str, Options] = {}
         self._last: _Shared | None = None
 
+    def on_error(self, row: tuple[Any, ...]) -> Any:
+        """What a row says of failures, before it is checked; the default if it says nothing."""
+        said = dict(zip(self._names, row[len(self._arguments) :], strict=True)).get("on_error")
+        return self._defaults.on_error if said is None else said
+
     def given(self, row: tuple[Any, ...]) -> Given | None:
         """A row checked: arguments, then options. None if an argument without a default is NULL."""
         given: dict[str, Any] = {}
@@ -110,3 +115,6 @@ class _Shared:
     def holds(self, asked: Request, options: Options, model: str | None) -> bool:
         same = asked.parameters is self.asked or asked.parameters == self.asked
         return same and options is self.options and asked.task == self.task and model == self.model
+
+
+NOTHING_GIVEN = Given({}, Options())
