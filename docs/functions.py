@@ -43,6 +43,8 @@ def _section(function: Function) -> str:
     aliases = f" Also {', '.join(f'`{alias}`' for alias in function.aliases)}." if function.aliases else ""
     lists = "".join(f" Over a list: `{name}`." for name in function.list_names.values())
     kind = "the type that the arguments say" if function.type_of else function.returns
+    if function.is_vector:
+        kind = "FLOAT[n], n as the model has it"
     about = f"{function.help} Returns {kind}.{aliases}{lists}"
     blocks = f"```sql\n{sql}```\n\n```text\n{_output(sql)}```"
     return f"## {function.name}\n\n`{function.signature}`\n\n{about}\n\n{blocks}\n"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlinfer.details import detailed, detailed_type
 from sqlinfer.errors import SqlinferError
-from sqlinfer.parts import in_parts, whole
+from sqlinfer.parts import each_part, in_parts, whole
 from sqlinfer.types import Parameters, Request, Steps
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ __all__ = [
     "connect",
     "detailed",
     "detailed_type",
+    "each_part",
     "in_parts",
     "register",
     "whole",

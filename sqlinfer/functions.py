@@ -20,9 +20,11 @@ from types import ModuleType
 from typing import Any, Literal, get_args, get_origin, get_type_hints, is_typeddict
 
 from sqlinfer.errors import SqlinferError, nearest
-from sqlinfer.types import Float, Parameters, Request
+from sqlinfer.types import Float, Parameters, Request, Vector
 
-SQL_TYPES: Mapping[Any, str] = {str: "VARCHAR", bool: "BOOLEAN", int: "INTEGER", float: "DOUBLE", Float: "FLOAT"}
+SQL_TYPES: Mapping[Any, str] = {str: "VARCHAR", bool: "BOOLEAN", int: "INTEGER", float: "DOUBLE", Float: "FLOAT"} | {
+    Vector: "FLOAT[]"
+}
 OPTIONS = ("model", *Parameters.__dataclass_fields__, "on_error")
 """The named parameters that every function takes besides its own."""
 
@@ -60,6 +62,7 @@ class Function:
     of the key of every answer, so an edited file asks anew. type_of: some of the arguments, by name -> SQL type, where
     that depends on the call; `returns` is VARCHAR then, and the user-defined function gives JSON text. check: raises
     SqlinferError for arguments, by name, that no row can be asked with; constants are checked before anything is asked.
+    is_vector: its value is an embedding.
     """
 
     name: str
@@ -76,6 +79,7 @@ class Function:
     is_aggregate: bool = False
     type_of: Callable[..., str] | None = None
     check: Callable[..., None] | None = None
+    is_vector: bool = False
 
     @property
     def signature(self) -> str:
@@ -190,6 +194,7 @@ def load_function(path: Path) -> Function:
         is_in_steps=is_in_steps,
         type_of=type_of,
         check=getattr(module, "check", None),
+        is_vector=kind is Vector,
     )
 
 

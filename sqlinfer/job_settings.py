@@ -13,8 +13,8 @@ from sqlinfer.errors import SqlinferError, nearest
 
 OUTPUT_ACTIONS = ("append_row", "replace", "fail_if_exists", "summary_only")
 LOGGING_LEVELS = ("debug", "info", "warning", "error", "critical")
-OF_STATEMENTS = ("output_action",)
-"""Settings that a model's registration cannot hold: they are about what a statement writes."""
+OF_STATEMENTS = ("output_action", "ai_schema")
+"""Settings that a model's registration cannot hold: they are about a statement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class JobSettings:
     while a model is loaded and asked. mini_batch_size: changes nothing, as the engine fills batches by tokens.
     output_action: what becomes of a table or file that is there; None leaves it to the statement. max_requests,
     max_prompt_tokens, max_completion_tokens, max_seconds: the job's budget; None is no bound. max_pairs: requests of
-    an AI condition over two tables; None is any number.
+    an AI condition over two tables; None is any number. ai_schema: whether SQL may say AI.IF(..) for ai_if(..).
     """
 
     max_retries: int = 3
@@ -42,6 +42,7 @@ class JobSettings:
     max_completion_tokens: int | None = None
     max_seconds: float | None = None
     max_pairs: int | None = 100_000
+    ai_schema: bool = False
 
     def bears(self, num_failed: int, num_requests: int) -> bool:
         """Whether the job goes on after so many failures of so many requests."""
@@ -126,6 +127,13 @@ def _bound(value: Any) -> int | None:
     return None if number == -1 else number
 
 
+def _flag(value: Any) -> bool:
+    said = str(value).lower()
+    if said not in ("true", "false"):
+        raise ValueError
+    return said == "true"
+
+
 def _seconds(value: Any) -> float | None:
     number = float(value)
     if isinstance(value, bool) or (number != -1 and not 0 < number < float("inf")):
@@ -174,4 +182,5 @@ _READERS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "max_completion_tokens": _BOUND,
     "max_seconds": _SECONDS,
     "max_pairs": _BOUND,
+    "ai_schema": ("true or false", _flag),
 }

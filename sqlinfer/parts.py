@@ -17,26 +17,32 @@ def whole(asked: Request) -> Steps[Answer]:
     return answer
 
 
+def each_part(asked: Request) -> Steps[list[Answer]]:
+    """Ask a request about each part of its text that the model can read, or once if all of it fits: the answers in the
+    order of the parts. The engine says where to cut: at the ends of paragraphs or sentences."""
+    text = asked.text.strip()
+    places = json.loads((yield replace(asked, text=text, overflow="split")))
+    parts = [text[a:b].strip() for a, b in zip([0, *places], [*places, len(text)], strict=True)]
+    read = [part for part in parts if part] or [""]
+    answers: list[Answer] = yield [replace(asked, text=part, overflow="error") for part in read]
+    return answers
+
+
 def in_parts(asked: Request, again: str = "") -> Steps[Answer]:
     """Ask a request whatever the length of its text, for functions that ask in steps: `return (yield from ..)`.
 
-    A text that fits is asked whole. Else it is cut where the engine says, at the ends of paragraphs or sentences, each
-    part is asked, and the answers together are the next text. again: the instruction for those; the request's own if
-    it is empty. Raises ValueError if the answers are no shorter than what they answer.
+    A text that fits is asked whole. Else each part of it is asked, and the answers together are the next text. again:
+    the instruction for those; the request's own if it is empty. Raises ValueError if the answers are no shorter than
+    what they answer.
     """
-    asked = replace(asked, text=asked.text.strip())
     while True:
-        places = json.loads((yield replace(asked, overflow="split")))
-        if not places:
-            answer: Answer = yield replace(asked, overflow="error")
-            return answer
-        text = asked.text
-        parts = [text[a:b].strip() for a, b in zip([0, *places], [*places, len(text)], strict=True)]
-        answers: list[Answer] = yield [replace(asked, text=part, overflow="error") for part in parts if part]
+        answers = yield from each_part(asked)
+        if len(answers) == 1:
+            return answers[0]
         together = "\n\n".join(answer.strip() for answer in answers if answer.strip())
-        if len(together) >= len(text):
+        if len(together) >= len(asked.text.strip()):
             raise ValueError(
-                f"the answers for its {len(parts)} parts have {len(together)} characters, the text {len(text)}: ask "
-                "for shorter answers (max_tokens) or take a model that reads longer texts"
+                f"the answers for its {len(answers)} parts have {len(together)} characters, the text "
+                f"{len(asked.text)}: ask for shorter answers (max_tokens) or take a model that reads longer texts"
             )
         asked = replace(asked, text=together, instruction=again or asked.instruction)

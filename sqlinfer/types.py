@@ -16,6 +16,9 @@ FinishReason = Literal["stop", "length", "error"]
 Float = NewType("Float", float)
 """A number of 32 bits, as embeddings have them: SQL's FLOAT, where float is DOUBLE."""
 
+Vector = NewType("Vector", list[Float])
+"""An embedding: SQL's FLOAT[n] with the model's n, and FLOAT[] where that is not known before it is asked."""
+
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
@@ -57,8 +60,9 @@ class Request:
     whoever sends the request chooses it.
     choices: the answers that are possible, most often labels; they are scored after one pass over the prompt, and the
     answer's text is a JSON object of each choice and its probability. schema: a JSON schema that the answer's text
-    must satisfy; decoding is constrained to it. query: what the text is held against; a model trained on pairs reads it
-    and the bare text, and its score is the probability of the first of two choices.
+    must satisfy; decoding is constrained to it. Choices made by yes_or_no are about one label each.
+    query: what the text is held against; a model trained on pairs reads it and the bare text, and its score is the
+    probability of the first of two choices.
     """
 
     text: str
@@ -75,6 +79,15 @@ class Request:
     def is_generated(self) -> bool:
         """Whether weights are needed to answer."""
         return self.task != "count_tokens" and self.overflow != "split"
+
+
+def yes_or_no(label: str) -> tuple[str, str]:
+    """The two choices that ask whether a label fits, whatever the other labels: a classifier reads the label there.
+
+    >>> yes_or_no("late")
+    ('late: yes', 'late: no')
+    """
+    return f"{label}: yes", f"{label}: no"
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ def test_variables_of_all_layers_add_up_and_the_record_has_their_names_alone() -
         ("output_action", "append_row", "append_row"),
         ("max_requests", "-1", None),
         ("max_pairs", 7, 7),
+        ("ai_schema", "TRUE", True),
     ],
 )
 def test_texts_and_values_are_read(name: str, value: Any, read: Any) -> None:
@@ -63,6 +64,7 @@ def test_texts_and_values_are_read(name: str, value: Any, read: Any) -> None:
         ("max_requests", "many"),
         ("max_seconds", "nan"),
         ("max_pairs", -2),
+        ("ai_schema", "yes"),
         ("max_retrys", 1),
     ],
 )

@@ -1,7 +1,8 @@
 import json
-from typing import Any
+from typing import Any, Literal
 
 from sqlinfer import Request, SqlinferError, Steps
+from sqlinfer.types import yes_or_no
 
 NEUTRAL = "N/A"
 
@@ -14,6 +15,7 @@ def ai_classify(
     return_confidence: bool = False,
     calibrate: bool = False,
     threshold: float = 0.5,
+    overflow: Literal["truncate", "error"] = "error",
 ) -> Steps[Any]:
     """Choose the label that fits a text best, or with multilabel all labels that fit.
 
@@ -23,18 +25,17 @@ def ai_classify(
     with multilabel a list of labels; with return_confidence a STRUCT of label and confidence in place of a label.
     """
     described = _described(labels)
-    if multilabel:
-        choices = tuple(f"{label}: {said}" for label in described for said in ("yes", "no"))
-    else:
-        choices = tuple(described)
+    choices = tuple(choice for label in described for choice in yes_or_no(label)) if multilabel else tuple(described)
     instruction = _instruction(described, instructions, multilabel)
-    asked = [Request(each, instruction, choices=choices) for each in ([text, NEUTRAL] if calibrate else [text])]
+    asked = [Request(text, instruction, overflow=overflow, choices=choices)]
+    if calibrate:
+        asked.append(Request(NEUTRAL, instruction, choices=choices))
     chances = [json.loads(answer) for answer in (yield asked)]
     weights = chances[0]
     if calibrate:
         weights = {choice: weights[choice] / (chances[1][choice] or 1.0) for choice in choices}
     if multilabel:
-        shares = {label: _share(weights[f"{label}: yes"], weights[f"{label}: no"]) for label in described}
+        shares = {label: _share(*(weights[choice] for choice in yes_or_no(label))) for label in described}
         chosen = [{"label": label, "confidence": share} for label, share in shares.items() if share >= threshold]
         return chosen if return_confidence else [each["label"] for each in chosen]
     label = max(choices, key=weights.__getitem__)

@@ -1,7 +1,7 @@
 from typing import Literal
 
 from sqlinfer import Request
-from sqlinfer.types import Float
+from sqlinfer.types import Vector
 from sqlinfer.vectors import from_text
 
 
@@ -10,5 +10,5 @@ def ai_embed(text: str, overflow: Literal["truncate", "error"] = "truncate") -> 
     return Request(text, task="embed", overflow=overflow)
 
 
-def read(answer: str) -> list[Float]:
-    return from_text(answer)
+def read(answer: str) -> Vector:
+    return Vector(from_text(answer))

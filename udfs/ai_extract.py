@@ -1,34 +1,65 @@
 import json
-from typing import Any
+from typing import Any, Literal
 
-from sqlinfer import Request, SqlinferError, answer_type
+from sqlinfer import Request, SqlinferError, Steps, answer_type, detailed, detailed_type, each_part
 
 WORDS = {"integer": "integer", "number": "number", "boolean": "true or false", "array": "list", "object": "object"}
 
 
-def ai_extract(text: str, fields: list[str] | dict[str, str] | str) -> Request:
+def ai_extract(
+    text: str,
+    fields: list[str] | dict[str, str] | str,
+    overflow: Literal["truncate", "hierarchical", "error"] = "error",
+    details: bool = False,
+) -> Steps[Any]:
     """Extract named fields from a text.
 
     fields: names, a STRUCT of names and SQL types, or a JSON schema. The value is a STRUCT; a field that the text does
-    not tell is NULL.
+    not tell is NULL. overflow: of a text that is too long, 'hierarchical' reads each part: a field's value is that of
+    the first part that tells it, and lists are joined, each item once.
     """
     schema = _type(fields).schema
     named = json.loads(schema).get("properties") or {}
     rendered = ", ".join(name + _hint(part) for name, part in named.items()) or schema
-    return Request(
+    asked = Request(
         text,
         instruction=f"Extract these fields from the following text as JSON: {rendered}. "
         "A field that the text does not tell is null.",
+        overflow="error" if overflow == "hierarchical" else overflow,
         schema=schema,
     )
+    steps = _in_parts(asked) if overflow == "hierarchical" else _whole(asked)
+    return (yield from detailed(steps) if details else steps)
 
 
-def read(answer: str) -> Any:
-    return json.loads(answer)
+def returns(fields: list[str] | dict[str, str] | str, details: bool = False) -> str:
+    kind = str(_type(fields).sql)
+    return detailed_type(kind) if details else kind
 
 
-def returns(fields: list[str] | dict[str, str] | str) -> str:
-    return str(_type(fields).sql)
+def _whole(asked: Request) -> Steps[Any]:
+    return json.loads((yield asked))
+
+
+def _in_parts(asked: Request) -> Steps[Any]:
+    answers = yield from each_part(asked)
+    values, schema = [json.loads(answer) for answer in answers], json.loads(asked.schema)
+    if not all(isinstance(value, dict) for value in values):
+        return _first(values, schema)
+    names, kinds = dict.fromkeys(name for value in values for name in value), schema.get("properties", {})
+    return {name: _first([value.get(name) for value in values], kinds.get(name, {})) for name in names}
+
+
+def _first(values: list[Any], schema: dict[str, Any]) -> Any:
+    """The first of the values that tells something; of lists, unless their size is bounded, all items once."""
+    told = [value for value in values if _tells(value)]
+    if told and all(isinstance(value, list) for value in told) and "maxItems" not in schema:
+        return list({json.dumps(item): item for value in told for item in value}.values())
+    return next(iter(told), values[0])
+
+
+def _tells(value: Any) -> bool:
+    return any(map(_tells, value.values())) if isinstance(value, dict) else value is not None
 
 
 def _type(fields: Any) -> Any:

@@ -1,16 +1,18 @@
 import json
+from typing import Literal
 
 from sqlinfer import Request, SqlinferError
 
 ALIASES = ("ai_if",)
 
 
-def ai_filter(text: str, condition: str) -> Request:
+def ai_filter(text: str, condition: str, overflow: Literal["truncate", "error"] = "error") -> Request:
     """Say whether a condition, given in words, holds for a text."""
     check(condition)
     return Request(
         text,
         instruction=f"Is this true of the following text: {condition}? Answer yes or no.",
+        overflow=overflow,
         choices=("yes", "no"),
         query=condition,
     )

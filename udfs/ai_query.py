@@ -12,13 +12,16 @@ def ai_query(
     failOnError: bool = True,
     modelParameters: dict[str, Any] | None = None,
     responseFormat: str = "",
+    files: list[str] | str | None = None,
 ) -> Steps[Any]:
     """Answer a request with a model named by its registered name, hub id or folder.
 
     returnType: a SQL type or a JSON schema that the answer is held to. responseFormat: the same as Databricks has it;
     the value of a JSON schema is text. failOnError := false: the value is STRUCT(response, errorMessage), and a failed
     row has a message in place of a response. modelParameters: a STRUCT of max_tokens, temperature and the like.
+    files: as Databricks has it; refused, as no model here reads files.
     """
+    check(files=files)
     try:
         schema, is_typed = _held_to(returnType, responseFormat)
         answer = yield Request(request, schema=schema, parameters=_parameters(modelParameters))
@@ -36,8 +39,13 @@ def returns(returnType: str = "", failOnError: bool = True, responseFormat: str 
     return kind if failOnError else f"STRUCT(response {kind}, errorMessage VARCHAR)"
 
 
-def check(modelParameters: dict[str, Any] | None = None) -> None:
+def check(modelParameters: dict[str, Any] | None = None, files: list[str] | str | None = None) -> None:
     _parameters(modelParameters)
+    if files is not None:
+        raise SqlinferError(
+            "files cannot be given: models here read text, and no images, sound or other files. Put a file's text into "
+            "the request, as in request := 'Summarize: ' || (SELECT content FROM read_text('notes.txt'))"
+        )
 
 
 def _parameters(given: dict[str, Any] | None) -> Parameters:

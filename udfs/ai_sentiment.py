@@ -1,4 +1,5 @@
 import json
+from typing import Literal
 
 from sqlinfer import Request
 
@@ -6,12 +7,13 @@ ALIASES = ("ai_analyze_sentiment",)
 LABELS = ("positive", "negative", "neutral", "mixed")
 
 
-def ai_sentiment(text: str) -> Request:
+def ai_sentiment(text: str, overflow: Literal["truncate", "error"] = "error") -> Request:
     """Say whether a text is positive, negative, neutral or mixed."""
     return Request(
         text,
         instruction=f"Classify the sentiment of the following text as one of these labels: {', '.join(LABELS)}. "
         "Answer with the label alone.",
+        overflow=overflow,
         choices=LABELS,
     )
 

@@ -29,6 +29,7 @@ _SETTINGS = {
     "max_completion_tokens": "Stop after this many tokens written.",
     "max_seconds": "Stop after this time.",
     "max_pairs": "Refuse an AI condition over two tables with more pairs; -1 allows any.  [default: 100000]",
+    "ai_schema": "true: SQL may say AI.IF(..) for ai_if(..), as BigQuery does.  [default: false]",
 }
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])

@@ -16,7 +16,7 @@ from sqlinfer.engine.device import is_out_of_memory, release_memory
 from sqlinfer.engine.head import Head, load_layers, pool
 from sqlinfer.engine.inputs import Input, Reader
 from sqlinfer.engine.prompt import failed
-from sqlinfer.types import Completion, Request
+from sqlinfer.types import Completion, Request, yes_or_no
 from sqlinfer.vectors import to_text
 
 CPU_TOKENS, CPU_PASS = 1024, 64  # a batch's states stay in the cache of a core
@@ -36,7 +36,7 @@ class Encoder:
         self._model = model
         self._reader = reader
         self._modes = head.pooling if head else ()
-        self._layers = load_layers(head, model.device, model.dtype) if head else []
+        self._layers = load_layers(head, model.device) if head else []
         self._has_types = reader.kind == "rerank" and getattr(model.config, "type_vocab_size", 0) > 1
         self._is_multilabel = getattr(model.config, "problem_type", None) == "multi_label_classification"
 
@@ -92,10 +92,10 @@ class Encoder:
         if self._reader.kind != "embed":
             logits: torch.Tensor = output.logits.double().cpu()
             return logits  # (rows, labels)
-        vectors = pool(output.last_hidden_state, mask, self._modes)
+        vectors = pool(output.last_hidden_state.float(), mask, self._modes)  # bfloat16 has no vectors of length one
         for layer in self._layers:
             vectors = layer(vectors)
-        return vectors.float().cpu()
+        return vectors.cpu()
 
     def _padded(self, rows: list[list[int]], longest: int) -> torch.Tensor:
         pad = getattr(self._model.config, "pad_token_id", None) or 0
@@ -116,14 +116,20 @@ class Encoder:
     def _chances(self, request: Request, logits: torch.Tensor) -> dict[str, float]:
         """Each choice, or else each label, with its probability to six digits.
 
-        Of a classifier whose labels exclude each other, those of the choices sum to one, as if there were no others.
+        Of a classifier whose labels exclude each other, those of the choices sum to one, as if there were no others;
+        a label that is asked about alone has its probability among all labels.
         """
+        labels = self._reader.labels
+        names = request.choices or labels
         if self._reader.kind == "rerank":
-            names, score = request.choices, logits.sigmoid()
+            score = logits.sigmoid()
             chances = torch.cat([score, 1 - score])
-        else:
-            labels = self._reader.labels
-            names = request.choices or labels
+        elif all(name in labels for name in names):
             asked = logits[[labels.index(name) for name in names]]
             chances = asked.sigmoid() if self._is_multilabel else asked.softmax(dim=0)
+        else:
+            fits = logits.sigmoid() if self._is_multilabel else logits.softmax(dim=0)
+            both = torch.stack([fits, 1 - fits], dim=1).flatten().tolist()
+            each = dict(zip((choice for label in labels for choice in yes_or_no(label)), both, strict=True))
+            chances = torch.tensor([each[name] for name in names])
         return {name: float(f"{chance:.6g}") for name, chance in zip(names, chances.tolist(), strict=True)}

@@ -109,9 +109,17 @@ class TorchEngine:
         if reader.labels:
             shown["labels"] = list(reader.labels)
         if head:
-            shown |= {"dimensions": head.width(self.config.hidden_size), "pooling": list(head.pooling)}
+            shown |= {"dimensions": self.embedding_width, "pooling": list(head.pooling)}
             shown["normalized"] = bool(head.layers) and head.layers[-1] is None
         return shown
+
+    @property
+    def embedding_width(self) -> int | None:
+        """Numbers in an embedding; None if the model does not embed."""
+        from sqlinfer.engine.loader import load_head
+
+        head = load_head(self.version, self.config) if self.kind == "embed" else None
+        return head.width(self.config.hidden_size) if head else None
 
     def count_prompt_tokens(self, requests: Series[Request]) -> list[int]:
         """Tokens of each prompt as the model would read it; 0 for a request that cannot be asked."""

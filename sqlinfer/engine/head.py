@@ -74,14 +74,14 @@ def read_head(folder: Path, config: Any) -> Head:
     )
 
 
-def load_layers(head: Head, device: torch.device, dtype: torch.dtype) -> list[Any]:
-    """What follows the pooling, as callables on (rows, width). Raises ValueError, OSError, KeyError."""
+def load_layers(head: Head, device: torch.device) -> list[Any]:
+    """What follows the pooling, in float32, as callables on (rows, width). Raises ValueError, OSError, KeyError."""
     import torch
 
     def unit(vectors: torch.Tensor) -> torch.Tensor:
         return torch.nn.functional.normalize(vectors, dim=-1)
 
-    return [unit if path is None else _dense(path).to(device, dtype).eval() for path in head.layers]
+    return [unit if path is None else _dense(path).to(device, torch.float32).eval() for path in head.layers]
 
 
 def pool(states: torch.Tensor, mask: torch.Tensor, modes: tuple[str, ...]) -> torch.Tensor:

@@ -13,7 +13,7 @@ from typing import Any
 from sqlinfer.engine.kind import Kind
 from sqlinfer.engine.prompt import OTHER_MODELS, RENDER_ERRORS, failed
 from sqlinfer.errors import nearest
-from sqlinfer.types import Completion, ModelVersion, Request
+from sqlinfer.types import Completion, ModelVersion, Request, yes_or_no
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,7 @@ class Inputs:
     def __init__(self, version: ModelVersion, tokenizer: Any, reader: Reader) -> None:
         self.version = version
         self.reader = reader
+        self._known = {*reader.labels, *(choice for label in reader.labels for choice in yes_or_no(label))}
         self._tokenizer = tokenizer
         self._lock = threading.Lock()
 
@@ -75,8 +76,12 @@ class Inputs:
             return "" if is_pair else f"{model} scores pairs of texts; use it with ai_score or ai_filter"
         if request.task != "predict" and not request.choices:
             return f"{model} is a classifier; use it with ai_classify or ai_predict"
-        unknown = [choice for choice in request.choices if choice not in labels]
-        return f"{model} does not know the label {unknown[0]!r}. {nearest(unknown[0], labels)}" if unknown else ""
+        unknown = [choice for choice in request.choices if choice not in self._known]
+        if not unknown:
+            return ""
+        label, _, said = unknown[0].rpartition(": ")
+        named = label if said in ("yes", "no") else unknown[0]
+        return f"{model} does not know the label {named!r}. {nearest(named, labels)}"
 
     def _read_all(self, requests: Series[Request]) -> list[Input | Completion]:
         """One call of the tokenizer for the whole window; row by row only if that fails."""

@@ -45,6 +45,11 @@ def read_prompt(version: ModelVersion, request: Request) -> str:
     return f"{request.query}\n\n{request.text}" if request.query else request.text
 
 
+def embedding_width(version: ModelVersion) -> int | None:
+    """Numbers in an embedding, from the model's files alone; None if it does not embed. Raises ModelUnusable."""
+    return get_engine(version).embedding_width
+
+
 def close_all() -> None:
     """Free the weights of every engine."""
     with _lock:

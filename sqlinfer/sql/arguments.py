@@ -22,12 +22,15 @@ _VALUES = {"true", "false", "null"}
 
 @dataclass(frozen=True, slots=True)
 class WrittenCall:
-    """A call as it is written. given: the text of each argument, by its name in lower case. end: where its last
-    argument ends, in characters."""
+    """A call as it is written. given: the text of each argument, by its name in lower case. start: where it begins, in
+    characters; None for one behind an expression, as in (x || y).f(). end: where its last argument ends. close: where
+    it ends itself."""
 
     function: Function
     given: Mapping[str, str]
+    start: int | None
     end: int
+    close: int
 
     def constant(self, name: str) -> Any:
         """The value of an argument by name; None if it is NULL or not said. Raises ValueError if it is no constant, and
@@ -71,7 +74,7 @@ def written_calls(sql: str, functions: Mapping[str, Function]) -> Iterator[Writt
                 given[part[0].word] = text_of(sql, part[2:])
             elif position < len(function.arguments):
                 given[function.arguments[position].name.lower()] = text_of(sql, part)
-        yield WrittenCall(function, given, tokens[end - 1].end)
+        yield WrittenCall(function, given, _start(tokens, index), tokens[end - 1].end, tokens[end].end)
 
 
 @lru_cache(maxsize=1024)
@@ -95,6 +98,13 @@ def constant(text: str) -> Any:
     if row is None or len(row) != 1:
         raise ValueError(text)
     return row[0]
+
+
+def _start(tokens: list[Token], index: int) -> int | None:
+    """Where a call begins whose name is at an index: at its schema, or at the column whose method it is."""
+    while index > 1 and tokens[index - 1].text == ".":
+        index -= 2
+    return tokens[index].start if tokens[index].word else None
 
 
 def _split(tokens: list[Token]) -> list[list[Token]]:

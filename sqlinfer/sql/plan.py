@@ -6,17 +6,19 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlinfer.functions import Functions
 from sqlinfer.sql.aggregates import aggregates
+from sqlinfer.sql.ai_schema import ai_schema
 from sqlinfer.sql.check_constants import check_constants
 from sqlinfer.sql.guard import guard
 from sqlinfer.sql.mentions import Mentions
 from sqlinfer.sql.merge_guard import merge_guard
 from sqlinfer.sql.result_types import result_types
+from sqlinfer.sql.runtime import Runtime
 from sqlinfer.sql.select_part import QUERY_VERBS, select_part
 from sqlinfer.sql.spelling import spelling
 from sqlinfer.sql.statement import name_parameters
 from sqlinfer.sql.tokens import has_name, tokenize
+from sqlinfer.sql.vector_types import vector_types
 
 Parameters = Sequence[Any] | Mapping[str, Any] | None
 _QUERY = {*QUERY_VERBS, "WITH", "("}
@@ -48,11 +50,16 @@ class Plan:
         return self.verb in _QUIET and "ANALYZE" not in [t.keyword for t in tokenize(self.sql)[:3]]
 
 
-def plan(statement: str, parameters: Parameters, mentions: Mentions, functions: Functions) -> Plan:
+def plan(
+    statement: str, parameters: Parameters, mentions: Mentions, runtime: Runtime, model: str | None = None
+) -> Plan:
     """Check constants, spell names, aggregates and result types as DuckDB can, find AI calls, guard AI conditions, take
-    out the SELECT part."""
-    check_constants(statement, functions)
-    sql = result_types(aggregates(spelling(statement, functions), functions.list_names), functions)
+    out the SELECT part. model: of calls that name none, if not the runtime's."""
+    functions = runtime.functions
+    sql = ai_schema(statement, functions) if runtime.settings.over().ai_schema else statement
+    check_constants(sql, functions)
+    sql = result_types(aggregates(spelling(sql, functions), functions.list_names), functions)
+    sql = vector_types(sql, functions, lambda named: runtime.embedding_width(named or model))
     tokens = tokenize(sql)
     verb = tokens[0].keyword or tokens[0].text if tokens else ""
     mentioned = mentions.find(sql)

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 
-from sqlinfer.engine.pool import get_engine
+from sqlinfer.engine.pool import embedding_width, get_engine
+from sqlinfer.errors import SqlinferError
 from sqlinfer.functions import Function, Functions
 from sqlinfer.job_settings import Cascade
 from sqlinfer.sql.asking import Asking
@@ -50,6 +51,13 @@ class Runtime:
         """Who answers a function's calls; model: a name as the user wrote it, or None."""
         name = model or self.model or self._default(task)
         return Origin(function, self.store.registry.get(name))
+
+    def embedding_width(self, model: str | None) -> int | None:
+        """Numbers in an embedding by a model, or by the default one; None if it is none that embeds."""
+        try:
+            return embedding_width(self.store.registry.get(model or self.model or self._default("embed")))
+        except SqlinferError:  # said where the model is asked
+            return None
 
     def _default(self, task: str) -> str:
         """The registry's model for a task. A built-in one that nobody chose answers only after a word about it."""

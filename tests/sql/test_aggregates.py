@@ -31,6 +31,20 @@ CLAUSES = {
         0: "note 0",
         1: "note 0\n\nnote 0",
     },
+    "SELECT id, ai_agg(body, 'Why?') OVER () FROM notes WHERE id IN (1, 4) ORDER BY id": {
+        1: "note 0\n\nnote 2",
+        4: "note 0\n\nnote 2",
+    },
+    "SELECT id, ai_agg(body, 'Why?') OVER w FROM (FROM notes ORDER BY id DESC) WHERE id IN (0, 2, 5) "
+    "WINDOW w AS (PARTITION BY team) ORDER BY id": {
+        0: "note 0\n\nnote 1",
+        2: "note 0\n\nnote 1",
+        5: "note 2",
+    },
+    "SELECT id, ai_agg(body, 'Why?') OVER w FROM notes WHERE id IN (0, 2) WINDOW w AS (ORDER BY id DESC) ORDER BY id": {
+        0: "note 1\n\nnote 0",
+        2: "note 1",
+    },
     "SELECT 0, ai_agg(body, 'Why?') FROM notes WHERE id = 3": {0: None},
     "SELECT 0, ai_agg(body, 'Why?') FROM notes WHERE false": {0: None},
     "SELECT team, ai_agg_list(list(body ORDER BY id), 'Why?') FROM notes GROUP BY team ORDER BY team": {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,16 +53,41 @@ def rows(session: sqlinfer.sql.Session, sql: str) -> list[tuple[object, ...]]:
 def test_embeddings_are_lists_of_floats_and_null_stays_null(session: sqlinfer.sql.Session) -> None:
     found = rows(
         session,
-        "SELECT x, typeof(v), len(v), list_inner_product(v, v) "
+        "SELECT x, typeof(v), len(v), array_inner_product(v, v) "
         "FROM (SELECT x, ai_embed(x, model := './embedder') v FROM t)",
     )
     assert [(x, kind, length) for x, kind, length, _ in found] == [
-        ("good", "FLOAT[]", 64),
-        ("bad", "FLOAT[]", 64),
-        (None, "FLOAT[]", None),
-        ("good", "FLOAT[]", 64),
+        ("good", "FLOAT[64]", 64),
+        ("bad", "FLOAT[64]", 64),
+        (None, "FLOAT[64]", None),
+        ("good", "FLOAT[64]", 64),
     ]
     assert [norm for *_, norm in found if norm is not None] == pytest.approx([1, 1, 1])
+
+
+def test_array_functions_take_embeddings_of_one_model(session: sqlinfer.sql.Session) -> None:
+    a, b = "ai_embed(x, model := './embedder')", "v.ai_embed(model := './embedder')"
+    values = f"array_distance({a}, {b}), array_cosine_similarity({a}, {b}), {a}[1], {b}[1:2]"
+    sql = f"SELECT {values} FROM t, (SELECT 'good' v)"
+    found = rows(session, sql)
+    assert found[0][:2] == pytest.approx((0, 1), abs=1e-5)
+    assert found[1][0] > 0 and found[2][:2] == (None, None)
+    assert found[0][2] == found[0][3][0] and len(found[0][3]) == 2
+
+
+def test_tables_have_vectors_and_views_follow_the_model(session: sqlinfer.sql.Session) -> None:
+    session.execute("CREATE TABLE kept AS SELECT ai_embed(x, model := './embedder') AS v FROM t")
+    session.execute("CREATE VIEW seen AS SELECT ai_embed(x, model := './embedder') AS v FROM t")
+    kinds = "SELECT typeof(kept.v), typeof(seen.v) FROM kept, seen LIMIT 1"
+    assert rows(session, kinds) == [("FLOAT[64]", "FLOAT[]")]
+    chosen = "SELECT typeof(ai_embed(x, model := m)) FROM (VALUES ('a', './embedder')) w(x, m)"
+    assert rows(session, chosen) == [("FLOAT[]",)], "a column says the model"
+    compared = (
+        "SELECT typeof(v), list_inner_product(v, v) IS NULL FROM (SELECT ai_embed(x, model := './embedder') v FROM t)"
+    )
+    assert rows(session, compared)[2] == ("FLOAT[]", True), "list functions fail on arrays that are NULL"
+    with pytest.raises(sqlinfer.SqlinferError, match="nowhere"):
+        rows(session, "SELECT ai_embed(x, model := './nowhere') FROM t")
 
 
 def test_similarity_is_the_cosine_of_the_embeddings(session: sqlinfer.sql.Session) -> None:
@@ -94,6 +120,26 @@ def test_a_classifier_answers_classify_and_predict(session: sqlinfer.sql.Session
 def test_a_label_that_the_classifier_does_not_know_is_refused(session: sqlinfer.sql.Session) -> None:
     with pytest.raises(sqlinfer.SqlinferError, match=r"does not know the label 'complain'.*Did you mean complaint"):
         rows(session, "SELECT ai_classify(x, ['praise', 'complain'], model := './classifier') FROM t")
+
+
+@pytest.mark.parametrize("problem", ["single_label_classification", "multi_label_classification"])
+def test_a_classifier_says_of_each_label_whether_it_fits(
+    problem: str, session: sqlinfer.sql.Session, models: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(models / "classifier", tmp_path / "classifier"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "problem_type": problem}))
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32)
+    tokens = transformers.AutoTokenizer.from_pretrained(folder)("good", return_tensors="pt")
+    logits = model(**tokens).logits[0]
+    fits = logits.sigmoid() if problem.startswith("multi") else logits.softmax(dim=0)
+    session.execute(f"CREATE OR REPLACE MODEL judge FROM '{folder}' WITH (dtype = 'float32')")
+    said = "multilabel := true, return_confidence := true, threshold := 0.0, model := 'judge'"
+    ((found,),) = rows(session, f"SELECT ai_classify('good', ['complaint', 'praise'], {said})")
+    assert [each["label"] for each in found] == ["complaint", "praise"]
+    assert [each["confidence"] for each in found] == pytest.approx(fits.tolist()[::-1], abs=1e-5)
+    with pytest.raises(sqlinfer.SqlinferError, match=r"does not know the label 'complain'.*Did you mean complaint"):
+        rows(session, "SELECT ai_classify('good', ['complain'], multilabel := true, model := 'judge')")
 
 
 def test_a_cross_encoder_answers_score_and_filter(session: sqlinfer.sql.Session) -> None:

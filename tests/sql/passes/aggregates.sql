@@ -21,7 +21,11 @@ SELECT f_list(list(x ORDER BY y) FILTER (y > 0) OVER (PARTITION BY g ORDER BY z)
 
 SELECT f(x) OVER w, f(x) OVER (w) FROM t WINDOW w AS (PARTITION BY g)
 -->
-SELECT f_list(list(x) OVER w), f_list(list(x) OVER (w)) FROM t WINDOW w AS (PARTITION BY g)
+SELECT f_list(list_sort(list(x) OVER w)), f_list(list_sort(list(x) OVER (w))) FROM t WINDOW w AS (PARTITION BY g)
+
+SELECT f(x) OVER w, f(x) OVER (w ROWS 1 PRECEDING) FROM t WINDOW v AS (), w AS (ORDER BY g)
+-->
+SELECT f_list(list(x) OVER w), f_list(list(x) OVER (w ROWS 1 PRECEDING)) FROM t WINDOW v AS (), w AS (ORDER BY g)
 
 SELECT f(DISTINCT f(DISTINCT x) || 'y') FROM t
 -->
