@@ -1,9 +1,11 @@
 # make demo: set up and run a query file. make test: set up and run the tests. make lint: ruff and mypy.
+# make extension: build the DuckDB extension. make repository: sign it for DuckDB 2.0, into REPOSITORY.
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := examples/sql/quickstart.sql
+REPOSITORY ?= dist/repository
 
-.PHONY: demo test lint
+.PHONY: demo test lint extension repository
 
 demo: .venv/installed
 	SQLINFER_HOME=$(CURDIR)/.sqlinfer $(BIN)/sqlinfer run $(DEMO)
@@ -15,6 +17,12 @@ lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+extension: .venv/installed
+	$(BIN)/python -m extension.build
+
+repository: extension
+	$(BIN)/python -m extension.repository $(REPOSITORY)
 
 .venv/made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=...")'
