@@ -26,6 +26,7 @@ FLOORS = {
     "sql": 3,
     "tiny": 3,
     "project": 4,
+    "serve": 4,
     "cli": 5,
 }
 HOMES = {
@@ -37,6 +38,7 @@ HOMES = {
     "click": {"cli"},
     "jinja2": {"project"},
     "rich": {"cli"},
+    "prompt_toolkit": {"cli"},
 }
 SQLGLOT_FILES = {"sql/dml.py", "sql/dialect.py"}
 VAGUE = {"utils", "helpers", "common", "base", "core", "manager"}

@@ -16,7 +16,7 @@ from sqlinfer.job_settings import Cascade, read_settings
 from sqlinfer.project_file import read_project_file
 from sqlinfer.sql.answerer import Answerer
 from sqlinfer.sql.bindings import Binding
-from sqlinfer.sql.engine_queue import EngineQueue
+from sqlinfer.sql.direct import engine_queue
 from sqlinfer.sql.runtime import Runtime
 from sqlinfer.sql.session import Session
 from sqlinfer.store import Store, function_folders
@@ -42,7 +42,7 @@ def connect(  # noqa: PLR0913 - what a user may say of a session, by keyword
     allow_download: whether SQL that names a hub id fetches it; otherwise `sqlinfer models pull` does. settings: of the
     jobs, by the names of JobSettings; they win over those of models and of the project file.
     """
-    runtime = _runtime(model, store, udfs, settings)
+    runtime = make_runtime(model, store, udfs, settings)
     runtime.store.registry.allow_download = allow_download
     try:
         connection = duckdb.connect(str(path), read_only=read_only, config=config or {})
@@ -88,21 +88,16 @@ def register(
     Named parameters belong to this one connection; register its cursors too. The database file stays open in this
     process until the registration is closed.
     """
-    return Registration(connection, _runtime(model, store, udfs, settings))
+    return Registration(connection, make_runtime(model, store, udfs, settings))
 
 
-def engine_queue(runtime: Runtime) -> EngineQueue:
-    """What calls on plain connections ask, where no phases come before them."""
-    asker = Answerer(runtime)
-    return EngineQueue(asker.infer, runtime.store.answers.texts, asker.cancel)
-
-
-def _runtime(
+def make_runtime(
     model: str | None,
     store: bool,
     udfs: Sequence[str | PathLike[str]] | None,
     settings: Mapping[str, Any] | None,
 ) -> Runtime:
+    """What sessions share, opened as `connect` says."""
     project = project_folder()
     said = read_project_file(project / PROJECT_FILE if project else None)
     cascade = Cascade(said.settings, read_settings(settings or {}, "settings"))

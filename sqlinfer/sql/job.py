@@ -72,7 +72,7 @@ def _updating(answerer: Answerer, watched: Any) -> Any:
 def _finish(answerer: Answerer, state: Any, error: str | None) -> None:
     jobs, counts, job_id = answerer.runtime.store.jobs, answerer.counts, answerer.job_id
     assert job_id is not None
-    models = [str(version) for version in answerer.versions()]
+    models = [str(version) for version in answerer.versions()] or sorted({model for _, model in counts.usage})
     jobs.finish(job_id, state, error, models=models, **counts.as_record())
     jobs.add_usage(job_id, [(*used, *amounts) for used, amounts in counts.usage.items()])
     _record_failures(answerer)

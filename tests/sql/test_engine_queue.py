@@ -12,7 +12,7 @@ import pytest
 from sqlinfer.errors import Interrupted, ModelUnusable, RequestsFailed
 from sqlinfer.functions import load_functions
 from sqlinfer.sql.answerer import Answerer
-from sqlinfer.sql.connect import engine_queue
+from sqlinfer.sql.direct import engine_queue
 from sqlinfer.sql.engine_queue import EngineQueue
 from sqlinfer.sql.runtime import Runtime
 from sqlinfer.store import Store

@@ -1,0 +1,85 @@
+"""`sqlinfer serve`: holds the models and answers the DuckDB shell and other programs."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+from pathlib import Path
+
+import click
+
+from sqlinfer.errors import SqlinferError
+
+
+@click.command()
+@click.option("--model", metavar="NAME", help="Model of calls that name none: a name, a hub id or a ./folder.")
+@click.option("--tcp", metavar="HOST:PORT", help="Answer on TCP too, to those who know the token.")
+@click.option("--idle", type=float, metavar="SECONDS", help="End after so long without a connection.")
+def serve(model: str | None, tcp: str | None, idle: float | None) -> None:
+    """Hold the models, and answer calls from the DuckDB shell until Ctrl-C.
+
+    It listens on a Unix socket in the state folder that you alone can use. `sqlinfer shell` starts a server by itself;
+    start one by hand to keep models loaded, or to answer other machines. The token of TCP is taken from
+    SQLINFER_TOKEN; without one it is made up and kept in the state folder.
+
+    \b
+    sqlinfer serve
+    sqlinfer serve --tcp 0.0.0.0:7788
+    """
+    from sqlinfer.serve.calls import Calls
+    from sqlinfer.serve.macros import macros
+    from sqlinfer.serve.place import TOKEN, functions_path, socket_path
+    from sqlinfer.serve.server import Server
+    from sqlinfer.sql.connect import make_runtime
+
+    path = socket_path()
+    runtime = make_runtime(model, True, None, None)
+    token = os.environ.get(TOKEN) or (_token(path.with_name("serve.token")) if tcp else "")
+    server = Server(Calls(runtime), token, idle)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: server.stop.set())
+    try:
+        server.listen(path)
+        click.echo(f"sqlinfer serve: {path}", err=True)
+        if tcp:
+            host, port = _host_and_port(tcp)
+            click.echo(f"sqlinfer serve: {server.listen_on_tcp(host, port)}, token in {_where(path)}", err=True)
+        _write(functions_path(), macros(runtime.functions, str(path), ""))
+        server.run()
+    finally:
+        runtime.store.close()
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise click.BadParameter(f"{text!r} is not of the form HOST:PORT", param_hint="--tcp")
+    return host.strip("[]"), int(port)
+
+
+def _where(path: Path) -> str:
+    from sqlinfer.serve.place import TOKEN
+
+    return TOKEN if os.environ.get(TOKEN) else str(path.with_name("serve.token"))
+
+
+def _token(path: Path) -> str:
+    """The token that is kept in a file, made up if there is none."""
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        token = secrets.token_urlsafe(24)
+        _write(path, token)
+        return token
+    except OSError as error:
+        raise SqlinferError(f"the token in {path} cannot be read: {error.strerror}") from None
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file that its owner alone can read, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}")
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+    part.replace(path)

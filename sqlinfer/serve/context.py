@@ -1,0 +1,49 @@
+"""What a client says of all its calls. It goes with each of them, so that a server that was started anew knows it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from sqlinfer.errors import SqlinferError, nearest
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a client says of all its calls. model: answers calls that name none. udfs: folders of the user's functions;
+    None leaves them to the server. state: of the files in these folders, so that edited ones are loaded anew."""
+
+    model: str | None = None
+    udfs: tuple[str, ...] | None = None
+    state: str = ""
+
+    def __str__(self) -> str:
+        return json.dumps(
+            {name: value for name, value in asdict(self).items() if value not in (None, "")}, ensure_ascii=False
+        )
+
+
+def read_context(text: str) -> Context:
+    """A context from its JSON; an unknown key is refused."""
+    try:
+        said = json.loads(text or "{}")
+    except ValueError:
+        said = None
+    if not isinstance(said, dict):
+        raise SqlinferError(f"the context of a call must be a JSON object, not {text!r}")
+    known = {field.name for field in fields(Context)}
+    for name in said:
+        if name not in known:
+            raise SqlinferError(f"the context of a call has no {name}. {nearest(name, known)}")
+    return Context(said.get("model"), tuple(said["udfs"]) if "udfs" in said else None, said.get("state", ""))
+
+
+def local_context(model: str | None, folders: Iterable[Path]) -> Context:
+    """The context of a client on the server's machine. folders: of the user's functions; those that are there count."""
+    there = [folder.resolve() for folder in folders if folder.is_dir()]
+    files = sorted(file for folder in there for file in folder.glob("*.py"))
+    state = "".join(f"{file.name} {file.stat().st_mtime_ns}\n" for file in files)
+    return Context(model, tuple(map(str, there)), hashlib.sha256(state.encode()).hexdigest()[:16])
