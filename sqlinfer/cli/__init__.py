@@ -15,6 +15,8 @@ from sqlinfer.cli.ls import ls
 from sqlinfer.cli.models import models
 from sqlinfer.cli.preview import preview
 from sqlinfer.cli.run import run
+from sqlinfer.cli.serve import serve
+from sqlinfer.cli.shell import shell
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -26,9 +28,10 @@ def main() -> None:
     sqlinfer run query.sql              run a file; each distinct question is asked once, ever
     sqlinfer explain query.sql          what it would ask, before it asks
     sqlinfer preview query.sql          a few rows of it: prompt, raw answer and value
+    sqlinfer shell                      the DuckDB shell, with the functions
     sqlinfer models register short ./m  give a model a name for SQL
     """
 
 
-for command in (run, explain, preview, build, test, retry, ls, models, functions, answers, jobs):
+for command in (run, explain, preview, shell, serve, build, test, retry, ls, models, functions, answers, jobs):
     main.add_command(command)

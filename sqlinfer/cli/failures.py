@@ -25,14 +25,14 @@ class Commands(click.Group):
             click.echo(str(error) or "Interrupted.", err=True)
             raise click.exceptions.Exit(INTERRUPTED) from None
         except SqlinferError as error:
-            raise click.ClickException(_message(error)) from None
+            raise click.ClickException(message(error)) from None
         except Exception as error:
             if isinstance(error, duckdb_errors()) or _is_of_a_stream(error):
-                raise click.ClickException(_message(error)) from None
+                raise click.ClickException(message(error)) from None
             raise
 
 
-def _message(error: Exception) -> str:
+def message(error: Exception) -> str:
     """The error's text without secrets, behind the place in a file if one was noted."""
     return redact(": ".join([*getattr(error, "__notes__", []), str(error)]))
 

@@ -1,0 +1,121 @@
+"""`sqlinfer shell`: the official DuckDB shell with the functions loaded, or a shell of our own where there is none."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+
+from sqlinfer.store import function_folders
+
+_WAIT_S = "60"
+"""How long a call waits for a server that is being started again."""
+_RESTART_S = 1.0
+
+
+@click.command()
+@click.argument("database", metavar="[DB]", default=":memory:")
+@click.option("--model", metavar="NAME", help="Model of calls that name none: a name, a hub id or a ./folder.")
+@click.option("--server", metavar="HOST:PORT", help="A server on another machine; its token is in SQLINFER_TOKEN.")
+@click.option("--python", "is_python", is_flag=True, help="Open sqlinfer's own shell.")
+def shell(database: str, model: str | None, server: str | None, is_python: bool) -> None:
+    """Open a DuckDB shell with the functions loaded.
+
+    It is the official `duckdb` program, from PATH or from the package duckdb-cli, with its history, dot-commands and
+    ~/.duckdbrc. The models live in a server (`sqlinfer serve`), which is started if none runs. Where there is no
+    `duckdb` program, a Python shell takes the same statements.
+
+    \b
+    sqlinfer shell
+    sqlinfer shell news.duckdb --model short@champion
+    """
+    from sqlinfer.serve.place import EXTENSION
+
+    program = None if is_python else find_program()
+    if program is None or not EXTENSION.is_file():
+        if server:
+            raise click.UsageError("--server needs the duckdb program (pip install duckdb-cli) and the extension.")
+        if not is_python:
+            click.echo(_missing(program), err=True)
+        from sqlinfer.cli.prompt import prompt
+
+        prompt(database, model)
+        return
+    sys.exit(_run(program, EXTENSION, database, model, server))
+
+
+def find_program() -> Path | None:
+    """The DuckDB shell: from PATH, else from the package duckdb-cli. Of a package's script its program is taken: the
+    script ends at Ctrl-C."""
+    on_path = shutil.which("duckdb")
+    if on_path is not None and not _is_script(Path(on_path)):
+        return Path(on_path)
+    package = importlib.util.find_spec("duckdb_cli")
+    for folder in package.submodule_search_locations or [] if package else []:
+        program = Path(folder) / "duckdb"
+        if os.access(program, os.X_OK):
+            return program
+    return None if on_path is None else Path(on_path)
+
+
+def _is_script(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == b"#!"
+
+
+def _missing(program: Path | None) -> str:
+    if program is None:
+        return "There is no `duckdb` program (pip install duckdb-cli), so this is sqlinfer's own shell."
+    return "This installation has no DuckDB extension (make extension), so this is sqlinfer's own shell."
+
+
+def _run(program: Path, extension: Path, database: str, model: str | None, server: str | None) -> int:
+    """Run the DuckDB shell to its end; a server that dies meanwhile is started again."""
+    from sqlinfer.serve.context import Context, local_context
+    from sqlinfer.serve.launch import ensure_server
+    from sqlinfer.serve.place import TOKEN, ask, socket_path
+
+    if server is None:
+        ensure_server()
+    address = server or str(socket_path())
+    context = str(Context(model) if server else local_context(model, function_folders()))
+    try:
+        (functions,) = ask(address, ["macros", context, address], os.environ.get(TOKEN, ""))
+    except OSError as error:
+        raise click.ClickException(f"no sqlinfer server answers at {address}: {error}") from None
+    with tempfile.TemporaryDirectory(prefix="sqlinfer-") as folder:
+        file = Path(folder) / "functions.sql"
+        file.write_text(_settings(extension) + (functions or ""), encoding="utf-8")
+        quiet = ["-cmd", ".output /dev/null", "-cmd", f".read '{file}'", "-cmd", ".output"]
+        command = [str(program), "-unsigned", *quiet, database]
+        environment = os.environ if server else {**os.environ, "SQLINFER_WAIT_S": _WAIT_S}
+        signal.signal(signal.SIGINT, lambda *_: None)  # the shell's own, which gets it from the terminal too
+        with subprocess.Popen(command, env=environment) as process:
+            while True:
+                try:
+                    return process.wait(_RESTART_S)
+                except subprocess.TimeoutExpired:
+                    if server is None:
+                        _revive()
+
+
+def _settings(extension: Path) -> str:
+    """What a DuckDB needs besides the functions. Its threads wait for the server most of the time, and only tables that
+    are handed out in small parts keep many of them waiting."""
+    path = str(extension).replace("'", "''")
+    return f"LOAD '{path}';\nSET threads = {max(16, os.cpu_count() or 1)};\nPRAGMA verify_parallelism;\n"
+
+
+def _revive() -> None:
+    """Start the server again if it is gone."""
+    from sqlinfer.serve.launch import is_running, start
+
+    if not is_running():
+        start()
