@@ -1,0 +1,122 @@
+"""The official DuckDB shell and sqlinfer's own, each in a pseudo-terminal."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from sqlinfer.cli.shell import find_program
+from sqlinfer.serve.place import ask, socket_path
+from sqlinfer.store import Store
+from tests.serve.test_extension import served
+
+ROOT = Path(__file__).parents[2]
+SIZE = (50, 200)
+Open = Callable[..., pexpect.spawn]
+
+
+@pytest.fixture
+def terminal(tmp_path: Path, home: Path) -> Iterator[Open]:
+    """Opens programs in a terminal."""
+    opened: list[pexpect.spawn] = []
+
+    def spawn(*command: str, **environment: str) -> pexpect.spawn:
+        env = {**os.environ, "HOME": str(tmp_path), "TERM": "xterm", "PYTHONPATH": str(ROOT), **environment}
+        shell = pexpect.spawn(command[0], list(command[1:]), env=env, timeout=60, encoding="utf-8", dimensions=SIZE)
+        opened.append(shell)
+        return shell
+
+    yield spawn
+    for shell in opened:
+        shell.close(force=True)
+    if (home / "serve.lock").exists() and (pid := (home / "serve.lock").read_text()):
+        with suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGKILL)
+
+
+@pytest.fixture
+def duckdb_program() -> str:
+    program = find_program()
+    if program is None:
+        pytest.skip("there is no duckdb program: pip install duckdb-cli")
+    return str(program)
+
+
+def test_ctrl_c_gives_the_prompt_back_and_the_server_goes_on(
+    terminal: Open, duckdb_program: str, extension: Path, registered: None, home: Path, tmp_path: Path
+) -> None:
+    server = served(home)
+    init = tmp_path / "init.sql"
+    init.write_text(f"LOAD '{extension}';\n" + (home / "functions.sql").read_text())
+    shell = terminal(duckdb_program, "-unsigned", "-cmd", f".read {init}")
+    shell.sendline("SELECT 'rea' || 'dy';")
+    shell.expect("ready")
+    shell.sendline("SELECT count(ai_gen('text ' || i)) FROM range(20000) r(i);")
+    time.sleep(2)
+    interrupted_s = time.monotonic()
+    shell.sendintr()
+    shell.expect(r"\^C\S*memory\S* D ")
+    assert time.monotonic() - interrupted_s < 1.5
+    shell.sendline("SELECT ai_gen('af' || 'ter');")
+    shell.expect("<after>")
+    assert server.poll() is None
+    with Store(home) as store:
+        assert 0 < store.answers.stats()["answers"] < 20000
+    server.terminate()
+    server.wait(30)
+
+
+def test_sqlinfer_shell_starts_server_and_duckdb_and_leaves_duckdb_as_it_is(
+    terminal: Open, duckdb_program: str, extension: Path, tmp_path: Path, home: Path
+) -> None:
+    (tmp_path / ".duckdbrc").write_text("CREATE TEMP MACRO mine() AS 'from my ' || 'rc';\n")
+    shell = terminal(sys.executable, "-m", "sqlinfer", "shell", str(tmp_path / "x.duckdb"))
+    shell.sendline("SELECT mine();")
+    shell.expect("from my rc")
+    shell.sendline("CREATE TABLE t AS SELECT i, ai_count_tokens(text := 'a b ' || i) AS n FROM range(3) r(i);")
+    shell.sendline("SELECT 'n=' || count(n) FROM t;")
+    shell.expect("n=3")
+    shell.sendline(".tables")
+    shell.expect("3 rows")
+    pid = int((home / "serve.lock").read_text())
+    os.kill(pid, signal.SIGKILL)
+    shell.sendline("SELECT 'again=' || (ai_count_tokens('c d e') > 0);")
+    shell.expect("again=true")
+    assert int((home / "serve.lock").read_text()) != pid
+    shell.sendline(".quit")
+    shell.expect(pexpect.EOF)
+    assert ask(str(socket_path()), ["hello"])
+    assert "ai_count_tokens" in (tmp_path / ".duckdb_history").read_text()
+
+
+def test_without_duckdb_the_shell_is_our_own(terminal: Open, tmp_path: Path) -> None:
+    shell = terminal(sys.executable, "-m", "sqlinfer", "shell", "--python")
+    shell.expect("sqlinfer>")
+    shell.sendline("CREATE TABLE notes AS")
+    shell.expect(r"\.\.\.>")
+    shell.sendline("SELECT 'bo' || 'dy' AS body;")
+    shell.expect("sqlinfer>")
+    shell.sendline("SELECT ai_count_tokens(body) > 0 AS yes, 'x;y' AS z FROM notes;")
+    shell.expect("│ true")
+    shell.sendline("SELECT nothing FROM notes;")
+    shell.expect('column "nothing" not found')
+    shell.sendline("SELECT count(*) FROM note\t;")
+    shell.expect("│ +1 │")
+    shell.sendline("SHOW MODELS;")
+    shell.expect("sqlinfer/tiny")
+    shell.sendline("SELECT count(DISTINCT hash(a.i * b.i)) FROM range(100000) a(i), range(100000) b(i);")
+    time.sleep(1)
+    shell.sendintr()
+    shell.expect("stopped; every finished answer is kept")
+    shell.sendline(".nothing")
+    shell.expect("there is no command .nothing")
+    shell.sendline(".quit")
+    shell.expect(pexpect.EOF)
