@@ -7,6 +7,7 @@ import click
 from sqlinfer import __version__
 from sqlinfer.cli.answers import answers
 from sqlinfer.cli.build import build, retry, test
+from sqlinfer.cli.docs import docs
 from sqlinfer.cli.explain import explain
 from sqlinfer.cli.failures import Commands
 from sqlinfer.cli.functions import functions
@@ -33,5 +34,5 @@ def main() -> None:
     """
 
 
-for command in (run, explain, preview, shell, serve, build, test, retry, ls, models, functions, answers, jobs):
+for command in (run, explain, preview, shell, serve, build, test, retry, ls, docs, models, functions, answers, jobs):
     main.add_command(command)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from sqlinfer.cli.progress import Watch
-from sqlinfer.cli.project import Lines, open_project, project_root, project_session, read_variables, selection
+from sqlinfer.cli.project import Lines, open_project, project_root, project_session, read_variables, selected, selection
 from sqlinfer.cli.state import job_options, take_job_settings
 from sqlinfer.cli.stop import stopping
 from sqlinfer.cli.tables import echo_json
@@ -55,7 +55,7 @@ def build(more: tuple[str, ...], select: tuple[str, ...], variables: str, full_r
     said = read_variables(variables)
     project = open_project(said)
     last = last_build(project.root)
-    last.begin(_selected(project, [*select, *more]), said, full_refresh)
+    last.begin(selected(project, [*select, *more]), said, full_refresh)
     _build(project, last, last.selected, given)
 
 
@@ -75,7 +75,7 @@ def test(more: tuple[str, ...], select: tuple[str, ...], variables: str, **given
     from sqlinfer.project.state import last_build
 
     project = open_project(variables)
-    keys = _selected(project, [*select, *more])
+    keys = selected(project, [*select, *more])
     last = last_build(project.root)
     _build(project, last, [key for key in keys if project.nodes[key].kind == "test"], given)
 
@@ -99,13 +99,6 @@ def retry(**given: Any) -> None:
         return
     last.begin([key for key in project.nodes if key in open_keys], last.variables, last.full_refresh)
     _build(project, last, last.selected, given)
-
-
-def _selected(project: Project, selectors: Sequence[str]) -> list[str]:
-    """The keys of the nodes to build; what is ephemeral is part of others."""
-    from sqlinfer.project import select
-
-    return [key for key in select(project.nodes, selectors) if project.nodes[key].materialized != "ephemeral"]
 
 
 def _build(project: Project, last: LastBuild, keys: Sequence[str], given: Mapping[str, Any]) -> None:

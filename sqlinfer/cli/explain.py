@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sqlinfer.cli.state import open_session, read_scripts, session_options
+from sqlinfer.cli.state import IN_MEMORY, open_session, read_scripts, session_options
 from sqlinfer.cli.tables import echo_json, echo_table
 
 if TYPE_CHECKING:
@@ -17,13 +17,14 @@ _CALL_WIDTH = 36
 
 
 @click.command()
-@click.argument(
-    "files", metavar="FILE...", nargs=-1, required=True, type=click.Path(exists=True, allow_dash=True, dir_okay=False)
-)
+@click.argument("files", metavar="[FILE]...", nargs=-1, type=click.Path(exists=True, allow_dash=True, dir_okay=False))
 @session_options
+@click.option("--select", "-s", "select", metavar="NODES", multiple=True, help="Nodes, as for sqlinfer build.")
+@click.option("--vars", "variables", metavar="YAML", default="{}", help="Values of var(..), as for sqlinfer build.")
+@click.option("--full-refresh", is_flag=True, help="As if incremental models were made anew.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def explain(files: tuple[str, ...], as_json: bool, **given: Any) -> None:
-    """Count what SQL files would ask.
+    """Count what SQL files would ask, or, without a file, what building the project would.
 
     Counts rows, requests, known answers, tokens and time of each AI call, and says whether the models fit into the
     memory; asks nothing and writes nothing.
@@ -34,8 +35,17 @@ def explain(files: tuple[str, ...], as_json: bool, **given: Any) -> None:
     \b
     sqlinfer explain query.sql
     sqlinfer explain query.sql --db news.duckdb --json
+    sqlinfer explain --select moods+
     """
     from sqlinfer.sql.explain import explain as explained
+
+    if not files:
+        _explain_project(as_json, given)
+        return
+    if given["select"] or given["full_refresh"] or given["variables"] != "{}":
+        raise click.UsageError(
+            "--select, --vars and --full-refresh are about a project, which is explained without FILE"
+        )
 
     scripts = read_scripts(files)
     with open_session(given, scripts) as session:
@@ -46,9 +56,28 @@ def explain(files: tuple[str, ...], as_json: bool, **given: Any) -> None:
     _echo(found)
 
 
-def _echo(found: Explanation) -> None:
+def _explain_project(as_json: bool, given: dict[str, Any]) -> None:
+    from sqlinfer.cli.project import open_project, project_session, selected
+    from sqlinfer.project.explain import explain as explained
+
+    project = open_project(given["variables"])
+    if given["db"] == IN_MEMORY and (project.root / project.database).is_file():
+        given["db"] = None
+    with project_session(project, given) as session:
+        found, costs = explained(project, session, selected(project, given["select"]), given["full_refresh"])
+    if as_json:
+        echo_json({"nodes": [asdict(cost) for cost in costs], **asdict(found)})
+        return
+    if costs:
+        names = ["node", "requests", "known", "to ask", "prompt tokens", "seconds"]
+        values = [[c.name, c.requests, c.known, c.to_ask, c.prompt_tokens, round(c.est_seconds, 1)] for c in costs]
+        echo_table(names, values)
+    _echo(found, with_calls=False)
+
+
+def _echo(found: Explanation, with_calls: bool = True) -> None:
     """Print an explanation for people: calls, models, then all in one line."""
-    if found.calls:
+    if found.calls and with_calls:
         names = ["line", "call", "model", "rows", "requests", "known", "prompt tokens", "answer tokens", "seconds"]
         places = {call.place.rpartition(":")[0] for call in found.calls if call.place}
         echo_table(names, [_row(call, is_one_file=len(places) < 2) for call in found.calls])

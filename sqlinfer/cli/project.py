@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -54,6 +54,13 @@ def project_root() -> Path:
             f"There is no sqlinfer.yml in {Path.cwd()} or above it. `sqlinfer init FOLDER` makes a project"
         )
     return root
+
+
+def selected(project: Project, selectors: Sequence[str]) -> list[str]:
+    """The keys of the nodes to build; what is ephemeral is part of others."""
+    from sqlinfer.project import select
+
+    return [key for key in select(project.nodes, selectors) if project.nodes[key].materialized != "ephemeral"]
 
 
 def read_variables(text: str) -> dict[str, Any]:

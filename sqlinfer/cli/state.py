@@ -16,6 +16,7 @@ from sqlinfer.store import Store, function_folders
 if TYPE_CHECKING:
     from sqlinfer.sql import Session
 
+IN_MEMORY = ":memory:"
 _SETTINGS = {
     "max_retries": "Ask a request again whose failure may pass, so often.  [default: 3]",
     "timeout": "Seconds in which a batch must finish an answer.",
@@ -52,7 +53,7 @@ def session_options(command: _Command) -> _Command:
             "settings", "--set", metavar="NAME=VALUE", multiple=True, callback=_pairs,
             help="A text for the SQL, read there as getvariable('NAME'); may be given several times.",
         ),
-        click.option("--db", metavar="PATH", default=":memory:", help="DuckDB file; it is made if it is not there."),
+        click.option("--db", metavar="PATH", default=IN_MEMORY, help="DuckDB file; it is made if it is not there."),
     ):  # fmt: skip
         command = option(command)
     return command

@@ -24,7 +24,7 @@ from sqlinfer.sql.options import Options
 
 _SHOWN_ROWS = 3
 _SHOWN_WIDTH = 200
-_FAILING = '"__failing"'
+FAILING = '"__failing"'
 
 
 class Build:
@@ -80,7 +80,8 @@ class Build:
 
     def _skipped(self, node: Node, held: set[str]) -> Result:
         first = next(key for key in self.project.nodes if key in held)
-        why = f"{self.project.nodes[first].name} was {self.last.results[first].state}"
+        was = "failed" if self.last.results[first].state == "failed" else "was skipped"
+        why = f"it stands on {self.project.nodes[first].name}, which {was}"
         return Result(node.name, "skipped", time.time(), error=why)
 
     def _run(self, node: Node) -> Result:
@@ -88,7 +89,7 @@ class Build:
         started_s = time.perf_counter()
         with self._session.cursor() as session:
             session.execute("SET python_enable_replacements = false")
-            session.answerer.defaults = Options(model=node.config.model, on_error=node.config.on_error)
+            session.answerer.defaults = defaults(node)
             session.answerer.progress = self.progress
             session.answerer.retry = "sqlinfer retry"
             self.sessions.append(session)
@@ -117,8 +118,8 @@ class Build:
         """How many rows are wrong."""
         self._check_refs(node, dict(session.execute(EXISTING).fetchall()))
         sql = self.project.sql(node)
-        self._execute(node, session, sql, [f"CREATE OR REPLACE TEMP TABLE {_FAILING} AS\n{sql}"])
-        return int(session.execute(f"SELECT count(*) FROM {_FAILING}").fetchone()[0])
+        self._execute(node, session, sql, [f"CREATE OR REPLACE TEMP TABLE {FAILING} AS\n{sql}"])
+        return int(session.execute(f"SELECT count(*) FROM {FAILING}").fetchone()[0])
 
     def _execute(self, node: Node, session: Session, sql: str, texts: Sequence[str]) -> None:
         """Run statements, as one job if the node asks."""
@@ -142,9 +143,14 @@ class Build:
             raise SqlinferError(f"{', '.join(missing)} not built yet. Build it too: sqlinfer build --select {also}")
 
 
+def defaults(node: Node) -> Options:
+    """What holds for the calls of a node that say nothing else."""
+    return Options(model=node.config.model, on_error=node.config.on_error)
+
+
 def _wrong_rows(session: Session, num_rows: int) -> str:
     """The first rows that a test found."""
-    shown = session.execute(f"FROM {_FAILING} LIMIT {_SHOWN_ROWS}")
+    shown = session.execute(f"FROM {FAILING} LIMIT {_SHOWN_ROWS}")
     names = [column[0] for column in shown.description]
     rows = [", ".join(f"{n} = {v!r}" for n, v in zip(names, row, strict=True)) for row in shown.fetchall()]
     listed = "".join(f"\n  {row if len(row) <= _SHOWN_WIDTH else row[:_SHOWN_WIDTH] + '...'}" for row in rows)

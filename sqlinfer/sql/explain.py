@@ -12,6 +12,7 @@ from sqlinfer.sql.call_sites import CallSite, call_sites
 from sqlinfer.sql.counts import Counts
 from sqlinfer.sql.estimate import Estimate, Sample, estimate, samples
 from sqlinfer.sql.model_statements import is_model_statement
+from sqlinfer.sql.options import Options
 from sqlinfer.sql.phases import probe, silent
 from sqlinfer.sql.session import Session
 from sqlinfer.sql.statement import placed
@@ -89,9 +90,10 @@ class _Found:
             self.totals[asker] = sample
 
 
-def explain(session: Session, scripts: Mapping[str, str]) -> Explanation:
+def explain(session: Session, scripts: Mapping[str, str], defaults: Mapping[str, Options] | None = None) -> Explanation:
     """Count what scripts would ask, by name. Their statements run in a transaction that is rolled back, with unknown
-    answers as NULL, so that later ones find the tables of earlier ones; nothing is asked and no file is written."""
+    answers as NULL, so that later ones find the tables of earlier ones; nothing is asked and no file is written.
+    defaults: of scripts, by name: the model and the on_error of calls that say none."""
     answerer = session.answerer
     answerer.new_statement()
     answerer.counts = Counts()
@@ -99,6 +101,7 @@ def explain(session: Session, scripts: Mapping[str, str]) -> Explanation:
     session.execute("BEGIN")
     try:
         for name, text in scripts.items():
+            answerer.defaults = (defaults or {}).get(name, answerer.defaults)
             for line, statement in placed(text):
                 if not is_model_statement(statement):
                     _explain(session, statement, (name, line), found)

@@ -111,7 +111,7 @@ def test_what_fails_holds_back_what_stands_on_it_and_no_more(
     write({**FILES, "seeds/reviews.csv": REVIEWS + "4,boom\n"})
     result = invoke("build", code=1)
     assert "models/answers.sql: 1 request failed" in result.stderr
-    assert "answers was failed" in result.stderr
+    assert "it stands on answers, which failed" in result.stderr
     assert rows("SELECT table_name FROM information_schema.tables ORDER BY ALL") == [("other",), ("reviews",)]
     write(
         {
@@ -157,7 +157,7 @@ def test_a_failed_test_holds_back_what_stands_on_its_model(invoke: Invoke, write
     result = invoke("build", code=1)
     assert "models/schema.yml: 1 row is wrong:" in result.stderr
     assert "id = 3, num_rows = 2" in result.stderr
-    assert "unique_answers_id was failed" in result.stderr
+    assert "it stands on unique_answers_id, which failed" in result.stderr
     assert len(rows("FROM answers")) == 4
     write({"seeds/reviews.csv": REVIEWS})
     assert states(invoke, "build")["angry"] == "done"
@@ -231,3 +231,21 @@ def test_outside_of_a_project_the_way_to_one_is_named(
 def test_what_a_build_writes_is_not_said_by_output_action(invoke: Invoke, write: Write) -> None:
     write(FILES)
     assert "materialized" in invoke("build", "--output-action", "append_row", code=1).stderr
+
+
+def test_explain_tells_the_cost_of_each_node_and_asks_and_builds_nothing(
+    invoke: Invoke, write: Write, root: Path, echoing: EchoEngine
+) -> None:
+    write({"sqlinfer.yml": "name: shop"})  # the tokens are counted by a real tokenizer
+    write({**FILES, "models/m.sql": INCREMENTAL, "models/again.sql": "SELECT ai_gen(answer) FROM {{ ref('answers') }}"})
+    told = json.loads(invoke("explain", "--json").stdout)
+    assert {node["name"]: (node["requests"], node["to_ask"]) for node in told["nodes"]} == {
+        "again": (0, 0), "answers": (3, 3), "m": (3, 3),
+    }  # fmt: skip
+    assert not echoing.asked
+    assert not (root / "shop.duckdb").exists()
+    invoke("build", "+m", "+answers")
+    write({"seeds/reviews.csv": REVIEWS + "4,new lamp\n"})
+    told = json.loads(invoke("explain", "--select", "+m", "--json").stdout)
+    assert [(node["requests"], node["known"]) for node in told["nodes"]] == [(1, 0)]
+    assert "answers" in invoke("explain").stdout

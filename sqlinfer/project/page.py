@@ -1,0 +1,148 @@
+"""A project as one page of HTML: its graph, and of each node columns, tests, SQL and last job. Needs nothing from
+elsewhere when it is read: no script, no font, no address."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined
+
+from sqlinfer.errors import SqlinferError
+from sqlinfer.project.layout import HEIGHT, WIDTH, layout
+from sqlinfer.project.materialise import seed_select
+from sqlinfer.project.node import Column, Node
+from sqlinfer.project.project import Project
+from sqlinfer.project.state import LastBuild, Result
+from sqlinfer.sql import Session
+from sqlinfer.store.jobs import Job, RowError
+
+_TEMPLATE = Path(__file__).with_name("page.html.j2")
+_SHOWN_ERRORS = 5
+_COLUMNS = """
+SELECT lower(table_name), column_name, data_type FROM duckdb_columns()
+WHERE database_name = current_database() AND schema_name = current_schema() ORDER BY table_name, column_index
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A node or source as the page shows it. columns: name, type, description and tests of each."""
+
+    key: str
+    name: str
+    kind: str
+    path: str
+    description: str
+    tags: Sequence[str]
+    reads: Sequence[str]
+    read_by: Sequence[str]
+    columns: Sequence[tuple[str, str, str, Sequence[str]]]
+    tests: Sequence[tuple[Node, Result | None]]
+    sql: str
+    result: Result | None = None
+    job: Job | None = None
+    errors: Sequence[RowError] = ()
+
+
+def page(project: Project, last: LastBuild, session: Session | None) -> str:
+    """The page. session: on the project's database, for the types of columns; None if it is not there yet."""
+    types: dict[str, list[tuple[str, str]]] = {}
+    for table, column, kind in session.execute(_COLUMNS).fetchall() if session else ():
+        types.setdefault(table, []).append((column, kind))
+    reads = _reads(project)
+    read_by = {key: [other for other, above in reads.items() if key in above] for key in reads}
+    shown: dict[str, Shown] = {}
+    for key in reads:
+        if key in project.nodes:
+            shown[key] = _node(project, last, session, project.nodes[key], (reads[key], read_by[key], types))
+        else:
+            source = project.sources[key.removeprefix(_SOURCE)]
+            columns = [(column.name, "", column.description, ()) for column in source.columns]
+            about = (source.description, (), (), read_by[key], columns, (), source.relation)
+            shown[key] = Shown(key, source.label, "source", "", *about)
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"when": _when, "number": "{:,}".format}
+    template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
+    jobs = [each.job for each in shown.values() if each.job]
+    return template.render(
+        project=project,
+        shown=shown,
+        drawing=layout(reads),
+        box_width=WIDTH,
+        box_height=HEIGHT,
+        results=[result for key, result in last.results.items() if key in project.nodes],
+        tokens=sum(job.prompt_tokens + job.completion_tokens for job in jobs),
+        requests=sum(job.requests for job in jobs),
+    )
+
+
+_SOURCE = "source:"
+
+
+def _reads(project: Project) -> dict[str, list[str]]:
+    """What each source, seed and model reads, sources first."""
+    reads: dict[str, list[str]] = {_SOURCE + label: [] for label in project.sources}
+    for key, node in project.nodes.items():
+        if node.kind != "test":
+            reads[key] = [*(_SOURCE + label for label in node.sources), *node.refs]
+    return reads
+
+
+def _node(
+    project: Project,
+    last: LastBuild,
+    session: Session | None,
+    node: Node,
+    about: tuple[Sequence[str], Sequence[str], Mapping[str, Sequence[tuple[str, str]]]],
+) -> Shown:
+    reads, read_by, types = about
+    result = last.results.get(node.key)
+    job = _job(session, result)
+    tests = [each for each in project.nodes.values() if each.kind == "test" and node.key in each.refs]
+    return Shown(
+        key=node.key,
+        name=node.name,
+        kind=node.materialized,
+        path=node.path.as_posix(),
+        description=node.description,
+        tags=node.config.tags,
+        reads=reads,
+        read_by=read_by,
+        columns=_columns(node.columns, types.get(node.key, ())),
+        tests=[(test, last.results.get(test.key)) for test in tests],
+        sql=seed_select(node) if node.kind == "seed" else project.sql(node),
+        result=result,
+        job=job,
+        errors=session.runtime.store.jobs.errors(job.job_id)[:_SHOWN_ERRORS] if session and job else (),
+    )
+
+
+def _columns(
+    described: Sequence[Column], there: Sequence[tuple[str, str]]
+) -> Sequence[tuple[str, str, str, Sequence[str]]]:
+    """The columns of the table that is there, then those that are only described."""
+    known = {column.name.lower(): column for column in described}
+    rows = []
+    for name, kind in [
+        *there,
+        *((c.name, "") for c in described if c.name.lower() not in {n.lower() for n, _ in there}),
+    ]:
+        column = known.get(name.lower(), Column(name))
+        rows.append((name, kind, column.description, [check for check, _ in column.checks]))
+    return rows
+
+
+def _job(session: Session | None, result: Result | None) -> Job | None:
+    if session is None or result is None or result.job_id is None:
+        return None
+    try:
+        return session.runtime.store.jobs.show(result.job_id)
+    except SqlinferError:  # the record of jobs was cleared
+        return None
+
+
+def _when(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -1,0 +1,100 @@
+"""`sqlinfer docs`: what the page says, and how a real browser shows it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.project.conftest import REVIEWS, Invoke, Write
+
+FILES = {
+    "seeds/reviews.csv": REVIEWS + "4,boom <b>&\n",
+    "models/staging/clean.sql": "{{ config(materialized='ephemeral') }} FROM {{ ref('reviews') }}",
+    "models/answers_of_a_model_with_a_very_long_name_indeed.sql": "{{ config(on_error='null', tags=['nightly']) }}\n"
+    "SELECT id, ai_gen(review) AS answer FROM {{ ref('clean') }} WHERE 'a long line of SQL that does not fit' <> ''",
+    "models/counts.sql": "{{ config(materialized='incremental') }}\n"
+    "SELECT count(*) AS n FROM {{ ref('answers_of_a_model_with_a_very_long_name_indeed') }}",
+    "models/shown.sql": "{{ config(materialized='view') }} FROM {{ ref('counts') }}",
+    "models/broken.sql": "SELECT nothing FROM {{ ref('reviews') }}",
+    "models/after.sql": "SELECT * FROM {{ ref('broken') }} JOIN {{ source('shop', 'tickets') }} USING (id)",
+    "models/schema.yml": "models:\n"
+    "  - name: answers_of_a_model_with_a_very_long_name_indeed\n"
+    "    description: What the <model> says.\n"
+    "    columns: [{name: answer, description: In words., tests: [not_null, unique]}]\n"
+    "sources: [{name: shop, tables: [{name: tickets}]}]\n",
+}
+WIDTHS = {"desktop": (1280, 900), "phone": (390, 844)}
+
+
+@pytest.fixture
+def page(invoke: Invoke, write: Write, root: Path) -> Path:
+    write(FILES)
+    invoke("build", code=1)
+    invoke("docs", "--output", "docs.html")
+    return root / "docs.html"
+
+
+def test_the_page_says_all_of_each_node_and_needs_nothing_else(page: Path, root: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert re.findall(r'<section class="card" id="([^"]+)"', text) == [
+        "source:shop.tickets", "reviews", "broken", "clean", "after",
+        "answers_of_a_model_with_a_very_long_name_indeed", "counts", "shown",
+    ]  # fmt: skip
+    assert "What the &lt;model&gt; says." in text
+    assert "boom &lt;b&gt;&amp;" in text
+    assert "1 row is wrong" in text
+    assert "it stands on broken, which failed" in text
+    assert text.count('<path d="M') == 7
+    assert not re.findall(r"<script|<link rel=.stylesheet|https?://(?!www\.w3\.org)", text)
+    assert str(root) not in text
+
+
+def test_a_project_that_is_not_built_has_a_page(invoke: Invoke, write: Write, root: Path) -> None:
+    write(FILES)
+    invoke("docs")
+    assert "not built yet" in (root / "docs.html").read_text(encoding="utf-8")
+    assert not (root / "shop.duckdb").exists()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="playwright, which drives a browser, is not installed"
+    )
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+    if program is None:
+        pytest.skip("there is no Chromium on this machine")
+    with playwright.sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.mark.parametrize("device", WIDTHS)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_browser_shows_it_whole_and_without_complaint(page: Path, browser: Any, device: str, scheme: str) -> None:
+    width, height = WIDTHS[device]
+    tab = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+    said: list[str] = []
+    tab.on("console", lambda message: said.append(message.text))
+    tab.on("pageerror", lambda error: said.append(str(error)))
+    tab.on("requestfailed", lambda request: said.append(request.url))
+    tab.goto(page.as_uri())
+    assert tab.evaluate("document.documentElement.scrollWidth") == width
+    cut = tab.evaluate(
+        "[...document.querySelectorAll('h2, p, dd, td, th')].filter(e => e.scrollWidth > e.clientWidth + 1)"
+        ".map(e => e.outerHTML)"
+    )
+    assert cut == []
+    tab.click(".graph a[href='#answers_of_a_model_with_a_very_long_name_indeed']")
+    tab.click("section:target summary")
+    assert tab.is_visible("section:target pre")
+    assert tab.evaluate("document.documentElement.scrollWidth") == width
+    tab.screenshot(path=str(page.with_name(f"{device}-{scheme}.png")), full_page=True)
+    assert said == []
+    tab.close()
