@@ -11,6 +11,7 @@ from sqlinfer.cli.docs import docs
 from sqlinfer.cli.explain import explain
 from sqlinfer.cli.failures import Commands
 from sqlinfer.cli.functions import functions
+from sqlinfer.cli.init import init
 from sqlinfer.cli.jobs import jobs
 from sqlinfer.cli.ls import ls
 from sqlinfer.cli.models import models
@@ -30,9 +31,26 @@ def main() -> None:
     sqlinfer explain query.sql          what it would ask, before it asks
     sqlinfer preview query.sql          a few rows of it: prompt, raw answer and value
     sqlinfer shell                      the DuckDB shell, with the functions
+    sqlinfer build                      the model files of a project, in order
     sqlinfer models register short ./m  give a model a name for SQL
     """
 
 
-for command in (run, explain, preview, shell, serve, build, test, retry, ls, docs, models, functions, answers, jobs):
+for command in (
+    run,
+    explain,
+    preview,
+    shell,
+    serve,
+    init,
+    build,
+    test,
+    retry,
+    ls,
+    docs,
+    models,
+    functions,
+    answers,
+    jobs,
+):
     main.add_command(command)

@@ -38,12 +38,16 @@ def layout(reads: Mapping[str, Sequence[str]]) -> Drawing:
     depth: dict[str, int] = {}
     for key, above in reads.items():
         depth[key] = max((depth[other] + 1 for other in above), default=0)
+    for key in reads:
+        below = [depth[other] for other, above in reads.items() if key in above]
+        if not reads[key] and below:  # what reads nothing stands beside what reads it, so that its edge is short
+            depth[key] = min(below) - 1
         layers.setdefault(depth[key], []).append(key)
     rows: dict[str, float] = {}
     for number in sorted(layers):
         row = 0.0
         for key in sorted(layers[number], key=lambda key: (_middle(reads[key], rows), key)):
-            rows[key] = row = max(row, float(round(_middle(reads[key], rows))) if number else row)
+            rows[key] = row = max(row, float(round(_middle(reads[key], rows))) if reads[key] else row)
             row += 1
     boxes = {
         key: Box(key, _MARGIN + depth[key] * (WIDTH + _GAP_X), round(_MARGIN + rows[key] * (HEIGHT + _GAP_Y)))

@@ -1,0 +1,1 @@
+{% macro tidy(column) %}trim(regexp_replace({{ column }}, '\s+', ' ', 'g')){% endmacro %}

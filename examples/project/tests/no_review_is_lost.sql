@@ -1,0 +1,3 @@
+SELECT id FROM {{ source('files', 'reviews') }} WHERE id <= {{ var('most') }}
+EXCEPT
+SELECT id FROM {{ ref('moods') }}

@@ -1,0 +1,3 @@
+{{ config(materialized='view') }}
+
+SELECT mood, count(*) AS reviews FROM {{ ref('moods') }} GROUP BY mood

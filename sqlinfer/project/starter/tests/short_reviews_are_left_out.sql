@@ -1,0 +1,1 @@
+SELECT * FROM {{ ref('moods') }} WHERE length(review) < {{ var('shortest') }}
