@@ -36,6 +36,8 @@ def compile_schema(schema: str) -> str:
         read = json.loads(schema)
     except ValueError as error:
         raise ValueError(f"the schema is not JSON: {error}") from None
+    except RecursionError:
+        raise ValueError("the schema is nested too deeply") from None
     if isinstance(read, bool) or not isinstance(read, dict):
         raise ValueError(f"a JSON schema is an object, as {{'type': 'string'}}, not {schema[:60]}")
     grammar: str = LLMatcher.grammar_from_json_schema(schema, overrides=_WRITTEN)

@@ -16,6 +16,8 @@ from sqlinfer.sql.dialect import duckdb_type
 
 _INTEGERS = {"tinyint": 7, "smallint": 15, "integer": 31, "bigint": 63}
 _UNSIGNED = {"utinyint": 8, "usmallint": 16, "uinteger": 32, "ubigint": 64}
+_EXCERPT = 200
+"""Characters of a type that an error shows."""
 _LARGEST = 10**15
 _LARGEST_INTEGER = 10**18  # grammars have no numbers of 64 bits
 _NUMBER = {"minimum": -_LARGEST, "maximum": _LARGEST, "multipleOf": 1e-9}  # no endless digits, and no overflow
@@ -76,11 +78,12 @@ def answer_type(text: str) -> AnswerType:
             found = AnswerType(str(kind), json.dumps(_schema(kind, "the answer"), ensure_ascii=False))
             compile_schema(found.schema)
         except ValueError as error:
-            raise SqlinferError(f"cannot hold an answer to the type {text}: {error}") from None
+            raise SqlinferError(f"cannot hold an answer to the type {text[:_EXCERPT]}: {error}") from None
         except duckdb.Error as error:
             said = str(error).partition("\n")[0]
             raise SqlinferError(
-                f"{text!r} is no SQL type and no JSON schema ({said}). {nearest(text.upper(), _KNOWN)} "
+                f"{text[:_EXCERPT]!r} is no SQL type and no JSON schema ({said[:_EXCERPT]}). "
+                f"{nearest(text[:_EXCERPT].upper(), _KNOWN)} "
                 "As in: 'STRUCT(name VARCHAR, age INTEGER)'"
             ) from None
     return found

@@ -13,6 +13,8 @@ from sqlinfer.errors import SqlinferError
 from sqlinfer.functions import RETURNS, Function, sql_literal
 from sqlinfer.sql.arguments import WrittenCall, written_calls
 
+_EXCERPT = 200
+
 
 def result_types(sql: str, functions: Mapping[str, Function]) -> str:
     """Say the type of each call whose function tells it from the arguments. Raises SqlinferError for arguments that
@@ -40,3 +42,8 @@ def _type(call: WrittenCall) -> str | None:
         return type_of(**values)
     except SqlinferError as error:
         raise type(error)(f"{call.function.name}: {error}") from None
+    except RecursionError:
+        raise SqlinferError(f"{call.function.name}: the type of its value is nested too deeply") from None
+    except Exception as error:
+        where = f"{call.function.path}: `returns` of {call.function.name} failed on {str(values)[:_EXCERPT]}"
+        raise SqlinferError(f"{where}: {type(error).__name__}: {error}") from error

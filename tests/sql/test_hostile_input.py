@@ -5,7 +5,9 @@ HOSTILE_EXAMPLES in the environment: inputs for each test, in place of 60.
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import sqlinfer
 from sqlinfer.errors import SqlinferError
 from sqlinfer.sql import Session
 from tests.conftest import EchoEngine
@@ -61,6 +64,103 @@ def test_a_label_is_one_of_the_list_or_the_list_is_refused(con: Session, labels:
         assert "ai_classify" in str(error) or "label" in str(error)
     else:
         assert label in labels
+
+
+BASES = TEXT | st.sampled_from(["a", "yes", "Yes", "caf\u00e9", "cafe\u0301", "a\tb", "x" * 3000])
+FROM_HELL = st.builds(
+    lambda base, ends: [base + end for end in ends],
+    BASES,
+    st.lists(st.sampled_from(["", " ", ".", "s", "\n", "\u200b", ",", '"', "\0", " or not"]), max_size=12),
+)
+"""Labels that hardly differ: equal but for a blank, a form of Unicode, a quote, or as one begins another."""
+
+
+@hostile
+@given(labels=FROM_HELL | st.lists(BASES, max_size=40), text=TEXT, multilabel=st.booleans())
+def test_labels_from_hell_are_told_apart_or_refused(
+    con: Session, labels: list[str], text: str, multilabel: bool
+) -> None:
+    values = {"text": text, "labels": labels, "many": multilabel}
+    try:
+        ((said,),) = con.execute(
+            "SELECT ai_classify($text, $labels::VARCHAR[], multilabel := $many)", values
+        ).fetchall()
+    except (SqlinferError, duckdb.Error) as error:
+        assert "label" in str(error)
+    else:
+        found = json.loads(said) if multilabel else [said]
+        assert set(found) <= set(labels)
+
+
+PARTS = st.sampled_from(
+    ["string", "integer", "number", "boolean", "null", "array", "object", "nothing", ["string", "null"]]
+)
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXT, lambda inner: st.lists(inner, max_size=3)
+)
+SCHEMAS = st.recursive(
+    st.fixed_dictionaries({}, optional={"type": PARTS, "enum": JSON_VALUES, "pattern": TEXT, "minimum": JSON_VALUES}),
+    lambda inner: st.fixed_dictionaries(
+        {},
+        optional={
+            "type": PARTS,
+            "properties": st.dictionaries(TEXT, inner | JSON_VALUES, max_size=3) | JSON_VALUES,
+            "items": inner | JSON_VALUES,
+            "anyOf": st.lists(inner, max_size=3) | JSON_VALUES,
+            "required": st.lists(TEXT, max_size=3) | JSON_VALUES,
+            "$defs": st.dictionaries(TEXT, inner, max_size=2),
+            "$ref": st.sampled_from(["#", "#/$defs/a", "https://x.example/s.json", "../../etc/passwd"]),
+            "additionalProperties": inner | JSON_VALUES,
+        },
+    ),
+    max_leaves=12,
+)
+
+
+@hostile
+@given(schema=SCHEMAS, call=st.sampled_from(["ai_query('echo', 'hi', responseFormat := {})", "ai_extract('hi', {})"]))
+def test_a_json_schema_holds_an_answer_or_is_refused(con: Session, schema: dict[str, Any], call: str) -> None:
+    written = json.dumps(schema, ensure_ascii=True)
+    with suppress(SqlinferError, duckdb.Error):
+        assert len(con.execute(f"SELECT {call.format(quoted(written))}").fetchall()) == 1
+    assert con.execute("SELECT ai_gen('alive')").fetchall() == [("<alive>",)]
+
+
+@pytest.mark.parametrize("depth", [150, 2_000, 100_000])
+@pytest.mark.parametrize(
+    "parts", [('{"type": "array", "items": ', "}"), ('{"type": "object", "properties": {"a": ', "}}")]
+)
+@pytest.mark.parametrize("call", ["ai_query('echo', 'hi', responseFormat := {})", "ai_extract('hi', {})"])
+def test_a_schema_that_is_too_deep_is_refused(con: Session, depth: int, parts: tuple[str, str], call: str) -> None:
+    schema = parts[0] * depth + '{"type": "integer"}' + parts[1] * depth
+    with pytest.raises(SqlinferError, match=r"too deep|recursion limit") as refused:
+        con.execute(f"SELECT {call.format(quoted(schema))}")
+    assert len(str(refused.value)) < 1000
+
+
+@pytest.mark.parametrize("depth", [150, 2_000, 50_000])
+@pytest.mark.parametrize("kind", ["{0}INTEGER{1}", "INTEGER{2}"])
+def test_a_type_that_is_too_deep_is_refused(con: Session, depth: int, kind: str) -> None:
+    written = kind.format("STRUCT(a " * depth, ")" * depth, "[]" * depth)
+    with pytest.raises(SqlinferError, match="ai_query") as refused:
+        con.execute(f"SELECT ai_query('echo', 'hi', returnType := '{written}')")
+    assert len(str(refused.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [[f"label {i}" for i in range(500)], ["a", "ab", "abc"], ["yes", "Yes", "YES"], ["caf\u00e9", "cafe\u0301"],
+     ["x" * 300, "y"],
+     ["\U0001f469\u200d\U0001f4bb", "\u202eabc"], ["no", "no."]],
+)  # fmt: skip
+def test_a_real_model_answers_one_of_the_labels_or_refuses_them(home: Path, labels: list[str]) -> None:
+    with sqlinfer.connect(model="sqlinfer/tiny", store=False) as session:
+        try:
+            ((label,),) = session.execute("SELECT ai_classify('I like it.', $labels)", {"labels": labels}).fetchall()
+        except SqlinferError as error:
+            assert re.search("label|choice|token", str(error))
+        else:
+            assert label in labels
 
 
 @hostile
