@@ -64,6 +64,7 @@ def run(files: tuple[str, ...], format_: Format, as_json: bool, **given: Any) ->
         session.answerer.retry = f"sqlinfer run {shlex.join(files)} --retry-failed, with the options of this run"
         if retry_failed:
             session.answerer.only = session.runtime.store.jobs.failed_keys()
+            session.runtime.store.answers.forget_unusable()
         counts = _run(session, scripts, results, {**given, "files": list(files)}, quiet)
         if as_json:
             echo_json({"job": session.answerer.last_job_id, **_rounded(counts)})

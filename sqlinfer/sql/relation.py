@@ -11,9 +11,8 @@ import pyarrow as pa
 
 from sqlinfer.sql.errors import translated
 from sqlinfer.sql.job import recorded
-from sqlinfer.sql.pairs import asks_pairs
 from sqlinfer.sql.phases import settle, silent
-from sqlinfer.sql.plan import stops_early
+from sqlinfer.sql.plan import Plan, stops_early
 
 if TYPE_CHECKING:
     from sqlinfer.sql.session import Session
@@ -78,7 +77,7 @@ class Relation:
         if not mentioned.names or mentioned.is_volatile or stops_early(sql, mentioned.names):
             return
         with translated(self._answerer), recorded(self._answerer, sql):
-            self._answerer.asks_pairs = asks_pairs([sql], self._session.runtime.functions)
+            self._answerer.asks_pairs = self._session.asks_pairs(Plan(sql, None, queries=(sql,)))
             settle(self._answerer, [partial(open_reader, self.relation)], mentioned.num_calls)
 
     def _fetch(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -250,8 +250,20 @@ class Session:
         with recorded(self.answerer, statement):
             if planned.queries:
                 self.validate(planned)
-                self.answerer.asks_pairs = asks_pairs(planned.queries, self.runtime.functions)
+                self.answerer.asks_pairs = self.asks_pairs(planned.unguarded or planned)
                 settle(self.answerer, self.readers(planned), planned.num_rounds)
+
+    def asks_pairs(self, planned: Plan) -> bool:
+        """Whether a statement has an AI condition over two tables. In a transaction it is told from the text alone, as
+        an error would end it."""
+
+        def explain(query: str) -> list[tuple[str, str]]:
+            values = own_parameters(query, planned.values)
+            rows = self._call_as_caller(self._connection.execute, f"EXPLAIN (FORMAT json) {query}", values)
+            return list(rows.fetchall())
+
+        with silent(self.answerer):
+            return asks_pairs(planned.queries, self.runtime.functions, None if self._in_transaction else explain)
 
     def validate(self, planned: Plan) -> None:
         """Raise what is wrong with a statement, before anything is asked."""

@@ -160,6 +160,16 @@ class Answers:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         return gone
 
+    def forget_unusable(self) -> int:
+        """Delete answers whose requests failed after they came: a function could not use them; how many went."""
+        self.flush()
+        with self._database.writing() as connection:
+            return connection.execute(
+                "DELETE FROM answers WHERE key IN (SELECT failed.key FROM "
+                "(SELECT key, max(created) AS last FROM errors GROUP BY key) AS failed JOIN answers AS kept "
+                "ON kept.key = failed.key WHERE kept.created <= failed.last)"
+            ).rowcount
+
     def close(self) -> None:
         """Commit what was put and stop the clock; the database stays open."""
         self.flush()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from sqlinfer.job_settings import NAMES
 from sqlinfer.store import Store
+from sqlinfer.types import Completion
 from tests.cli.conftest import Invoke, last_json
 from tests.conftest import EchoEngine
 
@@ -45,6 +49,54 @@ def test_retry_failed_asks_nothing_that_never_failed_and_writes_nothing_then(
     assert echoing.texts == ["boom"]
     assert "1 others have no answer yet" in result.stderr
     assert result.stdout == ""
+
+
+NUMBER = """from sqlinfer import Request
+
+
+def number(t: str) -> Request:
+    'Read a number.'
+    return Request(t)
+
+
+def read(answer: str) -> int:
+    return int(answer)
+"""
+
+
+def test_retry_failed_asks_again_what_a_function_could_not_read(
+    invoke: Invoke, query: Query, registered: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = {"a": "1", "b": "many", "boom": ""}
+    engine = EchoEngine(lambda request: answers[request.text])
+    monkeypatch.setattr("sqlinfer.sql.runtime.get_engine", lambda version: engine)
+    Path("udfs").mkdir()
+    Path("udfs/number.py").write_text(NUMBER)
+    file = query("SELECT number(x) AS n FROM (VALUES ('a'), ('b')) r(x) ORDER BY n")
+    said = invoke("run", file, "--model", "echo", code=1).stderr
+    assert "number.py cannot use the answer 'many': ValueError" in said
+    assert "cannot use" in invoke("run", file, "--model", "echo", code=1).stderr
+    assert engine.texts == ["a", "b"]
+    answers["b"] = "2"
+    result = invoke("run", file, "--model", "echo", "--retry-failed", "--format", "csv")
+    assert (engine.texts, result.stdout) == (["a", "b", "b"], "n\n1\n2\n")
+    invoke("run", file, "--model", "echo")
+    assert engine.texts == ["a", "b", "b"]
+
+
+def test_retry_failed_keeps_what_was_answered_since(
+    invoke: Invoke, query: Query, registered: None, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = EchoEngine()
+    monkeypatch.setattr("sqlinfer.sql.runtime.get_engine", lambda version: engine)
+    file = query("SELECT ai_gen('boom')")
+    invoke("run", file, "--model", "echo", code=1)
+    with Store(home) as store:
+        (failed,) = store.jobs.failed_keys()
+        time.sleep(1)  # the store notes whole seconds
+        store.answers.put(Completion(failed, "fine"), fingerprint="f", function="ai_gen")
+    assert "fine" in invoke("run", file, "--model", "echo", "--retry-failed").stdout
+    assert engine.texts == ["boom"]
 
 
 def test_a_budget_is_refused_before_and_the_run_goes_on_after_it_is_raised(
