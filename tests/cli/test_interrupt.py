@@ -138,3 +138,32 @@ def test_what_cannot_be_interrupted_ends_with_the_process(home: Path, tmp_path: 
     assert (run.returncode, "Stopped: job 1 keeps 0 new answers." in said) == (130, True), said
     with Store(home) as store:
         assert store.jobs.show(1).state == "interrupted"
+
+
+SESSION = """
+import sys, time, sqlinfer
+with sqlinfer.connect() as con:
+    try:
+        con.{method}(sys.argv[1]).fetchall()
+    except KeyboardInterrupt:
+        print(time.time(), con.sql("SELECT 1").fetchall())
+"""
+
+
+@pytest.mark.parametrize("method", ["execute", "sql"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_a_python_session_at_once(home: Path, tmp_path: Path, number: int, method: str) -> None:
+    command = [sys.executable, "-c", SESSION.format(method=method), ASKING]
+    run = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for_answers(home, run)
+    stopped_s = time.time()
+    run.send_signal(number)
+    said = run.communicate(timeout=60)
+    if number == signal.SIGINT:
+        caught_s, alive = said[0].split()
+        assert float(caught_s) - stopped_s < 5
+        assert alive == "[(1,)]"
+    with Store(home) as store:
+        kept = store.answers.stats()["answers"]
+        assert store.jobs.show(1).state == ("interrupted" if number == signal.SIGINT else "killed")
+    assert 0 < kept < NUM_REQUESTS
