@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from sqlinfer.job_settings import JobSettings
+from sqlinfer.redact import redact
 from sqlinfer.types import Completion, Engine, Request
 
 _BACKOFF_S = 0.5
@@ -105,7 +106,7 @@ def _pause_s(again: list[Request], failed: dict[bytes, int], said: str) -> float
     """Seconds before these requests are asked again; the log says so."""
     tries = max(failed[request.request_id] for request in again)
     pause_s: float = min(_BACKOFF_S * 2 ** (tries - 1), _LONGEST_BACKOFF_S)
-    _log.warning("%d requests are asked again in %.1f s: %s", len(again), pause_s, said)
+    _log.warning("%d requests are asked again in %.1f s: %s", len(again), pause_s, redact(said))
     return pause_s
 
 

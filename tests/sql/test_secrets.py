@@ -1,0 +1,85 @@
+"""Secrets reach neither the exceptions that Python callers get, with what stands behind them, nor the log."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import traceback
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+import sqlinfer
+from sqlinfer.errors import RequestsFailed, SqlinferError
+from sqlinfer.job_settings import JobSettings
+from sqlinfer.sql import Session
+from sqlinfer.sql.attempts import ask
+from sqlinfer.types import Completion, Request
+from tests.conftest import EchoEngine
+
+SECRET = "s3cr3t-V4lue"
+READER = """from sqlinfer import Request
+
+
+def shaky(t: str) -> Request:
+    'Break on its text.'
+    raise OSError("GET https://x.example/?api_key=" + t)
+"""
+
+
+def said_by(run: Any, kind: type[BaseException]) -> str:
+    """The whole traceback's text, but for the lines of source in it."""
+    with pytest.raises(kind) as caught:
+        run()
+    chain, texts = caught.value, list[str]()
+    while chain is not None:
+        texts += traceback.format_exception_only(chain)
+        chain = chain.__cause__ or chain.__context__
+    return "".join(texts)
+
+
+@pytest.mark.parametrize("method", ["execute", "sql"])
+@pytest.mark.parametrize(
+    ("sql", "kind"),
+    [
+        (f"ATTACH 'postgres://ann:{SECRET}@db/x' AS x oops", duckdb.Error),
+        (f"CREATE SECRET s (TYPE s3, SECRET '{SECRET}') oops", duckdb.Error),
+        (f"SELECT ai_gen('boom password={SECRET}') AS g", RequestsFailed),
+        (f"SELECT ai_gen('a', temperature := 'token={SECRET}') AS g", SqlinferError),
+    ],
+)
+def test_an_exception_holds_no_secret(con: Session, method: str, sql: str, kind: type[Exception]) -> None:
+    said = said_by(lambda: getattr(con, method)(sql).fetchall(), kind)
+    assert SECRET not in said
+    assert "***" in said
+
+
+def test_what_a_users_function_raises_holds_no_secret(registered: None, echo: EchoEngine, tmp_path: Path) -> None:
+    (tmp_path / "shaky.py").write_text(READER)
+    with sqlinfer.connect(model="echo", udfs=[tmp_path]) as session:
+        said = said_by(lambda: session.execute("SELECT shaky(t) FROM (SELECT $t AS t)", {"t": SECRET}), SqlinferError)
+    assert "api_key=***" in said
+
+
+class Refusing:
+    """Fails once with an error that may pass, and that quotes what it was given."""
+
+    def __init__(self) -> None:
+        self.num_asked = 0
+
+    def generate(self, requests: Iterable[Request], cancel: Any = None) -> Iterator[Completion]:
+        for request in requests:
+            self.num_asked += 1
+            error = f"HTTP 401, Authorization: Bearer {SECRET}" if self.num_asked == 1 else None
+            yield Completion(request.request_id, None if error else "fine", error=error, may_pass=bool(error))
+
+
+def test_the_log_holds_no_secret(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sqlinfer.sql.attempts._BACKOFF_S", 0.001)
+    with caplog.at_level(logging.DEBUG, "sqlinfer"):
+        list(ask(Refusing(), [Request("a", request_id=b"a")], JobSettings(), threading.Event()))
+    assert "asked again" in caplog.text
+    assert SECRET not in caplog.text
