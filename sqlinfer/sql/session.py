@@ -185,7 +185,8 @@ class Session:
 
     def plan(self, statement: str, parameters: Parameters = None) -> Plan:
         """What will run for one statement."""
-        planned = plan(statement, parameters, self.mentions, self.runtime, self.answerer.defaults.model)
+        with translated(self.answerer):
+            planned = plan(statement, parameters, self.mentions, self.runtime, self.answerer.defaults.model)
         return planned if planned.unguarded is None or self._binds(planned) else planned.unguarded
 
     def _binds(self, planned: Plan) -> bool:
