@@ -2,7 +2,7 @@
 
 Usage: python -m benchmarks shell [NUM_ROWS [NUM_KNOWN]]. Needs the duckdb program and the extension (make extension).
 Each side has a state folder of its own; the model is loaded by a first row that is not counted. Prints a summary, then
-line of JSON.
+one line of JSON.
 """
 
 from __future__ import annotations

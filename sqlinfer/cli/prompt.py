@@ -13,6 +13,7 @@ import click
 
 from sqlinfer.cli.failures import duckdb_errors, message
 from sqlinfer.cli.progress import Watch
+from sqlinfer.cli.run import NO_ROWS
 from sqlinfer.cli.state import open_session
 from sqlinfer.cli.stop import stopping
 from sqlinfer.errors import SqlinferError
@@ -56,10 +57,16 @@ def _lines(session: Session) -> Iterator[str]:
         return
     from prompt_toolkit import PromptSession
     from prompt_toolkit.history import FileHistory
+    from prompt_toolkit.shortcuts import CompleteStyle
 
     state_folder().mkdir(parents=True, exist_ok=True)
     history = FileHistory(str(state_folder() / "shell_history"))
-    prompts: PromptSession[str] = PromptSession(history=history, completer=_completer(session))
+    prompts: PromptSession[str] = PromptSession(
+        history=history,
+        completer=_completer(session),
+        complete_while_typing=False,
+        complete_style=CompleteStyle.READLINE_LIKE,
+    )
     click.echo("sqlinfer's own shell. .help says more.")
     is_first = True
     while True:
@@ -108,7 +115,7 @@ def _run(session: Session, statement: str) -> None:
     with stopping(lambda: [session], may_leave=False):
         with watch.asking():
             rows = session.sql(statement)
-            shown = None if rows is None else str(rows)
+            shown = None if rows is None or rows.columns in NO_ROWS else str(rows)
         if shown is not None:
             click.echo(shown)
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sqlinfer.sql.counts import Counts
 
 _BATCH_ROWS = 10_000
-_NO_ROWS = (["Count"], ["Success"])
+NO_ROWS = (["Count"], ["Success"])
 """The columns that DuckDB's result has for a statement that gives no rows."""
 
 
@@ -154,7 +154,7 @@ def _reader(session: Session, statement: str) -> pa.RecordBatchReader | None:
         return session.readers(replace(planned, queries=(planned.sql,)))[0]()
     session.execute(statement)
     names = [column[0] for column in session.description or []]
-    if not names or names in _NO_ROWS:
+    if not names or names in NO_ROWS:
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # DuckDB advises against Arrow here; these results are small
