@@ -176,6 +176,8 @@ class TorchEngine:
     def model(self) -> Any:
         """The transformers model, loaded once."""
         from sqlinfer.engine.device import pick_device, pick_dtype
+        from sqlinfer.engine.kv import has_plain_cache
+        from sqlinfer.engine.linear import pack
         from sqlinfer.engine.loader import load_model
 
         with self._load_lock:
@@ -183,6 +185,8 @@ class TorchEngine:
                 device = pick_device(self._device_name)
                 dtype = pick_dtype(self._dtype_name, device, self.config.model_type)
                 self._model = load_model(self.version, self.config, device, dtype)
+                if device.type == "cpu" and has_plain_cache(self.config):
+                    pack(self._model)
             return self._model
 
     @property

@@ -26,6 +26,12 @@ def new_cache(config: Any) -> tuple[DynamicCache, bool]:
     return cache, True
 
 
+def has_plain_cache(config: Any) -> bool:
+    """Whether a model remembers keys and values and nothing else; recurrent ones read their weights in ways of their
+    own."""
+    return new_cache(config)[1]
+
+
 def _num_layers(config: Any) -> int | None:
     """The decoder's layers, where the encoder may have more or fewer: transformers makes a cache for the encoder's."""
     return getattr(config, "num_decoder_layers", None) or getattr(config, "decoder_layers", None)
