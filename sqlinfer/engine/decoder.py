@@ -19,6 +19,8 @@ LEAST_SHARED = 16  # tokens; a pass over fewer costs more than it saves
 class DecoderBatch:
     """Sequences in flight with their cache."""
 
+    is_packed = False
+
     def __init__(self, model: Any) -> None:
         self.model = model
         self.rows: list[Sequence] = []

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlinfer.engine.inputs import Input, Inputs
 from sqlinfer.engine.kind import Kind, find_kind
 from sqlinfer.engine.prompt import Prompts
-from sqlinfer.engine.run import Run
+from sqlinfer.engine.run import Batch, Run
 from sqlinfer.engine.scheduler import Limits
 from sqlinfer.engine.sequence import Sequence
 from sqlinfer.types import Completion, ModelVersion, Request, Task
@@ -42,6 +42,7 @@ class TorchEngine:
         self._encoder: Encoder | None = None
         self._config: Any = None
         self._model: Any = None
+        self._can_pack: bool | None = None
 
     def generate(self, requests: Iterable[Request], cancel: threading.Event | None = None) -> Iterator[Completion]:
         """Yield one completion a request, in order of finishing; a bad request is an error of its own.
@@ -205,16 +206,26 @@ class TorchEngine:
 
     def _start(self) -> Run:
         """A run with an empty batch of the right kind."""
-        from sqlinfer.engine.decoder import DecoderBatch
         from sqlinfer.engine.device import limits
-        from sqlinfer.engine.seq2seq import Seq2SeqBatch
 
         model = self.model
-        batch = Seq2SeqBatch(model) if self.config.is_encoder_decoder else DecoderBatch(model)
+        batch = self._batch()
         bounds = self.limits or limits(model.device, model.config, model.dtype)
-        if not batch.can_merge:
-            bounds = replace(bounds, refill=False)
+        bounds = replace(bounds, refill=bounds.refill and batch.can_merge, is_packed=batch.is_packed)
         return Run(batch, bounds, model.device, self.prompts.text)
+
+    def _batch(self) -> Batch:
+        """An empty batch: packed where model and device allow it, padded else."""
+        from sqlinfer.engine.decoder import DecoderBatch
+        from sqlinfer.engine.packed import PackedBatch, can_pack
+        from sqlinfer.engine.seq2seq import Seq2SeqBatch
+
+        if self.config.is_encoder_decoder:
+            return Seq2SeqBatch(self.model)
+        with self._load_lock:
+            if self._can_pack is None:
+                self._can_pack = can_pack(self.model)
+        return PackedBatch(self.model) if self._can_pack else DecoderBatch(self.model)
 
     def _complete(self, sequence: Sequence) -> Completion:
         """The completion of a finished sequence; its text ends before the first stop text."""

@@ -19,11 +19,12 @@ TAIL_TOKENS = 8  # more than a character's or a cut token's worth, so that a sto
 
 
 class Batch(Protocol):
-    """The rows that run in the model now: DecoderBatch or Seq2SeqBatch."""
+    """The rows that run in the model now: PackedBatch, DecoderBatch or Seq2SeqBatch."""
 
     model: Any
     rows: list[Sequence]
     can_merge: bool
+    is_packed: bool
 
     def join(self, rows: list[Sequence]) -> torch.Tensor: ...
 

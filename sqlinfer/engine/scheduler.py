@@ -15,12 +15,14 @@ class Limits:
 
     max_lines: rows of the model's batch, a beam being one. max_tokens: cache slots, counted as lines times the
     longest of them. max_prefill_tokens: prompt tokens of one prefill. refill: may rows join a running batch?
+    is_packed: rows need no padding, so that each counts with its own length.
     """
 
     max_lines: int = 64
     max_tokens: int = 65536
     max_prefill_tokens: int = 4096
     refill: bool = True
+    is_packed: bool = False
 
 
 class Scheduler:
@@ -32,9 +34,12 @@ class Scheduler:
         self.running: list[Sequence] = []
 
     def add(self, sequences: Iterable[Sequence]) -> None:
-        """Queue a window of sequences, the longest first, so that neighbours need little padding."""
+        """Queue a window of sequences: those that may run longest first, so that few are left alone at the end.
+
+        Then neighbours begin alike, to be read once; where rows are padded, they are of about equal length first.
+        """
         self.waiting.extend(sequences)
-        self.waiting = deque(sorted(self.waiting, key=lambda s: (-s.max_length, s.prompt)))
+        self.waiting = deque(sorted(self.waiting, key=_packed_order if self.limits.is_packed else _padded_order))
 
     @property
     def has_work(self) -> bool:
@@ -44,7 +49,7 @@ class Scheduler:
     def fill(self) -> float:
         """How much of the batch is in use, by lines or by tokens, whichever is fuller; 0..1."""
         lines = _lines(self.running) / max(1, self.limits.max_lines)
-        return min(1.0, max(lines, _tokens(self.running) / max(1, self.limits.max_tokens)))
+        return min(1.0, max(lines, self._tokens(self.running) / max(1, self.limits.max_tokens)))
 
     def admit(self) -> list[Sequence]:
         """Move the sequences that start now from waiting to running."""
@@ -65,7 +70,7 @@ class Scheduler:
 
     def shrink(self, back: list[Sequence]) -> None:
         """Put sequences back to waiting and halve the batch: it did not fit the memory."""
-        lines, tokens = _lines(self.running), _tokens(self.running)
+        lines, tokens = _lines(self.running), self._tokens(self.running)
         self.limits = replace(self.limits, max_lines=max(1, lines // 2), max_tokens=max(1, tokens // 2))
         leaving = set(map(id, back))
         self.running = [s for s in self.running if id(s) not in leaving]
@@ -86,17 +91,28 @@ class Scheduler:
         if len(batch) == 1:
             return True
         joiners = [*joining, candidate]
-        prefill = max(len(s.prompt) + len(s.output) for s in joiners) * len(joiners)
+        read = [len(s.prompt) + len(s.output) for s in joiners]
+        prefill = sum(read) if self.limits.is_packed else max(read) * len(read)
         return (
             _lines(batch) <= self.limits.max_lines
-            and _tokens(batch) <= self.limits.max_tokens
+            and self._tokens(batch) <= self.limits.max_tokens
             and (not joining or prefill <= self.limits.max_prefill_tokens)
         )
+
+    def _tokens(self, batch: list[Sequence]) -> int:
+        """Cache slots that a batch may come to need."""
+        if self.limits.is_packed:
+            return sum(s.max_length for s in batch)
+        return _lines(batch) * max((s.max_length for s in batch), default=0)
 
 
 def _lines(batch: list[Sequence]) -> int:
     return sum(s.num_lines for s in batch)
 
 
-def _tokens(batch: list[Sequence]) -> int:
-    return _lines(batch) * max((s.max_length for s in batch), default=0)
+def _padded_order(sequence: Sequence) -> tuple[int, list[int]]:
+    return -sequence.max_length, sequence.prompt
+
+
+def _packed_order(sequence: Sequence) -> tuple[int, list[int]]:
+    return -sequence.settings.max_tokens, sequence.prompt

@@ -23,6 +23,8 @@ from sqlinfer.engine.sequence import Sequence, feed_width
 class Seq2SeqBatch:
     """Sequences in flight with their caches."""
 
+    is_packed = False
+
     def __init__(self, model: Any) -> None:
         self.model = model
         self.rows: list[Sequence] = []
