@@ -70,7 +70,9 @@ class Pass:
                 pieces.insert(0, before[id(segment.parent)])
             elif segment.root is not None:
                 pieces.insert(0, segment.root(layer, segment.depth))
-            keys, values = (torch.cat(part, dim=1) for part in zip(*pieces, strict=True)) if len(pieces) > 1 else pieces[0]
+            keys, values = (
+                (torch.cat(part, dim=1) for part in zip(*pieces, strict=True)) if len(pieces) > 1 else pieces[0]
+            )
             if id(segment) in parents:
                 before[id(segment)] = keys, values
             mask = self._mask(len(segment.tokens), keys.shape[1], keys)
@@ -101,15 +103,14 @@ def packed_attention(
     key: torch.Tensor,
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
-    packed: Pass | None = None,
-    scaling: float | None = None,
     **more: Any,
 ) -> tuple[torch.Tensor, None]:
     """What transformers' attention layers call. Raises Unsupported for what a pass does not know."""
+    packed: Pass | None = more.get("packed")
     asked = [name for name in ("softcap", "sliding_window", "s_aux", "position_bias") if more.get(name) is not None]
     if packed is None or attention_mask is not None or asked or len(query) != 1:
         raise Unsupported(f"{type(module).__name__}: {asked or 'a mask of its own'}")
-    return packed.attend(module.layer_idx, query, key, value, scaling), None
+    return packed.attend(module.layer_idx, query, key, value, more.get("scaling")), None
 
 
 AttentionInterface.register(NAME, packed_attention)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterable, Iterator
 from collections.abc import Sequence as Series
@@ -19,6 +20,7 @@ from sqlinfer.types import Completion, ModelVersion, Request, Task
 if TYPE_CHECKING:
     from sqlinfer.engine.encoder import Encoder
 
+logger = logging.getLogger(__name__)
 WINDOW_REQUESTS = 1024
 WINDOW_CHARACTERS = 8 << 20
 
@@ -42,7 +44,7 @@ class TorchEngine:
         self._encoder: Encoder | None = None
         self._config: Any = None
         self._model: Any = None
-        self._can_pack: bool | None = None
+        self._obstacle: str | None = None
 
     def generate(self, requests: Iterable[Request], cancel: threading.Event | None = None) -> Iterator[Completion]:
         """Yield one completion a request, in order of finishing; a bad request is an error of its own.
@@ -191,6 +193,18 @@ class TorchEngine:
             return self._model
 
     @property
+    def obstacle(self) -> str:
+        """Why a decoder-only model on the CPU runs in padded batches, which are slower; "" if it does not."""
+        from sqlinfer.engine.packed import find_obstacle
+
+        with self._load_lock:
+            if self._obstacle is None:
+                self._obstacle = find_obstacle(self.model)
+                if self._obstacle:
+                    logger.warning("%s: rows are padded, which is slower: %s", self.version, self._obstacle)
+            return self._obstacle
+
+    @property
     def is_loaded(self) -> bool:
         """Whether the weights are in memory."""
         return self._model is not None
@@ -217,15 +231,13 @@ class TorchEngine:
     def _batch(self) -> Batch:
         """An empty batch: packed where model and device allow it, padded else."""
         from sqlinfer.engine.decoder import DecoderBatch
-        from sqlinfer.engine.packed import PackedBatch, can_pack
+        from sqlinfer.engine.packed import PackedBatch
         from sqlinfer.engine.seq2seq import Seq2SeqBatch
 
         if self.config.is_encoder_decoder:
             return Seq2SeqBatch(self.model)
-        with self._load_lock:
-            if self._can_pack is None:
-                self._can_pack = can_pack(self.model)
-        return PackedBatch(self.model) if self._can_pack else DecoderBatch(self.model)
+        is_packed = self.model.device.type == "cpu" and not self.obstacle
+        return PackedBatch(self.model) if is_packed else DecoderBatch(self.model)
 
     def _complete(self, sequence: Sequence) -> Completion:
         """The completion of a finished sequence; its text ends before the first stop text."""

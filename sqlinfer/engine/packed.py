@@ -50,13 +50,14 @@ class PackedBatch:
         done = Pass([], every)
         logits = self._forward(done, *_read_by(every), [segment.end - 1 for segment in last])
         states = [self._states(done, segment) for segment in last]
-        running, self.rows = self.rows, []  # memory that runs out in between leaves no row behind
+        running, cohorts = self.rows, self._cohorts
+        self.clear()  # memory that runs out in between leaves no row behind
         for row, text, one in zip(rows, texts, states, strict=True):
             row.num_unread = 0
-            self._cohort(len(text)).add(row, len(text), one)
+            _cohort(cohorts, len(text)).add(row, len(text), one)
         longest = max(range(len(texts)), key=lambda i: texts[i])  # the next ones come in this order too
         self._remember(texts[longest], states[longest])
-        self.rows = running + rows
+        self.rows, self._cohorts = running + rows, cohorts
         return logits
 
     @torch.inference_mode()
@@ -105,14 +106,6 @@ class PackedBatch:
         self.rows = [row for cohort in self._cohorts for row in cohort.rows]
         return None
 
-    def _cohort(self, length: int) -> Cohort:
-        """The cohort of a new row."""
-        found = next((cohort for cohort in self._cohorts if cohort.takes(length)), None)
-        if found is None:
-            found = Cohort()
-            self._cohorts.append(found)
-        return found
-
     def _states(self, done: Pass, last: Segment) -> list[list[States]]:
         """For each layer the keys and values of a whole text, in pieces."""
         chain = last.chain()
@@ -146,6 +139,15 @@ class PackedBatch:
         return logits
 
 
+def _cohort(cohorts: list[Cohort], length: int) -> Cohort:
+    """The cohort of a new row, which may be a new one."""
+    found = next((cohort for cohort in cohorts if cohort.takes(length)), None)
+    if found is None:
+        found = Cohort()
+        cohorts.append(found)
+    return found
+
+
 def _read_by(segments: Series[Segment]) -> tuple[list[int], list[int]]:
     """The token ids of segments, and the place of each in its text."""
     ids = [token for segment in segments for token in segment.tokens]
@@ -167,17 +169,16 @@ def _joined(pieces: list[States]) -> States:
     return keys, values
 
 
-def can_pack(model: Any) -> bool:
-    """Whether packed tokens give a model's own logits: tried out on two short texts.
-
-    Not with attention that is not causal and whole, positions that are not ours to give, or states of another kind.
-    """
+def find_obstacle(model: Any) -> str:
+    """Why the tokens of a model cannot be packed; "" if they can, which is tried out on two short texts."""
     config = model.config
     accepted = inspect.signature(model.forward).parameters
-    if model.device.type != "cpu" or config.is_encoder_decoder or not kv.has_plain_cache(config) or kv.has_windows(config):
-        return False
+    if not kv.has_plain_cache(config):
+        return "it keeps states other than keys and values"
+    if kv.has_windows(config):
+        return "its attention has windows"
     if any(name not in accepted for name in NEEDED):
-        return False
+        return "its positions are its own"
     texts = [[7, 3, 5, 4, 6], [4, 6, 9]]
     every, last = split(texts, [], None)
     done = Pass([], every)
@@ -185,10 +186,10 @@ def can_pack(model: Any) -> bool:
     with torch.inference_mode():
         try:
             found = batch._forward(done, *_read_by(every), [segment.end - 1 for segment in last])
-        except (Unsupported, TypeError, ValueError, KeyError):
-            return False
+        except (Unsupported, TypeError, ValueError, KeyError, AttributeError) as error:
+            return f"its attention is of another kind ({error})"
         ids = [torch.tensor([text], device=model.device) for text in texts]
         plain = torch.cat([model(input_ids=one, use_cache=False).logits[:, -1] for one in ids])
     tolerance = PROBE_TOLERANCE[model.dtype] * float(plain.float().abs().max())
     is_same = torch.allclose(found.float(), plain.float(), rtol=0, atol=tolerance)
-    return is_same and done.num_calls == batch._num_layers
+    return "" if is_same and done.num_calls == batch._num_layers else "its attention is of another kind"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from collections.abc import Sequence as Series
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Any
 
 LEAST_SHARED = 16  # tokens; to read fewer again costs less than to keep them apart
@@ -19,7 +19,7 @@ class Segment:
     root: what holds all of those, where there is no parent. start: their place among the tokens of the pass.
     """
 
-    tokens: Series[int]
+    tokens: list[int]
     depth: int
     parent: Segment | None = None
     root: Any = None
@@ -37,7 +37,7 @@ class Segment:
         return found[::-1]
 
 
-def split(texts: Series[Series[int]], kept: Series[int], root: Any) -> tuple[list[Segment], list[Segment]]:
+def split(texts: Series[list[int]], kept: list[int], root: Any) -> tuple[list[Segment], list[Segment]]:
     """All segments of texts, in the order of a pass, and the last segment of each text; each has tokens of its own.
 
     kept: what an earlier pass has read and root holds; texts that begin like it go on from there.
@@ -60,7 +60,7 @@ def split(texts: Series[Series[int]], kept: Series[int], root: Any) -> tuple[lis
 
 
 def _grow(
-    texts: Series[Series[int]], places: list[int], depth: int, parent: Segment | None
+    texts: Series[list[int]], places: list[int], depth: int, parent: Segment | None
 ) -> Iterator[tuple[int, Segment, bool]]:
     """Segments of sorted texts that share depth tokens, parents first: (place of a text, segment, is it its last)."""
     if len(places) == 1:
@@ -73,7 +73,7 @@ def _grow(
         yield places[0], parent, False
         depth = shared
     group = places[:1]
-    for before, place in zip(places, places[1:], strict=False):
+    for before, place in pairwise(places):
         if _shared(texts[before], texts[place]) < depth + LEAST_SHARED:
             yield from _grow(texts, group, depth, parent)
             group = []
@@ -81,7 +81,7 @@ def _grow(
     yield from _grow(texts, group, depth, parent)
 
 
-def _shared(text: Series[int], other: Series[int]) -> int:
+def _shared(text: list[int], other: list[int]) -> int:
     """How many tokens two texts begin with alike; the last of the first is not counted, and few count as none."""
     end = min(len(text) - 1, len(other))
     same = next((i for i in range(end) if text[i] != other[i]), end)

@@ -142,6 +142,35 @@ def _other(kind: str, folder: Path, tokenizer: Path) -> TorchEngine:
     return open_engine(ModelVersion(kind, 1, str(folder), folder, kind, dtype="float32"), device="cpu")
 
 
+@pytest.mark.parametrize("shape", DECODERS)
+def test_padded_rows_are_packed_rows(shape: str, engine_of: EngineOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = engine_of(shape)
+    engine.limits = Limits(max_lines=3)
+    packed = texts(answer(engine, requests(max_tokens=12)))
+    assert engine.obstacle == ""
+    monkeypatch.setattr(engine, "_obstacle", "a test")
+    assert texts(answer(engine, requests(max_tokens=12))) == packed
+
+
+def test_rows_of_many_lengths_in_one_cohort_are_generate(engine_of: EngineOf) -> None:
+    engine = engine_of("llama")
+    many = [" ".join(["one"] * (1 + 3 * i)) for i in range(24)]  # cohorts that grow in rows and in slots
+    ends = [(3, 90, 20)[i % 3] for i in range(24)]
+    asked = [requests([text], max_tokens=n)[0] for text, n in zip(many, ends, strict=True)]
+    ours = texts(answer(engine, [_named(r, i) for i, r in enumerate(asked)]))
+    assert ours == [generate(engine, text, max_new_tokens=n) for text, n in zip(many, ends, strict=True)]
+
+
+@pytest.mark.parametrize("kind", ["mistral", "gemma3_text", "lfm2", "mamba", "bloom"])
+def test_a_model_that_cannot_be_packed_says_why(
+    kind: str, tmp_path: Path, folder_of: Callable[[str], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = _other(kind, tmp_path, folder_of("gpt2"))
+    answer(engine, requests(["a"], max_tokens=1))
+    assert engine.obstacle
+    assert f"{kind}/1: rows are padded" in caplog.text
+
+
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_other_caches_and_positions_are_generate(kind: str, tmp_path: Path, folder_of: Callable[[str], Path]) -> None:
     engine = _other(kind, tmp_path, folder_of("bart" if "d_model" in KINDS[kind] else "gpt2"))

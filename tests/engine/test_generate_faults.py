@@ -27,15 +27,25 @@ def intercept(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[int]]:
 
         @functools.wraps(forward)
         def wrapper(*args: object, **kwargs: object) -> object:
-            ids = kwargs["input_ids"] if "input_ids" in kwargs else kwargs["decoder_input_ids"]
-            calls.append(len(ids))
-            check(len(calls), *ids.shape)
+            lines, tokens = _size(kwargs)
+            calls.append(lines)
+            check(len(calls), lines, tokens)
             return forward(*args, **kwargs)
 
         monkeypatch.setattr(engine.model, "forward", wrapper)
         return calls
 
     return install
+
+
+def _size(kwargs: dict[str, torch.Tensor]) -> tuple[int, int]:
+    """Lines of a pass and tokens of the longest; packed ones lie one after another, and each has a place of its own."""
+    ids = kwargs["input_ids"] if "input_ids" in kwargs else kwargs["decoder_input_ids"]
+    if "packed" not in kwargs:
+        lines, tokens = ids.shape
+        return lines, tokens
+    lines = len(kwargs["logits_to_keep"])
+    return lines, 1 if ids.numel() == lines else int(kwargs["position_ids"].max()) + 1
 
 
 def _out_of_memory() -> None:
@@ -78,6 +88,7 @@ def test_out_of_memory_while_merging_changes_no_answer(engine_of: EngineOf, monk
     from sqlinfer.engine import kv
 
     engine = engine_of("llama")
+    monkeypatch.setattr(engine, "_obstacle", "a test")
     engine.limits = Limits(max_lines=3)
     before = answer(engine, requests(max_tokens=12))
     cat, calls = torch.cat, []
@@ -98,6 +109,28 @@ def test_out_of_memory_while_merging_changes_no_answer(engine_of: EngineOf, monk
     monkeypatch.setattr(kv, "merge", merging)
     assert answer(engine, requests(max_tokens=12)) == before
     assert len(calls) >= 3
+
+
+@pytest.mark.parametrize("failing", [1, 3, 5])
+def test_out_of_memory_while_a_row_joins_changes_no_answer(
+    failing: int, engine_of: EngineOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sqlinfer.engine.cohort import Cohort
+
+    engine = engine_of("llama")
+    engine.limits = Limits(max_lines=3)
+    before = answer(engine, requests(max_tokens=12))
+    add, calls = Cohort.add, []
+
+    def failing_add(*args: object) -> None:
+        calls.append(1)
+        if len(calls) == failing:
+            _out_of_memory()
+        add(*args)
+
+    monkeypatch.setattr(Cohort, "add", failing_add)
+    assert answer(engine, requests(max_tokens=12)) == before
+    assert len(calls) > failing
 
 
 def test_row_that_alone_does_not_fit_fails_alone(engine_of: EngineOf, intercept) -> None:

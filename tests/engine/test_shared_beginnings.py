@@ -14,7 +14,9 @@ from test_generate_faults import _out_of_memory, intercept  # noqa: F401 - a fix
 
 from sqlinfer.engine import kv
 from sqlinfer.engine.engine import TorchEngine
+from sqlinfer.engine.packed import PackedBatch
 from sqlinfer.engine.scheduler import Limits
+from sqlinfer.engine.segments import split
 
 BEGINNING = "Classify this text: billing, delivery, account, other. Answer with one word. "
 ASKED = [BEGINNING + text for text in TEXTS]
@@ -42,8 +44,41 @@ def test_other_caches_answer_as_generate(kind: str, tmp_path: Path, folder_of: C
     same_as_alone(_other(kind, tmp_path, folder_of("gpt2")))
 
 
-def test_a_beginning_is_read_once(engine_of: EngineOf, intercept) -> None:  # noqa: F811
+def test_a_beginning_is_read_once(engine_of: EngineOf, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = engine_of("gpt2")
+    engine.limits = Limits(max_lines=3)  # batches that follow each other do not read it again either
+    assert engine.obstacle == ""
+    read: list[int] = []
+    forward = PackedBatch._forward
+    monkeypatch.setattr(PackedBatch, "_forward", lambda *args: read.append(len(args[2])) or forward(*args))
+    answer(engine, requests(ASKED, max_tokens=1))
+    prompts = [s.prompt for s in engine.prompts.prepare(requests(ASKED))]
+    first, last = min(prompts), max(prompts)
+    shared = next(i for i in range(len(first)) if first[i] != last[i])
+    assert shared >= 16
+    assert sum(read) <= shared + sum(len(prompt) - shared for prompt in prompts)
+
+
+def test_nested_beginnings_are_read_once() -> None:
+    top, left, right = [1] * 20, [2] * 20, [3] * 20
+    texts = [top + left + [4], top + right + [5], top + left + [6, 7], [8]]
+    every, last = split(texts, [], None)
+    assert sorted(len(s.tokens) for s in every) == sorted([20, 20, 1, 2, 21, 1])
+    for text, segment in zip(texts, last, strict=True):
+        assert [token for s in segment.chain() for token in s.tokens] == text
+    starts = [s.start for s in every]
+    assert starts == sorted(starts)
+
+
+def test_what_an_earlier_batch_read_is_not_read_again() -> None:
+    every, last = split([[1] * 30 + [2], [1] * 30 + [2, 3], [4] * 30], [1] * 30 + [2], "kept")
+    assert [(s.root, s.depth, len(s.tokens)) for s in last] == [("kept", 30, 1), ("kept", 31, 1), (None, 0, 30)]
+    assert len(every) == 3
+
+
+def test_padded_batches_read_a_beginning_once(engine_of: EngineOf, intercept, monkeypatch) -> None:  # noqa: F811
+    engine = engine_of("gpt2")
+    monkeypatch.setattr(engine, "_obstacle", "a test")
     engine.limits = Limits(max_lines=len(ASKED))
     shapes: list[tuple[int, int]] = []
     intercept(engine, lambda _, lines, tokens: shapes.append((lines, tokens)))
