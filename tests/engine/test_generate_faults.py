@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -38,14 +39,17 @@ def intercept(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[int]]:
     return install
 
 
-def _size(kwargs: dict[str, torch.Tensor]) -> tuple[int, int]:
-    """Lines of a pass and tokens of the longest; packed ones lie one after another, and each has a place of its own."""
+def _size(kwargs: dict[str, Any]) -> tuple[int, int]:
+    """Lines of a pass and tokens of the longest; packed ones lie one after another."""
     ids = kwargs["input_ids"] if "input_ids" in kwargs else kwargs["decoder_input_ids"]
     if "packed" not in kwargs:
         lines, tokens = ids.shape
         return lines, tokens
-    lines = len(kwargs["logits_to_keep"])
-    return lines, 1 if ids.numel() == lines else int(kwargs["position_ids"].max()) + 1
+    segments = kwargs["packed"]._segments
+    single = sum(len(cohort.rows) for cohort in kwargs["packed"]._cohorts)
+    parents = {id(segment.parent) for segment in segments}
+    longest = int(kwargs["position_ids"].max()) + 1 if segments else 1
+    return single + sum(id(segment) not in parents for segment in segments), longest
 
 
 def _out_of_memory() -> None:
