@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from benchmarks.phases import Constant
@@ -83,8 +84,9 @@ def state() -> Iterator[Path]:
         sys.exit("this needs the duckdb program (pip install duckdb-cli) and the extension (make extension)")
     with tempfile.TemporaryDirectory() as folder:
         os.environ["SQLINFER_HOME"] = folder
-        yield Path(folder)
-        lock = Path(folder) / "serve.lock"
-        if lock.exists():
-            os.kill(int(lock.read_text()), 15)
-            time.sleep(2)
+        try:
+            yield Path(folder)
+        finally:
+            with suppress(FileNotFoundError):
+                os.kill(int((Path(folder) / "serve.lock").read_text()), signal.SIGTERM)
+                time.sleep(2)
