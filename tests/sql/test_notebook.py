@@ -1,0 +1,42 @@
+"""Progress in a real Jupyter kernel: one line below the cell, written over, and no garbage."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import nbclient
+import nbformat
+
+CELL = """
+import time
+import sqlinfer
+from sqlinfer.types import Completion
+
+
+class Slow:
+    "Takes its time, so that there is progress to show."
+
+    def generate(self, requests, cancel=None):
+        for request in requests:
+            time.sleep(0.02)
+            yield Completion(request.request_id, f"<{request.text}>", 10, 5)
+
+
+con = sqlinfer.connect(model="echo", store=False)
+con.runtime.open_engine = lambda version: Slow()
+con.execute("SELECT count(ai_gen('text ' || i)) AS n FROM range(100) t(i)").fetchall()
+"""
+
+
+def test_a_notebook_shows_one_line_that_is_written_over(registered: None, tmp_path: Path) -> None:
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
+    nbclient.NotebookClient(
+        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
+    ).execute()
+    outputs = notebook.cells[0].outputs
+    assert [output.output_type for output in outputs] == ["display_data", "execute_result"]
+    shown, result = (output.data["text/plain"] for output in outputs)
+    assert re.fullmatch(r"1 rows, asking \d+/100 requests, \d+ \+ \d+ tokens/s(, 0:00:\d\d left)?", shown)
+    assert not set("\r\n\x1b") & set(shown)
+    assert result == "[(100,)]"
