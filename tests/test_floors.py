@@ -25,6 +25,7 @@ FLOORS = {
     "engine": 2,
     "sql": 3,
     "tiny": 3,
+    "dbt": 4,
     "project": 4,
     "serve": 4,
     "cli": 5,
@@ -33,7 +34,8 @@ HOMES = {
     "torch": {"engine", "tiny"},
     "transformers": {"engine", "tiny"},
     "tokenizers": {"engine"},
-    "duckdb": {"sql"},
+    "duckdb": {"sql", "dbt"},  # the plug-in's hooks get DuckDB's connections
+    "dbt": {"dbt"},
     "sqlglot": {"sql"},
     "click": {"cli"},
     "jinja2": {"project"},

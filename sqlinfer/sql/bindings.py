@@ -9,25 +9,36 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import cast
+from typing import Protocol, cast
 
 import duckdb
 import pyarrow as pa
 
 from sqlinfer.functions import Function
-from sqlinfer.sql.answerer import Answerer
 from sqlinfer.sql.columns import arrow_type
 from sqlinfer.sql.live_tables import LiveTables
 from sqlinfer.sql.macros import MakeCall, macro, quoted
 from sqlinfer.sql.mentions import PREFIX
+from sqlinfer.sql.runtime import Runtime
 
 _NUMBERS = itertools.count(1)
 
 
-class Binding:
-    """The functions on one connection; close it before the connection."""
+class Answers(Protocol):
+    """Who has the values of calls, a chunk at a time. columns: the arguments, the struct of options, and what else the
+    binding was told to hand over."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, answerer: Answerer) -> None:
+    @property
+    def runtime(self) -> Runtime: ...
+
+    def answer(self, function: Function, columns: list[pa.ChunkedArray]) -> pa.Array: ...
+
+
+class Binding:
+    """The functions on one connection; close it before the connection. further: the SQL of more arguments for who
+    answers."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, answerer: Answers, further: str = "") -> None:
         self._connection = connection
         self._made: list[str] = []
         self._macros = list(answerer.runtime.functions)
@@ -40,7 +51,7 @@ class Binding:
                 call = _call(answerer, function)
                 create(under, call, None, function.returns, type="arrow", null_handling="special")
                 self._made.append(under)
-            connection.execute(macro(name, function, _local(under)))
+            connection.execute(macro(name, function, _local(under, further)))
 
     def close(self) -> None:
         """Take the functions away, unless the connection is closed already.
@@ -57,12 +68,13 @@ class Binding:
             self._made.clear()
 
 
-def _local(under: str) -> MakeCall:
+def _local(under: str, further: str) -> MakeCall:
     """Calls of the user-defined function of a name."""
-    return lambda arguments, options: f"{under}({', '.join([*arguments, options])})"
+    also = [further] if further else []
+    return lambda arguments, options: f"{under}({', '.join([*arguments, options, *also])})"
 
 
-def _call(answerer: Answerer, function: Function) -> Callable[..., pa.Array]:
+def _call(answerer: Answers, function: Function) -> Callable[..., pa.Array]:
     def call(*columns: pa.ChunkedArray) -> pa.Array:
         if len(columns[0]) == 0:
             return pa.array([], type=arrow_type(function.returns))

@@ -178,7 +178,7 @@ class Session:
             if planned.is_ai:
                 self.validate(planned)
             if planned.values is not None and not _LAZY_PARAMETERS:
-                self._settle(statement, planned)
+                self.settle(statement, planned)
                 return self._relation(make())
             with silent(self.answerer):
                 return self._relation(make())
@@ -223,7 +223,7 @@ class Session:
 
     def _run_in_phases(self, statement: str, planned: Plan) -> None:
         with recorded(self.answerer, statement) as counts:
-            self._settle(statement, planned)
+            self.settle(statement, planned)
             if self.is_summary_only:
                 if not planned.queries:
                     raise SqlinferError("summary_only: what this statement asks is known only as it runs")
@@ -246,7 +246,8 @@ class Session:
         acted = output_action(statement, action, partial(exists, execute))
         return planned if acted == statement else self.plan(acted, parameters)
 
-    def _settle(self, statement: str, planned: Plan) -> None:
+    def settle(self, statement: str, planned: Plan) -> None:
+        """Ask the questions of a statement and do not run it."""
         self.answerer.new_statement()
         with recorded(self.answerer, statement):
             if planned.queries:

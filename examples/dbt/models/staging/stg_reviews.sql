@@ -1,0 +1,1 @@
+SELECT id, review FROM {{ ref('reviews') }} WHERE id <= {{ var('most') }}

@@ -1,0 +1,1 @@
+SELECT id, customer, product, body FROM {{ ref('tickets') }} WHERE id <= {{ var('most') }}

@@ -1,0 +1,121 @@
+"""A plug-in for dbt-duckdb: the functions on each of dbt's cursors, progress in dbt's log.
+
+Knows dbt's hooks; the statements are asked in phases, as on a connection of our own.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import weakref
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from dbt.adapters.duckdb.plugins import BasePlugin
+from dbt.adapters.events.logging import AdapterLogger
+from dbt_common.events.event_manager_client import add_callback_to_manager
+from duckdb import DuckDBPyConnection
+
+from sqlinfer.errors import SqlinferError, nearest
+from sqlinfer.sql.bindings import Binding
+from sqlinfer.sql.connect import make_runtime
+from sqlinfer.sql.counts import Counts
+from sqlinfer.sql.macros import quoted
+from sqlinfer.sql.progress import Progress
+from sqlinfer.sql.select_part import created_table
+from sqlinfer.sql.statement_answerer import STATEMENT, StatementAnswerer
+
+_CONFIG = ("model", "settings", "store", "udfs")
+_EVERY_S = 10.0
+_log = AdapterLogger("sqlinfer")
+
+
+class Plugin(BasePlugin):
+    """`plugins: [{module: sqlinfer.dbt}]` in a profile; its config has the keywords of sqlinfer.register."""
+
+    def initialize(self, plugin_config: Mapping[str, Any]) -> None:
+        """Read the config; it holds the settings of the whole profile too."""
+        self._duckdb_settings = dict(self.creds.settings or {}) if self.creds else {}
+        config = {key: value for key, value in plugin_config.items() if key not in self._duckdb_settings}
+        for key in config:
+            if key not in _CONFIG:
+                raise SqlinferError(f"profiles.yml: sqlinfer.dbt has no config {key}. {nearest(key, _CONFIG)}")
+        self._runtime = make_runtime(
+            config.get("model"), config.get("store", True), config.get("udfs"), config.get("settings")
+        )
+        self._runtime.num_sessions += 1  # it outlives the connections, which dbt closes one by one
+        self._answerers: weakref.WeakSet[StatementAnswerer] = weakref.WeakSet()
+        self._connections: weakref.WeakSet[DuckDBPyConnection] = weakref.WeakSet()
+        atexit.register(self._close)
+        _log_to_dbt()
+
+    def configure_connection(self, conn: DuckDBPyConnection) -> None:
+        """Listen whether dbt cancels; it forgets who listens with each run."""
+        self._connections.add(conn)
+        add_callback_to_manager(self._hear)
+
+    def configure_cursor(self, cursor: DuckDBPyConnection) -> None:
+        """Put the functions on a cursor; they go with it."""
+        answerer = StatementAnswerer(partial(self._other, weakref.ref(cursor)), self._runtime, _Watch())
+        self._connections.add(cursor)
+        self._answerers.add(answerer)
+        Binding(cursor, answerer, STATEMENT)
+
+    def _other(self, of: Callable[[], DuckDBPyConnection | None]) -> DuckDBPyConnection:
+        """A further cursor, set as dbt-duckdb sets each."""
+        cursor = of()
+        assert cursor is not None  # it runs a statement just now
+        other = cursor.cursor()
+        for name, value in self._duckdb_settings.items():
+            text = str(value).replace("'", "''")
+            other.execute(f"SET {quoted(name)} = '{text}'")
+        return other
+
+    def _hear(self, event: Any) -> None:
+        """Stop asking when dbt cancels: it cannot end a function that runs."""
+        if event.info.name == "LogCancelLine":
+            for answerer in list(self._answerers):
+                answerer.interrupt()
+
+    def _close(self) -> None:
+        """DuckDB prints a report of leaks at exit for what dbt leaves open."""
+        for connection in list(self._connections):
+            connection.close()
+        self._runtime.store.close()
+
+
+class _Watch:
+    """Says in dbt's log how far statements are."""
+
+    def asking(self, statement: str) -> Callable[[Counts], None]:
+        name = _name(statement)
+        return Progress(lambda line: _log.info(f"{name}: {line}"), _EVERY_S, is_late=True)
+
+    def settled(self, statement: str, counts: Counts) -> None:
+        if counts.requests:
+            _log.info(
+                f"{_name(statement)}: {counts.rows:,} rows, {counts.requests:,} requests: {counts.known:,} known, "
+                f"{counts.generated:,} generated, {counts.failed:,} failed, in {counts.seconds:.1f} s"
+            )
+
+
+def _name(statement: str) -> str:
+    """What to call a statement: the model that it makes."""
+    table = created_table(statement)
+    return table.rpartition(".")[2].strip('"').removesuffix("__dbt_tmp") if table else "a query"
+
+
+class _ToDbt(logging.Handler):
+    """Hands what the package logs to dbt's log."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say = _log.warning if record.levelno >= logging.WARNING else _log.info
+        say(record.getMessage())
+
+
+def _log_to_dbt() -> None:
+    log = logging.getLogger("sqlinfer")
+    if not any(isinstance(handler, _ToDbt) for handler in log.handlers):
+        log.addHandler(_ToDbt())
+        log.propagate = False

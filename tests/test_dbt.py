@@ -1,0 +1,110 @@
+"""The dbt project in examples/dbt, built by the dbt program itself."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from sqlinfer.store import Store
+from sqlinfer.store.jobs import Job
+
+pytest.importorskip("dbt.adapters.duckdb", reason="dbt-duckdb is not installed: pip install 'sqlinfer[dbt]'")
+
+ROOT = Path(__file__).parents[1]
+MOST = 8
+"""Rows of each source."""
+
+
+class Shop:
+    """A copy of the example. home: the state of its runs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.home, self.most = folder / "dbt", folder / "home", MOST
+        built = shutil.ignore_patterns("target", "logs", "*.duckdb")
+        shutil.copytree(ROOT / "examples" / "dbt", self.folder, ignore=built)
+        (folder / "data").mkdir()
+        for path in (ROOT / "examples" / "data").glob("*.csv"):
+            self._write(folder / "data" / path.name, path.read_text(encoding="utf-8").splitlines(keepends=True))
+
+    def _write(self, path: Path, lines: list[str]) -> None:
+        path.write_text("".join(lines[: 1 + 4 * MOST]), encoding="utf-8")
+
+    def dbt(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run the program with four threads."""
+        program = Path(sys.executable).with_name("dbt")
+        return subprocess.run(
+            [program, "--no-use-colors", *words, "--profiles-dir", ".", "--vars", f"{{most: {self.most}}}"],
+            cwd=self.folder,
+            env={
+                **os.environ,
+                "SQLINFER_HOME": str(self.home),
+                "PYTHONPATH": str(ROOT),
+                "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+            },
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    def rows(self, sql: str) -> list[tuple[object, ...]]:
+        with duckdb.connect(str(self.folder / "shop.duckdb"), read_only=True) as connection:
+            return connection.execute(sql).fetchall()
+
+    def jobs(self) -> dict[str, Job]:
+        """The newest job of each model."""
+        with Store(self.home) as store:
+            jobs = store.jobs.list(-1)
+        names = ("review_moods", "ticket_topics", "ticket_gists")
+        return {name: next(job for job in jobs if name in job.statement) for name in names}
+
+
+@pytest.mark.slow
+def test_a_second_build_asks_about_the_new_rows_alone(tmp_path: Path) -> None:
+    shop = Shop(tmp_path)
+    built = shop.dbt("build")
+    assert built.returncode == 0, built.stdout
+    assert "PASS=18 WARN=0 ERROR=0 SKIP=0" in built.stdout
+    assert "4 threads" in built.stdout
+    assert f"review_moods: {MOST} rows, {MOST} requests: 0 known, {MOST} generated" in built.stdout
+    assert shop.rows("SELECT count(*), count(sentiment) FROM review_moods") == [(MOST, MOST)]
+    assert {name: (job.rows, job.generated) for name, job in shop.jobs().items()} == {
+        "review_moods": (MOST, MOST),
+        "ticket_topics": (MOST, MOST),
+        "ticket_gists": (MOST, MOST),
+    }
+    gists = shop.rows("SELECT id, topic, gist FROM ticket_gists ORDER BY id")
+
+    shop.most += 2
+    rebuilt = shop.dbt("build")
+    assert rebuilt.returncode == 0, rebuilt.stdout
+    assert {name: (job.rows, job.known, job.generated) for name, job in shop.jobs().items()} == {
+        "review_moods": (MOST + 2, MOST, 2),
+        "ticket_topics": (2, 0, 2),  # incremental: the other rows are not even read
+        "ticket_gists": (MOST + 2, MOST, 2),
+    }
+    assert shop.rows(f"SELECT id, topic, gist FROM ticket_gists WHERE id <= {MOST} ORDER BY id") == gists
+    assert shop.rows("SELECT count(*) FROM ticket_topics") == [(MOST + 2,)]
+
+
+@pytest.mark.slow
+def test_errors_say_what_is_wrong(tmp_path: Path) -> None:
+    shop = Shop(tmp_path)
+    profile = shop.folder / "profiles.yml"
+    said = profile.read_text(encoding="utf-8")
+    profile.write_text(said + "          config: {modle: tiny}\n", encoding="utf-8")
+    failed = shop.dbt("seed")
+    assert failed.returncode != 0
+    assert "sqlinfer.dbt has no config modle. Did you mean model?" in failed.stdout
+    profile.write_text(said + "          config: {model: nowhere}\n", encoding="utf-8")
+    failed = shop.dbt("build", "--select", "+review_moods")
+    assert failed.returncode == 1
+    assert "nowhere" in failed.stdout
+    assert "sqlinfer models" in failed.stdout
+    assert "SKIP=4" in failed.stdout
