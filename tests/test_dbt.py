@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from sqlinfer.sql.select_part import created_table
 from sqlinfer.store import Store
 from sqlinfer.store.jobs import Job
 
@@ -61,8 +62,9 @@ class Shop:
         """The newest job of each model."""
         with Store(self.home) as store:
             jobs = store.jobs.list(-1)
+        made = [((created_table(job.statement) or "").rpartition(".")[2], job) for job in jobs]
         names = ("review_moods", "ticket_topics", "ticket_gists")
-        return {name: next(job for job in jobs if name in job.statement) for name in names}
+        return {name: next(job for table, job in made if name in table) for name in names}
 
 
 @pytest.mark.slow
