@@ -125,7 +125,7 @@ class Database:
             "synchronous = NORMAL",
             f"mmap_size = {_MMAP_BYTES}",
             "foreign_keys = ON",
-            "wal_autocheckpoint = 4000",
+            "wal_autocheckpoint = 16000",
         ):
             connection.execute(f"PRAGMA {pragma}")
         return connection
