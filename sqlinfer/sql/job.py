@@ -12,6 +12,7 @@ from sqlinfer.errors import Interrupted, StoppedEarly
 from sqlinfer.job_settings import JobSettings
 from sqlinfer.sql.answerer import Answerer
 from sqlinfer.sql.counts import Counts
+from sqlinfer.sql.progress import Progress
 
 _UPDATE_S = 1.0
 
@@ -27,6 +28,8 @@ def recorded(answerer: Answerer, statement: str, settings: Mapping[str, Any] | N
     answerer.counts = counts = Counts()
     answerer.job_id = job_id = jobs.start(statement, settings={**(settings or {}), **cascade.said()})
     watch, answerer.progress = answerer.progress, _updating(answerer, watched=answerer.progress)
+    if isinstance(watch, Progress):
+        watch.reset()
     try:
         yield counts
     except (KeyboardInterrupt, Interrupted) as error:
@@ -44,6 +47,8 @@ def recorded(answerer: Answerer, statement: str, settings: Mapping[str, Any] | N
         answerer.job_id = None
         answerer.last_job_id = job_id
         answerer.progress = watch
+        if isinstance(watch, Progress):
+            watch.finish(counts)
 
 
 def _log_as(settings: JobSettings) -> None:

@@ -65,6 +65,7 @@ class Progress:
     def reset(self) -> None:
         """Begin anew: other requests are asked."""
         self._started_s = self._shown_s = 0.0
+        self._is_shown = False
         self._before = (0, 0, 0)
 
     def __call__(self, counts: Any) -> None:
@@ -76,7 +77,13 @@ class Progress:
             self._before = counts.generated + counts.failed, counts.prompt_tokens, counts.completion_tokens
         if now_s - self._shown_s >= self._every_s:
             self._shown_s = now_s
+            self._is_shown = True
             self._show(progress_line(counts, now_s - self._started_s, self._before))
+
+    def finish(self, counts: Any) -> None:
+        """Show how it ended, if a line was shown before."""
+        if self._is_shown:
+            self._show(progress_line(counts, time.monotonic() - self._started_s, self._before))
 
 
 def on_terminal(stream: TextIO) -> Progress:
@@ -107,14 +114,23 @@ def in_notebook() -> Progress | None:
     shell = sys.modules["IPython"].get_ipython() if display is not None and "IPython" in sys.modules else None
     if shell is None or not hasattr(shell, "kernel"):
         return None
-    handle: Any = None
+    return _BelowCell(display)
 
-    def show(line: str) -> None:
-        nonlocal handle
+
+class _BelowCell(Progress):
+    """One line of a notebook's output for each job. display: the module IPython.display."""
+
+    def __init__(self, display: Any) -> None:
+        super().__init__(self._write, _NOTEBOOK_S)
+        self._display = display
+
+    def reset(self) -> None:
+        super().reset()
+        self._handle: Any = None
+
+    def _write(self, line: str) -> None:
         bundle = {"text/plain": line}
-        if handle is None:
-            handle = display.display(bundle, raw=True, display_id=True)  # type: ignore[union-attr]
+        if self._handle is None:
+            self._handle = self._display.display(bundle, raw=True, display_id=True)
         else:
-            handle.update(bundle, raw=True)
-
-    return Progress(show, _NOTEBOOK_S)
+            self._handle.update(bundle, raw=True)

@@ -40,3 +40,15 @@ def test_a_notebook_shows_one_line_that_is_written_over(registered: None, tmp_pa
     assert re.fullmatch(r"1 rows, asking \d+/100 requests, \d+ \+ \d+ tokens/s(, 0:00:\d\d left)?", shown)
     assert not set("\r\n\x1b") & set(shown)
     assert result == "[(100,)]"
+
+
+def test_each_cell_has_its_own_line(registered: None, tmp_path: Path) -> None:
+    again = "con.execute(\"SELECT count(ai_gen('other ' || i)) FROM range(60) t(i)\").fetchall()"
+    cells = [nbformat.v4.new_code_cell(source) for source in (CELL, again)]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    nbclient.NotebookClient(
+        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
+    ).execute()
+    lines = [cell.outputs[0].data["text/plain"] for cell in notebook.cells]
+    assert ["asking 100/100 requests" in lines[0], "asking 60/60 requests" in lines[1]] == [True, True]
+    assert not any("-" in line for line in lines)
