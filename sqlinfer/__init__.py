@@ -10,12 +10,13 @@ from sqlinfer.parts import each_part, in_parts, whole
 from sqlinfer.types import Parameters, Request, Steps
 
 if TYPE_CHECKING:
-    from sqlinfer.sql import answer_type, connect, register
+    from sqlinfer.sql import Session, answer_type, connect, register
 
 __version__ = "0.1.0"
 __all__ = [
     "Parameters",
     "Request",
+    "Session",
     "SqlinferError",
     "Steps",
     "answer_type",
@@ -31,8 +32,15 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Load the SQL floor (and with it DuckDB) when it is first asked for."""
-    if name in ("answer_type", "connect", "register"):
+    if name in ("Session", "answer_type", "connect", "register"):
         from sqlinfer import sql
 
         return getattr(sql, name)
     raise AttributeError(f"module 'sqlinfer' has no attribute {name!r}")
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """What `%load_ext sqlinfer` calls: the magics %sqlinfer and %%sqlinfer."""
+    from sqlinfer.notebook import Magic
+
+    shell.register_magic_function(Magic(shell).run, "line_cell", "sqlinfer")

@@ -26,6 +26,7 @@ FLOORS = {
     "sql": 3,
     "tiny": 3,
     "dbt": 4,
+    "notebook": 4,
     "project": 4,
     "serve": 4,
     "cli": 5,
