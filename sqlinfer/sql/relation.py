@@ -52,6 +52,10 @@ class Relation:
             value = getattr(self.relation, name)
         return partial(self._derive_silently, value) if callable(value) else value
 
+    def __dir__(self) -> list[str]:
+        """For completion: what a relation of DuckDB has too."""
+        return sorted({*super().__dir__(), *dir(self.relation)})
+
     def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
         self._settle()
         with translated(self._answerer):

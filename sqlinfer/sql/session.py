@@ -151,6 +151,10 @@ class Session:
         value = getattr(self._connection, name)
         return partial(self._call, value) if callable(value) else value
 
+    def __dir__(self) -> list[str]:
+        """For completion: what a connection has too."""
+        return sorted({*super().__dir__(), *dir(self._connection)})
+
     def _call(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         plain = [argument.relation if isinstance(argument, Relation) else argument for argument in args]
         with translated(self.answerer):

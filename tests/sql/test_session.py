@@ -14,6 +14,7 @@ import pytest
 import sqlinfer
 from sqlinfer.errors import Interrupted, ModelNotFound, RequestsFailed, SqlinferError
 from sqlinfer.sql import Session
+from sqlinfer.sql.runtime import Runtime
 from tests.conftest import EchoEngine, write_model
 from tests.sql.conftest import UDFS
 
@@ -157,6 +158,28 @@ class TestConnections:
             connection.execute("SELECT ai_gen('a')").fetchall()
             assert len(echo.asked) == asked + 2
         connection.close()
+
+    def test_sessions_threads_and_plain_connections_share_one_engine(self, echo_folder: Path, tmp_path: Path) -> None:
+        first, second = (
+            sqlinfer.connect(tmp_path / "1.duckdb", udfs=[]),
+            sqlinfer.connect(tmp_path / "2.duckdb", udfs=[]),
+        )
+        plain = duckdb.connect()
+        with first, second, plain, sqlinfer.register(plain, udfs=[]) as registration:
+            runtimes = [first.runtime, first.cursor().runtime, second.runtime, registration.runtime]
+            version = first.runtime.store.registry.get(str(echo_folder))
+            engines = []
+
+            def open_engine(runtime: Runtime) -> None:
+                engines.append(runtime.open_engine(version))
+
+            threads = [threading.Thread(target=open_engine, args=(runtime,)) for runtime in runtimes]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert len(engines) == 4
+            assert len({id(engine) for engine in engines}) == 1
 
 
 class TestParameters:
