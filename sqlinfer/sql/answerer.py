@@ -131,6 +131,7 @@ class Answerer:
         started_s, before = time.perf_counter(), (self.counts.prompt_tokens, self.counts.completion_tokens)
         settings = self.runtime.settings.over(version.settings)
         budget = Budget(settings, self.counts)
+        self.bear(settings)
 
         def labelled() -> Iterator[tuple[Origin, Request]]:
             for origin, request in budget.limited(self._allowed(asked)):
@@ -146,7 +147,7 @@ class Answerer:
                 if completion.text is None:
                     failure = Failure(function, str(version), excerpt, completion.error or "no answer")
                     self._note(completion.request_id, failure, failures)
-                    self._bear(settings, failures)
+                    self.bear(settings, failures)
                 self.progress(self.counts)
                 budget.check()
                 yield completion
@@ -174,20 +175,25 @@ class Answerer:
                 f"Run it without --retry-failed to ask them; all answers are kept"
             )
 
-    def _note(self, key: bytes, failure: Failure, failures: dict[bytes, Failure]) -> None:
-        """Note a failure for the statement and for the job's record."""
+    def _note(self, key: bytes, failure: Failure, failures: dict[bytes, Failure], count: str = "") -> None:
+        """Note a failure for the statement and for the job's record, once. count: the one of the job that it adds to."""
         with self._lock:
+            if key in failures:
+                return
             failures[key] = failure
             if self.job_id is not None:
                 self.unrecorded[key] = failure
+            if count:
+                setattr(self.counts, count, getattr(self.counts, count) + 1)
 
-    def _bear(self, settings: JobSettings, failures: dict[bytes, Failure]) -> None:
-        """Stop the job once more requests failed than it bears."""
-        counts = self.counts
-        if not settings.bears(counts.failed, max(counts.expected, counts.generated + counts.failed)):
+    def bear(self, settings: JobSettings | None = None, failures: dict[bytes, Failure] | None = None) -> None:
+        """Stop the job once more requests failed than it bears. settings: with those of a model."""
+        counts, settings = self.counts, settings or self.runtime.settings.over()
+        if not settings.bears(counts.failed, max(counts.requests, counts.expected, counts.ended)):
+            failed = self.failures if failures is None else failures
             raise StoppedEarly(
                 f"The job stopped early: {counts.failed:,} requests failed, and error_threshold is "
-                f"{settings.error_threshold}. {summary(failures.values(), self.retry, self.job_id)}"
+                f"{settings.error_threshold}. {summary(failed.values(), self.retry, self.job_id)}"
             )
 
     def _answer(self, function: Function, columns: list[pa.ChunkedArray]) -> pa.Array:
@@ -218,13 +224,14 @@ class Answerer:
             refused = call.begin()
             if refused is not None:
                 call.failure = call.key
-                if call.key not in failures:
-                    self._note(call.key, Failure(call.function.name, "", call.excerpt, refused), failures)
+                self._note(call.key, Failure(call.function.name, "", call.excerpt, refused), failures, "refused")
         waiting = [call for call in calls if call.asks]
         while waiting:
             texts = self._texts([question for call in waiting for question in call.asks], failures)
             waiting = [call for call in waiting if self._go_on(call, texts, failures)]
         if self.record is None and failures:
+            if self.queue is None:
+                self.bear()
             self._refuse(calls, failures)
 
     def _texts(self, questions: list[Question], failures: dict[bytes, Failure]) -> dict[bytes, str]:
@@ -265,7 +272,7 @@ class Answerer:
             answer = answers[-1][:_EXCERPT]
             said = f"{call.function.path} cannot use the answer {answer!r}: {type(error).__name__}: {error}"
             failure = Failure(call.function.name, str(last.origin.version), last.asked.text[:_EXCERPT], said)
-            self._note(last.key, failure, failures)
+            self._note(last.key, failure, failures, "unread")
             call.failure = last.key
             return False
 

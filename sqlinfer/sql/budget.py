@@ -30,7 +30,7 @@ class Budget:
         self._settings = settings
         self._counts = counts
         self._taken = self._ended = 0
-        self._asked_before = counts.generated + counts.failed
+        self._asked_before = counts.asked
         self._is_cut = False
 
     @property
@@ -79,17 +79,13 @@ class Budget:
     def _spent(self, name: str) -> float:
         counts = self._counts
         if name == "max_requests":
-            return counts.generated + counts.failed
+            return counts.asked
         return float(getattr(counts, name.removeprefix("max_")))
 
     def _stop(self, name: str) -> None:
         counts = self._counts
-        ended = counts.generated + counts.failed
-        left = (
-            f"at least {counts.expected - ended:,} requests are left"
-            if counts.expected > ended
-            else "requests are left"
-        )
+        num_left = counts.expected - counts.ended
+        left = f"at least {num_left:,} requests are left" if num_left > 0 else "requests are left"
         raise StoppedEarly(
             f"The job stopped at its budget: {name} is {getattr(self._settings, name):,}, and it has used "
             f"{self._spent(name):,.0f} {_UNITS[name]}. {counts.generated:,} new answers are kept, {left}. "

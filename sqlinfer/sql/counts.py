@@ -14,13 +14,15 @@ from sqlinfer.types import Completion
 
 class Counts:
     """Counts of one job. requests: distinct requests that its statements met; known: answered before it began.
-    expected: requests that will have ended when all that is known to be asked is. phases: seconds by name. usage: by
-    function and model: requests that ended, failed ones, tokens read, tokens written."""
+    unanswered: requests that a model failed. refused: rows that could not be asked, each a failed request. unread:
+    answers that their function could not read. expected: requests that will have ended when all that is known to be
+    asked is. phases: seconds by name. usage: by function and model: requests that ended, failed ones, tokens read,
+    tokens written."""
 
     def __init__(self) -> None:
         self.rows = 0
         self.generated = 0
-        self.failed = 0
+        self.unanswered = self.refused = self.unread = 0
         self.prompt_tokens = 0
         self.completion_tokens = 0
         self.expected = 0
@@ -42,7 +44,7 @@ class Counts:
             used[place] += amount
         self._fill += batch_fill
         if is_failed:
-            self.failed += 1
+            self.unanswered += 1
         else:
             self.generated += 1
         self.prompt_tokens += completion.prompt_tokens
@@ -50,11 +52,15 @@ class Counts:
 
     @property
     def requests(self) -> int:
-        return self._requests.count()
+        return self._requests.count() + self.refused
 
     @property
     def known(self) -> int:
-        return max(0, self.requests - self.generated - self.failed)
+        return max(0, self.requests - self.ended)
+
+    @property
+    def failed(self) -> int:
+        return self.unanswered + self.refused + self.unread
 
     @property
     def seconds(self) -> float:
@@ -62,14 +68,19 @@ class Counts:
         return time.perf_counter() - self._started_s
 
     @property
+    def asked(self) -> int:
+        """Requests that a model ended in this job, with an answer or without."""
+        return self.generated + self.unanswered
+
+    @property
     def ended(self) -> int:
-        """Requests that ended in this job, with an answer or without."""
-        return self.generated + self.failed
+        """Requests that ended in this job, those that could not be asked among them."""
+        return self.asked + self.refused
 
     @property
     def batch_fill(self) -> float:
         """How full batches were on average, 0..1; 0 if no engine told."""
-        return self._fill / self.ended if self.ended else 0.0
+        return self._fill / self.asked if self.asked else 0.0
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:

@@ -35,11 +35,12 @@ def settle(answerer: Answerer, queries: Sequence[OpenReader], num_rounds: int) -
             with probe(answerer, queries) as probed:
                 num_pending = probed.pending.count()
                 answerer.counts.rows = rows_before + probed.num_rows
+                answerer.counts.expected = answerer.counts.ended + num_pending
+                answerer.bear()
                 rounds -= 0 if probed.pending.has_steps else 1
                 if num_pending == 0:
                     break
                 broken = probed.broken
-                answerer.counts.expected = answerer.counts.generated + answerer.counts.failed + num_pending
                 with answerer.turn(), answerer.counts.phase("infer"):
                     ask(answerer, probed.pending)
         except (duckdb.TransactionException, duckdb.InterruptException):

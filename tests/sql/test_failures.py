@@ -152,6 +152,40 @@ def test_past_its_error_threshold_a_job_stops_early(con: Session, echo: EchoEngi
         con.execute(ROWS)
 
 
+LABELS = "SELECT ai_classify('t' || i, CASE WHEN i < {} THEN [] ELSE ['a', 'b'] END, on_error := 'null') FROM range(10) r(i)"
+
+
+def test_rows_that_cannot_be_asked_count_as_failed(con: Session, echo: EchoEngine) -> None:
+    con.execute(LABELS.format(3))
+    (job, *_) = con.runtime.store.jobs.list()
+    assert (job.rows, job.requests, job.known, job.generated, job.failed) == (10, 10, 0, 7, 3)
+    assert job.failed == len(con.runtime.store.jobs.errors(job.job_id))
+    con.execute("SET sqlinfer_error_threshold = '20%'")
+    con.execute(LABELS.format(2))
+    assert con.runtime.store.jobs.list()[0].failed == 2, "a share of all requests, known ones too"
+    asked = len(echo.asked)
+    with pytest.raises(StoppedEarly, match=r"4 requests failed, and error_threshold is 20%"):
+        con.execute(LABELS.format(4).replace("'t'", "'other'"))
+    assert len(echo.asked) == asked, "they are known before anything is asked"
+
+
+def test_rows_that_cannot_be_asked_count_against_a_models_own_threshold(con: Session, echo_folder: Any) -> None:
+    con.execute(f"CREATE MODEL strict FROM '{echo_folder}' WITH (error_threshold = 1)")
+    with pytest.raises(StoppedEarly, match=r"2 requests failed, and error_threshold is 1"):
+        con.execute(LABELS.format(2).replace("on_error", "model := 'strict', on_error"))
+
+
+def test_answers_that_a_function_cannot_read_count_as_failed(con: Session, echo: EchoEngine) -> None:
+    echo._answer = lambda request: "no JSON"
+    sql = "SELECT ai_sentiment('a' || i, on_error := 'null') FROM range(4) r(i)"
+    con.execute(sql)
+    (job, *_) = con.runtime.store.jobs.list()
+    assert (job.requests, job.generated, job.failed) == (4, 4, 4)
+    con.execute("SET sqlinfer_error_threshold = 3")
+    with pytest.raises(StoppedEarly, match=r"4 requests failed, and error_threshold is 3"):
+        con.execute(sql)
+
+
 def test_a_setting_in_sql_is_checked_and_can_be_taken_back(con: Session) -> None:
     con.execute("SET sqlinfer_max_retries = 7; SET session sqlinfer_timeout TO 2.5")
     assert (con.runtime.settings.over().max_retries, con.runtime.settings.over().timeout) == (7, 2.5)
