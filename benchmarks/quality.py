@@ -1,6 +1,6 @@
 """Whether scored and constrained answers are as right as generated ones, with sqlinfer/tiny on the example texts.
 
-Usage: python -m benchmarks quality [NUM_ROWS]. The first NUM_ROWS reviews and tickets (300) of examples/data, which no
+Usage: python -m benchmarks quality [NUM_ROWS]. The first NUM_ROWS reviews and tickets (100) of examples/data, which no
 training shows, and the true labels beside them. Each question is asked twice, in the same words: scored (or held to a
 schema), and as free text, of which blanks, a full stop and the case are forgiven. Prints a table, then one line of
 JSON, and fails if a scored or constrained answer is right less often.
@@ -23,6 +23,8 @@ from sqlinfer.types import Parameters, Request
 
 MODEL = "sqlinfer/tiny"
 DATA = Path(__file__).parents[1] / "examples" / "data"
+MAX_TOKENS = {"scored": 16, "constrained": 64}
+"""Of an answer in free text: a label has a few, and the longest JSON that is right has 40."""
 FIELDS = {"product": "product", "price": "price", "city": "city", "order number": "order"}
 """Of each field that is asked for the column that has the truth."""
 
@@ -39,13 +41,13 @@ class Task:
 
 def main(argv: Sequence[str]) -> None:
     """Ask everything both ways, and print."""
-    num_rows = int(argv[0]) if argv else 300
+    num_rows = int(argv[0]) if argv else 100
     engine = open_engine(BUILTINS[MODEL])
     print(f"{MODEL}, {num_rows} texts of each kind at most\n")
     print(f"{'task':38}{'answers':>8}  {'way':12}{'right':>7}{'free text':>11}")
     found, worse = {}, []
     for task in _tasks(num_rows):
-        right = [_share_right(task, _answers(engine, asked)) for asked in (task.asked, _free(task.asked))]
+        right = [_share_right(task, _answers(engine, asked)) for asked in (task.asked, _free(task))]
         num_answers = sum(map(len, task.truths))
         print(f"{task.name:38}{num_answers:>8}  {task.held:12}{right[0]:>7.3f}{right[1]:>11.3f}", flush=True)
         found[task.name] = {"answers": num_answers, task.held: round(right[0], 4), "free": round(right[1], 4)}
@@ -77,7 +79,9 @@ def _tasks(num_rows: int) -> Iterator[Task]:
     yield scored("conditions on tickets", asked, truths)
     texts = [*reviews, *tickets]
     told = [{field: row[column] or None for field, column in FIELDS.items()} for _, row in texts]
-    asked = [_ask(functions, "ai_extract", text=text, fields=list(FIELDS)) for text, _ in texts]
+    extracts = [_ask(functions, "ai_extract", text=text, fields=list(FIELDS)) for text, _ in texts]
+    bound = Parameters(max_tokens=MAX_TOKENS["constrained"])
+    asked = [replace(request, parameters=bound) for request in extracts]
     yield Task(f"extract {', '.join(FIELDS)}", "constrained", asked, told)
 
 
@@ -96,12 +100,10 @@ def _ask(functions: Functions, function: str, **arguments: Any) -> Request:
     return first if isinstance(first, Request) else first[0]
 
 
-def _free(asked: list[Request]) -> list[Request]:
-    """The same questions, answered in free text; a label is a few tokens."""
-    return [
-        replace(r, choices=(), schema="", parameters=Parameters(max_tokens=16) if r.choices else r.parameters)
-        for r in asked
-    ]
+def _free(task: Task) -> list[Request]:
+    """The same questions, answered in free text."""
+    bound = Parameters(max_tokens=MAX_TOKENS[task.held])
+    return [replace(request, choices=(), schema="", parameters=bound) for request in task.asked]
 
 
 def _answers(engine: Any, asked: list[Request]) -> list[str]:
