@@ -5,6 +5,7 @@ Each function has its example in examples/sql, named after it; what it prints is
 
 from __future__ import annotations
 
+import inspect
 import os
 import shutil
 import tempfile
@@ -47,7 +48,9 @@ def _section(function: Function) -> str:
         kind = "FLOAT[n], n as the model has it"
     about = f"{function.help} Returns {kind}.{aliases}{lists}"
     blocks = f"```sql\n{sql}```\n\n```text\n{_output(sql)}```"
-    return f"## {function.name}\n\n`{function.signature}`\n\n{about}\n\n{blocks}\n"
+    _, _, more = (inspect.getdoc(function.ask) or "").partition("\n\n")
+    said = f"{about}\n\n{more}" if more else about
+    return f"## {function.name}\n\n`{function.signature}`\n\n{said}\n\n{blocks}\n"
 
 
 def _output(sql: str) -> str:

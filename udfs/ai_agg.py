@@ -1,6 +1,6 @@
 from typing import Any, Literal
 
-from sqlinfer import Parameters, Request, Steps, detailed, detailed_type, in_parts, whole
+from sqlinfer import Parameters, Request, SqlinferError, Steps, detailed, detailed_type, in_parts, whole
 
 AGGREGATE = True
 
@@ -11,7 +11,11 @@ def ai_agg(
     overflow: Literal["hierarchical", "error"] = "hierarchical",
     details: bool = False,
 ) -> Steps[Any]:
-    """Answer an instruction about all texts of a group, in parts and then about the answers if they are many."""
+    """Answer an instruction about all texts of a group, in parts and then about the answers if they are many.
+
+    overflow: 'error' refuses a group whose texts the model cannot read together. details: as of summarize.
+    """
+    check(instruction)
     asked = Request(
         "\n\n".join(texts),
         instruction=f"{instruction}\nThis is asked about all of the following texts together. "
@@ -24,6 +28,11 @@ def ai_agg(
     )
     steps = in_parts(asked, again) if overflow == "hierarchical" else whole(asked)
     return (yield from detailed(steps) if details else steps)
+
+
+def check(instruction: str) -> None:
+    if not instruction.strip():
+        raise SqlinferError("instruction is blank; say what to do, as in ai_agg(text, 'What goes wrong most often?')")
 
 
 def returns(details: bool = False) -> str:

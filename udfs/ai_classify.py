@@ -24,6 +24,7 @@ def ai_classify(
     model would say of a text without content, so that its liking for a label does not decide. The value is a label;
     with multilabel a list of labels; with return_confidence a STRUCT of label and confidence in place of a label.
     """
+    _check_threshold(threshold)
     described = _described(labels)
     choices = tuple(choice for label in described for choice in yes_or_no(label)) if multilabel else tuple(described)
     instruction = _instruction(described, instructions, multilabel)
@@ -44,8 +45,9 @@ def ai_classify(
     return label
 
 
-def check(labels: list[str] | dict[str, str]) -> None:
+def check(labels: list[str] | dict[str, str], threshold: float = 0.5) -> None:
     _described(labels)
+    _check_threshold(threshold)
 
 
 def returns(multilabel: bool = False, return_confidence: bool = False) -> str:
@@ -79,13 +81,20 @@ def _described(labels: Any) -> dict[str, str]:
     described: dict[str, str] = {}
     seen: set[str] = set()
     for label, said in pairs:
-        if not isinstance(label, str) or not label.strip() or not isinstance(said, str | None):
-            raise SqlinferError(f"each label must be a text that is not blank, not {label!r}: {said!r}")
+        if not isinstance(label, str) or not label.strip():
+            raise SqlinferError(f"each label must be a text that is not blank, not {label!r}")
+        if not isinstance(said, str | None):
+            raise SqlinferError(f"the description of the label {label!r} must be a text, not {said!r}")
         if label.strip() in seen:
             raise SqlinferError(f"the label {label!r} is given twice; name each label once")
         seen.add(label.strip())
         described[label] = said or ""
     return described
+
+
+def _check_threshold(threshold: float) -> None:
+    if not 0 <= threshold <= 1:
+        raise SqlinferError(f"threshold must be a number from 0 to 1, not {threshold}")
 
 
 def _share(weight: float, rest: float) -> float:

@@ -16,7 +16,7 @@ def ai_extract(
 
     fields: names, a STRUCT of names and SQL types, or a JSON schema. The value is a STRUCT; a field that the text does
     not tell is NULL. overflow: of a text that is too long, 'hierarchical' reads each part: a field's value is that of
-    the first part that tells it, and lists are joined, each item once.
+    the first part that tells it, and lists are joined, each item once. details: as of summarize.
     """
     schema = _type(fields).schema
     named = json.loads(schema).get("properties") or {}

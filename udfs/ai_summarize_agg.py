@@ -1,6 +1,6 @@
 from typing import Any, Literal
 
-from sqlinfer import Parameters, Request, Steps, detailed, detailed_type, in_parts, whole
+from sqlinfer import Parameters, Request, SqlinferError, Steps, detailed, detailed_type, in_parts, whole
 
 AGGREGATE = True
 
@@ -11,7 +11,11 @@ def ai_summarize_agg(
     overflow: Literal["hierarchical", "error"] = "hierarchical",
     details: bool = False,
 ) -> Steps[Any]:
-    """Summarize all texts of a group in at most max_words words, in parts and then the summaries if they are many."""
+    """Summarize all texts of a group in at most max_words words, in parts and then the summaries if they are many.
+
+    overflow: 'error' refuses a group whose texts the model cannot read together. details: as of summarize.
+    """
+    check(max_words)
     asked = Request(
         "\n\n".join(texts),
         instruction=f"Summarize the following texts together in at most {max_words} words. "
@@ -21,6 +25,11 @@ def ai_summarize_agg(
     )
     steps = in_parts(asked) if overflow == "hierarchical" else whole(asked)
     return (yield from detailed(steps) if details else steps)
+
+
+def check(max_words: int = 50) -> None:
+    if max_words < 1:
+        raise SqlinferError(f"max_words must be a whole number of at least 1, not {max_words}")
 
 
 def returns(details: bool = False) -> str:

@@ -1,11 +1,17 @@
-from sqlinfer import Parameters, Request
+from sqlinfer import Parameters, Request, SqlinferError
 
 
 def ai_translate(text: str, to: str, into: str = "") -> Request:
     """Translate a text into a language; with two languages, from the first into the second."""
+    check(to)
     languages = f"from {to} into {into}" if into else f"into {to}"
     return Request(
         text,
         instruction=f"Translate the following text {languages}. Answer with the translation alone.",
         parameters=Parameters(max_tokens=64 * (1 + len(text.encode("utf-8", "replace")) // 128)),
     )
+
+
+def check(to: str) -> None:
+    if not to.strip():
+        raise SqlinferError("to is blank; name a language, as in ai_translate(text, 'German')")

@@ -1,7 +1,7 @@
 from dataclasses import replace
 from typing import Any, Literal
 
-from sqlinfer import Parameters, Request, Steps, detailed, detailed_type, in_parts, whole
+from sqlinfer import Parameters, Request, SqlinferError, Steps, detailed, detailed_type, in_parts, whole
 
 ALIASES = ("ai_summarize",)
 
@@ -12,7 +12,12 @@ def summarize(
     overflow: Literal["truncate", "hierarchical", "error"] = "truncate",
     details: bool = False,
 ) -> Steps[Any]:
-    """Summarize a text in at most max_words words."""
+    """Summarize a text in at most max_words words.
+
+    overflow: of a text that the model cannot read whole; 'hierarchical' summarizes its parts, and then the summaries.
+    details: the value is STRUCT(value, prompt_tokens, completion_tokens, finish_reason, truncated).
+    """
+    check(max_words)
     asked = Request(
         text,
         instruction=f"Summarize the following text in at most {max_words} words. Answer with the summary alone.",
@@ -21,6 +26,11 @@ def summarize(
     )
     steps = in_parts(asked) if overflow == "hierarchical" else whole(replace(asked, overflow=overflow))
     return (yield from detailed(steps) if details else steps)
+
+
+def check(max_words: int = 50) -> None:
+    if max_words < 1:
+        raise SqlinferError(f"max_words must be a whole number of at least 1, not {max_words}")
 
 
 def returns(details: bool = False) -> str:

@@ -75,6 +75,19 @@ def test_a_plain_connection_has_the_aggregate_and_the_function_over_a_list(
     assert direct.execute(sql).fetchone() == ("<note 0\n\nnote 0\n\nnote 1>", "<note 0\n\nnote 1>")
 
 
+def test_a_plain_connection_takes_windows(direct: duckdb.DuckDBPyConnection) -> None:
+    direct.execute(SETUP)
+    windows = ("PARTITION BY team", "ORDER BY id ROWS BETWEEN 1 PRECEDING AND CURRENT ROW", "")
+    calls = ", ".join(f"ai_agg(body, 'Why?') OVER ({window})" for window in windows)
+    rows = direct.execute(f"SELECT id, {calls} FROM notes WHERE id IN (0, 2, 5) ORDER BY id").fetchall()
+    pair, whole = "<note 0\n\nnote 1>", "<note 0\n\nnote 1\n\nnote 2>"
+    assert rows == [
+        (0, pair, "<note 0>", whole),
+        (2, pair, pair, whole),
+        (5, "<note 2>", "<note 1\n\nnote 2>", whole),
+    ]
+
+
 def test_equal_groups_ask_once(con: Session, echo: EchoEngine) -> None:
     con.execute("SELECT i // 2, ai_summarize_agg('same ' || (i % 2)) FROM range(2000) r(i) GROUP BY ALL").fetchall()
     assert [request.text for request in echo.asked] == ["same 0\n\nsame 1"] * 2, "where to cut it, then itself"

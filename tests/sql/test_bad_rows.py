@@ -20,6 +20,9 @@ COLUMNS = [
     ("ai_mask(t, c", "(VALUES ('a', ['name']), ('x', []::VARCHAR[]), ('y', [' ']))", "<a>"),
     ("ai_gen(t, max_tokens := c", "(VALUES ('a', 3), ('x', -3))", "<a>"),
     ("summarize(t, overflow := c", "(VALUES ('a', 'error'), ('x', 'cut'))", "<a>"),
+    ("summarize(t, max_words := c", "(VALUES ('a', 5), ('x', 0))", "<a>"),
+    ("ai_translate(t, c", "(VALUES ('a', 'German'), ('x', ''))", "<a>"),
+    ("ai_classify(t, ['a', 'b'], threshold := c", "(VALUES ('b', 0.5), ('x', 1.5))", "b"),
     ("ai_query('echo', t, returnType := c", "(VALUES ('a', 'VARCHAR'), ('x', 'NONSENSE'))", "<a>"),
 ]
 
@@ -63,6 +66,11 @@ def test_a_type_that_is_none_is_data_where_errors_are(con: Session) -> None:
         ("ai_if(t, '')", "ai_filter: condition is blank"),
         ("ai_score(t, '')", "ai_score: criterion is blank"),
         ("ai_mask(t, []::VARCHAR[])", "ai_mask: labels must name"),
+        ("ai_classify(t, ['a'], threshold := 7)", "ai_classify: threshold must be a number from 0 to 1, not 7.0"),
+        ("ai_translate(t, ' ')", "ai_translate: to is blank"),
+        ("ai_agg(t, '')", "ai_agg: instruction is blank"),
+        ("ai_summarize_agg(t, max_words := 0)", "max_words must be a whole number of at least 1, not 0"),
+        ("summarize(t, max_words := -5)", "summarize: max_words must be a whole number of at least 1, not -5"),
         ("ai_gen(t, max_tokens := -1)", "ai_gen: max_tokens must be a whole number of at least 1, not -1"),
         ("ai_gen(t, stop := [''])", "ai_gen: stop must be a text or a list of texts"),
         ("ai_gen(t, on_error := 'skip')", "on_error must be 'fail' or 'null', not 'skip'"),
@@ -79,6 +87,20 @@ def test_bad_constants_are_refused_whatever_on_error_says(
     with pytest.raises(SqlinferError, match=words.replace("[", r"\[")):
         con.execute(f"SELECT ai_gen('other'), {said} FROM (VALUES ('a')) v(t)").fetchall()
     assert echo.asked == []
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        ("ai_filter(t)", r"ai_filter needs condition. Its signature: ai_filter\(text, condition, "),
+        ("t.ai_filter()", "ai_filter needs condition"),
+        ("ai_agg(t)", "ai_agg needs instruction"),
+        ("ai_mask(labels := ['name'])", "ai_mask needs text"),
+    ],
+)
+def test_an_argument_that_is_missing_is_named(call: str, words: str, con: Session) -> None:
+    with pytest.raises(SqlinferError, match=words):
+        con.execute(f"SELECT {call} FROM (VALUES ('a')) v(t)")
 
 
 def test_a_model_that_is_not_there_is_the_statements_error(con: Session, echo: EchoEngine) -> None:
