@@ -288,11 +288,13 @@ class Prompts:
             bare = self._encode(request, "")
         if self._excess(bare, settings) > 0:
             what, remedy = f"instruction and template alone have {len(bare)}", "Shorten the instruction"
+            if request.choices:
+                remedy = "Shorten the instruction, which has all labels, or take a model that reads more"
         else:
             what = f"the prompt has {len(prompt)}"
             remedy = "Shorten the text or let it be cut (overflow: truncate)"
         limit = max(self._room(settings) or 0, 0)
-        if self.defaults.is_encoder_decoder:
+        if self.defaults.is_encoder_decoder or request.choices:
             return f"{what} tokens, and model {self.version} reads {limit}. {remedy}."
         return (
             f"{what} tokens, and model {self.version} reads {limit} besides {settings.max_tokens} for the answer. "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +19,7 @@ _INTEGERS = {"tinyint": 7, "smallint": 15, "integer": 31, "bigint": 63}
 _UNSIGNED = {"utinyint": 8, "usmallint": 16, "uinteger": 32, "ubigint": 64}
 _EXCERPT = 200
 """Characters of a type that an error shows."""
+_UNKNOWN = re.compile(r"Type with name (\S+) does not exist")
 _LARGEST = 10**15
 _LARGEST_INTEGER = 10**18  # grammars have no numbers of 64 bits
 _NUMBER = {"minimum": -_LARGEST, "maximum": _LARGEST, "multipleOf": 1e-9}  # no endless digits, and no overflow
@@ -81,10 +83,12 @@ def answer_type(text: str) -> AnswerType:
             raise SqlinferError(f"cannot hold an answer to the type {text[:_EXCERPT]}: {error}") from None
         except duckdb.Error as error:
             said = str(error).partition("\n")[0]
+            unknown = _UNKNOWN.search(said)
+            meant = nearest((unknown[1] if unknown else text)[:_EXCERPT].upper(), _KNOWN)
+            own = " A type of CREATE TYPE is not known here: write it out." if unknown else ""
             raise SqlinferError(
-                f"{text[:_EXCERPT]!r} is no SQL type and no JSON schema ({said[:_EXCERPT]}). "
-                f"{nearest(text[:_EXCERPT].upper(), _KNOWN)} "
-                "As in: 'STRUCT(name VARCHAR, age INTEGER)'"
+                f"{text[:_EXCERPT]!r} is no SQL type and no JSON schema ({said[:_EXCERPT]}). {meant} "
+                f"As in: 'STRUCT(name VARCHAR, age INTEGER)'.{own}"
             ) from None
     return found
 

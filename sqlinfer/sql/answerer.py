@@ -176,7 +176,7 @@ class Answerer:
             )
 
     def _note(self, key: bytes, failure: Failure, failures: dict[bytes, Failure], count: str = "") -> None:
-        """Note a failure for the statement and for the job's record, once. count: the one of the job that it adds to."""
+        """Note a failure once, for the statement and for the job's record. count: the job's one that it adds to."""
         with self._lock:
             if key in failures:
                 return

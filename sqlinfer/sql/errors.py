@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,6 +14,9 @@ from sqlinfer.sql.answerer import Answerer
 
 DatabaseError = duckdb.Error
 """The root of DuckDB's errors, for floors that do not know DuckDB."""
+
+_AI_SCHEMA = re.compile(r'column "ai" not found|does not exist!.*\bai ?\. ?\w+ ?\(', re.IGNORECASE | re.DOTALL)
+_TO_CALL = "To call functions as BigQuery does, AI.IF(..): SET sqlinfer_ai_schema = true"
 
 
 @contextmanager
@@ -34,6 +38,8 @@ def translated(answerer: Answerer) -> Iterator[None]:
             raise Interrupted("stopped; every finished answer is kept. Run it again to go on") from None
         if "Query interrupted" in str(error):  # what a signal in the main thread becomes
             raise KeyboardInterrupt from None
+        if _AI_SCHEMA.search(str(error)):
+            error.args = (f"{error}\n\n{_TO_CALL}",)
         raise
 
 

@@ -10,6 +10,7 @@ import duckdb
 
 from sqlinfer.errors import SqlinferError, nearest
 from sqlinfer.functions import RETURNS, Functions
+from sqlinfer.sql.arguments import written_calls
 from sqlinfer.sql.plan import Parameters
 from sqlinfer.sql.select_part import created_table
 from sqlinfer.sql.tokens import closing, tokenize
@@ -20,12 +21,13 @@ _EXPLAIN = "EXPLAIN "
 
 def validate(execute: Execute, sql: str, parameters: Parameters, functions: Functions) -> None:
     """Bind a statement without running it: DuckDB's own error, or one of ours for a parameter that a function does
-    not have, or for a table that is there already. execute: the connection's."""
+    not have, for an argument that is missing, or for a table that is there already. execute: the connection's."""
     try:
         execute(_EXPLAIN + sql, parameters).fetchall()
     except duckdb.Error as error:
         if "does not support the supplied arguments" in str(error):
             _check_names(sql, functions)
+            _check_required(sql, functions)
         raise type(error)(_without_explain(str(error))).with_traceback(None) from None
     table = created_table(sql)
     if table is not None and exists(execute, table):
@@ -52,6 +54,15 @@ def _check_names(sql: str, functions: Functions) -> None:
                     f"{token.word} has no parameter {name.text}. {nearest(name.word, names)} "
                     f"Its signature: {function.signature}"
                 )
+
+
+def _check_required(sql: str, functions: Functions) -> None:
+    """Refuse a call without an argument that has no default."""
+    for call in written_calls(sql, functions):
+        function = call.function
+        missing = [a.name for a in function.arguments if a.required and a.name.lower() not in call.given]
+        if missing:
+            raise SqlinferError(f"{function.name} needs {' and '.join(missing)}. Its signature: {function.signature}")
 
 
 def exists(execute: Execute, table: str) -> bool:

@@ -71,6 +71,8 @@ def test_a_text_says_a_type(text: str, sql: str) -> None:
     ("text", "words"),
     [
         ("STRUKT(a INT)", "is no SQL type and no JSON schema"),
+        ("STRUCT(a VARCHAR, b INTEGR)", "Did you mean INTEGER"),
+        ("STRUCT(a mood)", "A type of CREATE TYPE is not known here"),
         ("STRUCT(a STRUCT(b BLOB[]))", r"the answer\.a\.b\[\] cannot be of the type BLOB"),
         ('{"type": "object", "properties": {"a": {"type": "strin"}}}', r"properties\.a: Invalid type: strin"),
         ('{"type": ', "not JSON"),

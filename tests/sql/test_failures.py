@@ -152,7 +152,9 @@ def test_past_its_error_threshold_a_job_stops_early(con: Session, echo: EchoEngi
         con.execute(ROWS)
 
 
-LABELS = "SELECT ai_classify('t' || i, CASE WHEN i < {} THEN [] ELSE ['a', 'b'] END, on_error := 'null') FROM range(10) r(i)"
+LABELS = (
+    "SELECT ai_classify('t' || i, CASE WHEN i < {} THEN [] ELSE ['a', 'b'] END, on_error := 'null') FROM range(10) r(i)"
+)
 
 
 def test_rows_that_cannot_be_asked_count_as_failed(con: Session, echo: EchoEngine) -> None:
