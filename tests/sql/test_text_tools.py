@@ -32,7 +32,7 @@ def test_NULL_asks_nothing_and_no_labels_are_refused(con: Session, echo: EchoEng
     calls = ("ai_translate(NULL, 'x')", "ai_translate('x', NULL)", "ai_mask('x', NULL)", "rouge(NULL, 'x')")
     sql = f"SELECT {', '.join(calls)}, rouge('x', NULL)"
     assert con.execute(sql).fetchone() == (None,) * 5
-    with pytest.raises(SqlinferError, match="labels is empty"):
+    with pytest.raises(SqlinferError, match="labels must name what to mask"):
         con.execute("SELECT ai_mask('x', [])")
     assert echo.asked == []
 
