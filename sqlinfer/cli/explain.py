@@ -87,6 +87,8 @@ def _echo(found: Explanation, with_calls: bool = True) -> None:
             f"{model.model} in {model.dtype} needs {_gb(model.needs_bytes)} on {model.device}, where "
             f"{_gb(model.free_bytes)} are free: {verdict}"
         )
+    if found.refused:
+        click.echo(f"{found.refused:,} rows cannot be asked and would fail: {found.refusal}")
     basis = "from the speed of earlier jobs" if found.measured else "a guess: this model was not measured here yet"
     click.echo(
         f"{found.rows:,} rows, {found.requests:,} requests: {found.known:,} known, "

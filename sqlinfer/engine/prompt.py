@@ -294,12 +294,11 @@ class Prompts:
             what = f"the prompt has {len(prompt)}"
             remedy = "Shorten the text or let it be cut (overflow: truncate)"
         limit = max(self._room(settings) or 0, 0)
-        if self.defaults.is_encoder_decoder or request.choices:
+        if self.defaults.is_encoder_decoder:
             return f"{what} tokens, and model {self.version} reads {limit}. {remedy}."
-        return (
-            f"{what} tokens, and model {self.version} reads {limit} besides {settings.max_tokens} for the answer. "
-            f"{remedy}, or ask for fewer max_tokens."
-        )
+        fewer = "" if request.choices else ", or ask for fewer max_tokens"
+        answer = f"{settings.max_tokens} for the answer"
+        return f"{what} tokens, and model {self.version} reads {limit} besides {answer}. {remedy}{fewer}."
 
 
 def message_of(request: Request, text: str) -> str:

@@ -59,12 +59,15 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What scripts would ask. requests: distinct ones; known: those with an answer already. measured: whether
-    est_seconds comes from the models' speed in earlier jobs here, or from a guess."""
+    """What scripts would ask. requests: distinct ones; known: those with an answer already. refused: rows that cannot
+    be asked; refusal: why the first cannot. measured: whether est_seconds comes from the models' speed in earlier jobs
+    here, or from a guess."""
 
     rows: int
     requests: int
     known: int
+    refused: int
+    refusal: str
     prompt_tokens: int
     est_seconds: float
     measured: bool
@@ -108,11 +111,14 @@ def explain(session: Session, scripts: Mapping[str, str], defaults: Mapping[str,
     finally:
         session.execute("ROLLBACK")
     costs = {asker: estimate(session.runtime, total) for asker, total in found.totals.items()}
-    requests, asked = answerer.counts.requests, sum(total.requests for total in found.totals.values())
+    requests = answerer.counts.requests - answerer.counts.refused
+    asked = sum(total.requests for total in found.totals.values())
     return Explanation(
         rows=found.rows,
         requests=requests,
         known=max(0, requests - asked),
+        refused=answerer.counts.refused,
+        refusal=next((str(failure) for failure in answerer.failures.values() if not failure.model), ""),
         prompt_tokens=sum(cost.prompt_tokens for cost in costs.values()),
         est_seconds=round(sum(cost.seconds for cost in costs.values()), 3),
         measured=all(cost.is_measured for cost in costs.values()),

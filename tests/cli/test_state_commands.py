@@ -114,6 +114,15 @@ SELECT g FROM v WHERE ai_filter(g, 'good?')
 """
 
 
+def test_explain_counts_the_rows_that_cannot_be_asked(invoke: Invoke, query: Query) -> None:
+    sql = "SELECT ai_classify(t, l) FROM (VALUES ('a', ['x', 'y']), ('b', []), ('c', [])) v(t, l)"
+    explained = json.loads(invoke("explain", query(sql), "--json").stdout)
+    assert (explained["rows"], explained["requests"], explained["known"], explained["refused"]) == (3, 1, 0, 2)
+    assert "2 rows cannot be asked and would fail: ai_classify on 'b': labels is an empty list" in " ".join(
+        invoke("explain", query(sql)).stdout.split()
+    )
+
+
 def test_explain_tells_call_from_call(invoke: Invoke, query: Query) -> None:
     inner = "ai_gen('text ' || range, max_tokens := 5)) FROM range(3)"
     counted = invoke("run", query(f"SELECT count(DISTINCT {inner}"), "--format", "csv").stdout
