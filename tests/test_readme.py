@@ -65,7 +65,7 @@ def test_every_block_of_the_readme_runs(folder: Path) -> None:
         if any(text.startswith(start) for start in NOT_HERE):
             continue
         if language == "bash":
-            subprocess.run(["bash", "-euc", text], check=True, capture_output=True, timeout=120)
+            subprocess.run(["bash", "-euc", text], check=True, capture_output=True, timeout=300)
         elif language == "sql":
             run_sql(text)
         elif "-> Request" in text:
