@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -99,13 +99,17 @@ def _spread(name: str, num_inputs: int, size: Size) -> float:
     return float(size.spread / num_inputs**0.5)
 
 
-def build_tokenizer(shape: Shape, size: Size, texts: Iterable[str] = TEXT) -> Any:
-    """A byte-level BPE tokenizer, learned from texts; it can write any Unicode text."""
+def build_tokenizer(shape: Shape, size: Size, texts: Iterable[str] = TEXT, splits: Sequence[Any] = ()) -> Any:
+    """A byte-level BPE tokenizer, learned from texts; it can write any Unicode text.
+
+    splits: pre-tokenizers (of the tokenizers library) that cut a text before bytes are joined to tokens.
+    """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*splits, to_bytes]) if splits else to_bytes
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=size.vocabulary,

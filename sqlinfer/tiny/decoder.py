@@ -10,18 +10,23 @@ from typing import Any
 import torch
 
 from sqlinfer.engine.prompt import message_of
-from sqlinfer.engine.shapes import ASSISTANT, END, EOS, SPECIAL
+from sqlinfer.engine.shapes import ASSISTANT, BOS, END, EOS, SPECIAL
+from sqlinfer.tiny.chats import Chat, write_chat
+from sqlinfer.tiny.copying import wire
 from sqlinfer.tiny.fit import by_length, fit, padded
-from sqlinfer.tiny.questions import Question, write_question
 
 NUM_STEPS = 3600
-NUM_ROWS = 40
-_PROMPT_WEIGHT = 0.4
-"""Of a prompt token's loss, where an answer of one token has 10. Prompts mostly cannot be guessed, so that with the
-weight of answers they drown what is to be learned."""
+NUM_ROWS = 32
+NUM_TURNS = 6
+"""Further questions about each text."""
 
+_FIRST_WEIGHT = 2.0
+"""Of the loss of a chat's first answer, where a further one of a single token has 1."""
+
+_PROMPT_WEIGHT = 0.2
 _LOOKED_AT = 0.1
-"""The share of prompt tokens whose loss is worked out."""
+"""Of the loss of a prompt's token, and the share of these that is worked out. Prompts mostly cannot be guessed, so that
+with the weight of answers they drown what is to be learned."""
 
 
 def train(tokenizer: Any, seed: int = 0, num_steps: int = NUM_STEPS) -> Any:
@@ -42,44 +47,65 @@ def train(tokenizer: Any, seed: int = 0, num_steps: int = NUM_STEPS) -> Any:
         **ids,
     )
     model = LlamaForCausalLM(config)
+    wire(model)
     rng = Random(seed)
-    batches = by_length(lambda: row_of(write_question(rng), tokenizer), lambda row: len(row.ids), rng, NUM_ROWS)
+    batches = by_length(lambda: row_of(write_chat(rng, NUM_TURNS), tokenizer), lambda row: len(row.ids), rng, NUM_ROWS)
     fit(model, batches, lambda rows: _loss(model, rows), num_steps)
     model.generation_config = GenerationConfig(**ids)
     return model
 
 
+def splits() -> list[Any]:
+    """Where the tokenizer cuts, so that a name or a number has the same tokens after a space and after a quote.
+
+    Otherwise what stands in the text cannot be copied into JSON, only translated.
+    """
+    from tokenizers import Regex, pre_tokenizers
+
+    return [
+        pre_tokenizers.Split(Regex(r" (?=[\p{Lu}\d#$])"), "isolated"),
+        pre_tokenizers.Digits(individual_digits=True),
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The tokens of a prompt and its answer. start: where the answer begins."""
+    """The tokens of a chat and the weight of each one's loss, 0 in prompts."""
 
     ids: list[int]
-    start: int
+    weights: list[float]
 
 
-def row_of(question: Question, tokenizer: Any) -> Row:
-    """What the engine shows the model, followed by the right answer and the end of the turn."""
-    chat = [{"role": "user", "content": message_of(question.request, question.request.text)}]
-    prompt = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
-    assert prompt.endswith(ASSISTANT)
-    start, answer = tokenizer([prompt, question.answer], add_special_tokens=False)["input_ids"]
-    return Row([*start, *answer, SPECIAL.index(END)], len(start))
-
-
-def _loss(model: Any, rows: Sequence[Row]) -> torch.Tensor:
-    """Cross entropy of the answers' tokens and of a tenth of the prompts'.
+def row_of(chat: Chat, tokenizer: Any) -> Row:
+    """What the engine shows the model, then the right answer, the end of the turn, and the turns that follow.
 
     An answer of n tokens weighs as the square root of n: one of a single token, yes or no, must not get lost.
     """
+    request = chat.first.request
+    turns = [(message_of(request, request.text), chat.first.answer), *chat.turns]
+    messages = [{"role": "user", "content": message} for message, _ in turns]
+    prompts = [
+        tokenizer.apply_chat_template([message], tokenize=False, add_generation_prompt=True) for message in messages
+    ]
+    assert all(prompt.startswith(BOS) and prompt.endswith(ASSISTANT) for prompt in prompts)
+    prompts = [prompts[0], *(prompt.removeprefix(BOS) for prompt in prompts[1:])]
+    pieces = tokenizer([*prompts, *(answer for _, answer in turns)], add_special_tokens=False)["input_ids"]
+    row = Row([], [])
+    for number, (prompt, answer) in enumerate(zip(pieces[: len(turns)], pieces[len(turns) :], strict=True)):
+        said = [*answer, SPECIAL.index(END)]
+        weight = (1.0 if number else _FIRST_WEIGHT) / len(said) ** 0.5
+        row.ids.extend(prompt + said)
+        row.weights.extend([0.0] * len(prompt) + [weight] * len(said))
+    return row
+
+
+def _loss(model: Any, rows: Sequence[Row]) -> torch.Tensor:
+    """Cross entropy of the answers' tokens and of a tenth of the prompts'."""
     ids = padded([row.ids for row in rows], 0)
-    weights = padded([_weights(row) for row in rows], 0)[:, 1:]
-    weights = weights * ((weights > _PROMPT_WEIGHT + 1e-6) | (torch.rand(weights.shape) < _LOOKED_AT))
+    weights = padded([row.weights for row in rows], 0)[:, 1:]
+    prompts = (weights == 0) & (ids[:, 1:] != 0)
+    weights = weights + _PROMPT_WEIGHT * (prompts & (torch.rand(weights.shape) < _LOOKED_AT))
     hidden = model.model(input_ids=ids[:, :-1]).last_hidden_state  # padding comes last, so no row reads it
     seen = weights > 0
     losses = torch.nn.functional.cross_entropy(model.lm_head(hidden[seen]), ids[:, 1:][seen], reduction="none")
     return (losses * weights[seen]).sum() / weights.sum()
-
-
-def _weights(row: Row) -> list[float]:
-    answer = len(row.ids) - row.start
-    return [_PROMPT_WEIGHT] * row.start + [10.0 / answer**0.5] * answer

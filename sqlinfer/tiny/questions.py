@@ -45,10 +45,11 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A request, the right answer's text, and the name of the task."""
+    """A request, the right answer's text, what its text says, and the name of the task."""
 
     request: Request
     answer: str
+    facts: Facts
     task: str
 
 
@@ -62,6 +63,9 @@ class HeldOut:
 
 
 TRAINING = HeldOut()
+
+_WORDED = 0.3
+"""The share of questions in people's words instead of a SQL function's prompt."""
 
 
 @cache
@@ -89,7 +93,7 @@ def sentiment(rng: Random, held_out: HeldOut = TRAINING) -> Question:
     """Positive, negative, neutral or mixed? Now and then of a summary, as a nested call asks it."""
     text = write_review(rng, held_out.brands)
     body = text.facts.summary if rng.random() < 0.15 else text.body
-    return Question(ask("ai_sentiment", text=body), text.facts.sentiment, "sentiment")
+    return Question(ask("ai_sentiment", text=body), text.facts.sentiment, text.facts, "sentiment")
 
 
 def classify(rng: Random, held_out: HeldOut = TRAINING) -> Question:
@@ -104,26 +108,26 @@ def classify(rng: Random, held_out: HeldOut = TRAINING) -> Question:
     styled = [style(label) for label in labels]
     short = rng.random() < 0.1 and truth not in words.MOODS
     body = text.facts.summary if short else text.body
-    if held_out.wordings or rng.random() < 0.2:
+    if held_out.wordings or rng.random() < _WORDED:
         request = _worded(rng, wordings.CLASSIFIERS, held_out, x=", ".join(styled), text=body)
     elif rng.random() < 0.15:
         request = ask("ai_classify", text=body, labels=styled, instructions=rng.choice(wordings.PREAMBLES))
     else:
         request = ask("ai_classify", text=body, labels=styled)
-    return Question(request, style(truth), "classify")
+    return Question(request, style(truth), text.facts, "classify")
 
 
 def condition(rng: Random, held_out: HeldOut = TRAINING) -> Question:
     """Does a condition on an aspect, a mood or another fact hold? Half of them do."""
     text = write_text(rng, held_out.brands)
     holds = rng.random() < 0.5
-    while (worded := rng.choice(_CONDITIONS)(rng, text.facts, holds, held_out)) is None:
+    while (worded := rng.choice(CONDITIONS)(rng, text.facts, holds, held_out)) is None:
         text = write_text(rng, held_out.brands)
-    if held_out.wordings or rng.random() < 0.15:
+    if held_out.wordings or rng.random() < _WORDED:
         request = _worded(rng, wordings.FILTERS, held_out, x=worded, text=text.body)
     else:
         request = ask("ai_filter", text=text.body, condition=worded)
-    return Question(request, "yes" if holds else "no", "filter")
+    return Question(request, "yes" if holds else "no", text.facts, "filter")
 
 
 def extract(rng: Random, held_out: HeldOut = TRAINING) -> Question:
@@ -135,21 +139,22 @@ def extract(rng: Random, held_out: HeldOut = TRAINING) -> Question:
     for fact, name in zip(asked, names, strict=True):
         value = getattr(text.facts, fact)
         values[name.removesuffix(" (number)")] = float(value) if value and name.endswith("(number)") else value
-    if held_out.wordings or rng.random() < 0.15:
+    if held_out.wordings or rng.random() < _WORDED:
         request = _worded(rng, wordings.EXTRACTS, held_out, x=", ".join(names), text=text.body)
     else:
         request = ask("ai_extract", text=text.body, fields=names)
-    return Question(request, json.dumps(values, ensure_ascii=False), "extract")
+    return Question(request, json.dumps(values, ensure_ascii=False), text.facts, "extract")
 
 
 def summary(rng: Random, held_out: HeldOut = TRAINING) -> Question:
     """One sentence; a few words when only a few are allowed."""
     text = write_text(rng, held_out.brands)
-    if held_out.wordings or rng.random() < 0.25:
-        return Question(_worded(rng, wordings.SUMMARIES, held_out, text=text.body), text.facts.summary, "summarize")
+    if held_out.wordings or rng.random() < _WORDED:
+        request = _worded(rng, wordings.SUMMARIES, held_out, text=text.body)
+        return Question(request, text.facts.summary, text.facts, "summarize")
     max_words = rng.choice((50, 50, 50, 50, 10, 15, 20, 25, 30, 40, 60, 100, 5, 6, 8))
     answer = text.facts.summary if max_words >= 10 else _brief(text.facts)
-    return Question(ask("summarize", text=text.body, max_words=max_words), answer, "summarize")
+    return Question(ask("summarize", text=text.body, max_words=max_words), answer, text.facts, "summarize")
 
 
 def fact(rng: Random, held_out: HeldOut = TRAINING) -> Question:
@@ -162,16 +167,16 @@ def fact(rng: Random, held_out: HeldOut = TRAINING) -> Question:
             break
     question = _choose(rng, wordings.QUESTIONS[name], held_out)
     prompt = f"{question}\n\n{text.body}" if rng.random() < 0.6 else f"{text.body}\n\n{question}"
-    return Question(Request(prompt), value, "question")
+    return Question(Request(prompt), value, text.facts, "question")
 
 
 TASKS: Mapping[str, tuple[Callable[[Random, HeldOut], Question], float]] = {
     "sentiment": (sentiment, 0.08),
-    "classify": (classify, 0.18),
-    "filter": (condition, 0.36),
-    "extract": (extract, 0.18),
-    "summarize": (summary, 0.16),
-    "question": (fact, 0.04),
+    "classify": (classify, 0.22),
+    "filter": (condition, 0.30),
+    "extract": (extract, 0.20),
+    "summarize": (summary, 0.13),
+    "question": (fact, 0.07),
 }
 """Each task and its share of the training questions."""
 
@@ -287,7 +292,7 @@ def _on_city(rng: Random, facts: Facts, holds: bool, held_out: HeldOut) -> str |
     return _choose(rng, wordings.CONDITIONS["city"], held_out).format(x=city)
 
 
-_CONDITIONS = (
+CONDITIONS: tuple[Callable[[Random, Facts, bool, HeldOut], str | None], ...] = (
     *(_on_mention, _on_mention, _on_aspect, _on_aspect, _on_aspect, _on_mood, _on_mood),
     *(_on_sentiment, _on_kind, _on_concern, _on_concern, _on_city),
 )

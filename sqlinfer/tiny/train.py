@@ -24,7 +24,7 @@ _NUM_TEXTS = 5000
 
 
 def _decoder(folder: Path) -> None:
-    tokenizer = build_tokenizer("llama", Size(vocabulary=VOCABULARY, positions=1024), _texts())
+    tokenizer = build_tokenizer("llama", Size(vocabulary=VOCABULARY, positions=1024), _texts(), decoder.splits())
     _save(decoder.train(tokenizer), tokenizer, folder)
 
 

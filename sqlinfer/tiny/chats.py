@@ -1,0 +1,71 @@
+"""Several questions about one text as the turns of one chat: reading the text is paid once, and taught many times.
+
+The first turn is a question just as a SQL function asks it; those that follow are about the same text and brief.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+from sqlinfer.tiny import wordings, words
+from sqlinfer.tiny.questions import CONDITIONS, FIELDS, TRAINING, Question, write_question
+from sqlinfer.tiny.texts import SENTIMENTS, Facts
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """A question, and what is asked next: pairs of a message and its answer."""
+
+    first: Question
+    turns: tuple[tuple[str, str], ...]
+
+
+def write_chat(rng: Random, num_turns: int) -> Chat:
+    """A question of any task, and num_turns more about its text."""
+    first = write_question(rng)
+    turns = (rng.choice(_FOLLOW_UPS)(rng, first.facts) for _ in range(num_turns))
+    return Chat(first, tuple(turns))
+
+
+def _fact(rng: Random, facts: Facts) -> tuple[str, str]:
+    name = rng.choice((*FIELDS, "mood"))
+    value = getattr(facts, name) or "null"
+    if name in wordings.QUESTIONS and value != "null" and rng.random() < 0.5:
+        return rng.choice(wordings.QUESTIONS[name][0]), value
+    return f"{rng.choice(FIELDS.get(name, (name,))).removesuffix(' (number)')}?", value
+
+
+def _condition(rng: Random, facts: Facts) -> tuple[str, str]:
+    holds = rng.random() < 0.5
+    while (condition := rng.choice(CONDITIONS)(rng, facts, holds, TRAINING)) is None:
+        pass
+    return _asked(rng, wordings.FILTERS, f"{condition}?", condition), "yes" if holds else "no"
+
+
+def _label(rng: Random, facts: Facts) -> tuple[str, str]:
+    truth, family = (facts.concern, words.CONCERNS) if facts.concern else (facts.sentiment, SENTIMENTS)
+    others = [label for label in family if label != truth]
+    labels = [truth, *rng.sample(others, rng.randint(1, 3))]
+    rng.shuffle(labels)
+    listed = ", ".join(labels)
+    return _asked(rng, wordings.CLASSIFIERS, f"{listed}?", listed), truth
+
+
+def _aspects(rng: Random, facts: Facts) -> tuple[str, str]:
+    if facts.concern:
+        return "concern?", facts.concern
+    asked, told = rng.choice((("praised?", facts.praised), ("criticised?", facts.criticised)))
+    return asked, ", ".join(told) or "nothing"
+
+
+_FOLLOW_UPS: tuple[Callable[[Random, Facts], tuple[str, str]], ...] = (
+    *(_fact, _fact, _fact, _condition, _condition, _condition),
+    *(_label, _aspects),
+)
+
+
+def _asked(rng: Random, pair: wordings.Wordings, brief: str, x: str) -> str:
+    """Briefly, or in words that training knows, without the text: it stands above."""
+    return brief if rng.random() < 0.6 else rng.choice(pair[0]).format(x=x, text="").strip()
