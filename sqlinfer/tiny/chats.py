@@ -10,57 +10,70 @@ from dataclasses import dataclass
 from random import Random
 
 from sqlinfer.tiny import wordings, words
-from sqlinfer.tiny.questions import CONDITIONS, FIELDS, TRAINING, Question, write_question
+from sqlinfer.tiny.conditions import CONDITIONS
+from sqlinfer.tiny.questions import FIELDS, Question, write_question
 from sqlinfer.tiny.texts import SENTIMENTS, Facts
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """A message, the right answer, and the fact that the answer rests on (a name as in Text.ends, or "")."""
+
+    message: str
+    answer: str
+    fact: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Chat:
-    """A question, and what is asked next: pairs of a message and its answer."""
+    """A question, and what is asked next about its text."""
 
     first: Question
-    turns: tuple[tuple[str, str], ...]
+    turns: tuple[Turn, ...]
 
 
 def write_chat(rng: Random, num_turns: int) -> Chat:
     """A question of any task, and num_turns more about its text."""
     first = write_question(rng)
-    turns = (rng.choice(_FOLLOW_UPS)(rng, first.facts) for _ in range(num_turns))
+    turns = (rng.choice(_FOLLOW_UPS)(rng, first.text.facts) for _ in range(num_turns))
     return Chat(first, tuple(turns))
 
 
-def _fact(rng: Random, facts: Facts) -> tuple[str, str]:
-    name = rng.choice((*FIELDS, "mood"))
+def _fact(rng: Random, facts: Facts) -> Turn:
+    names = (*FIELDS, "mood")
+    told = [name for name in names if getattr(facts, name)]
+    name = rng.choice(told if rng.random() < 0.5 else names)
     value = getattr(facts, name) or "null"
     if name in wordings.QUESTIONS and value != "null" and rng.random() < 0.5:
-        return rng.choice(wordings.QUESTIONS[name][0]), value
-    return f"{rng.choice(FIELDS.get(name, (name,))).removesuffix(' (number)')}?", value
+        return Turn(rng.choice(wordings.QUESTIONS[name][0]), value, name)
+    return Turn(f"{rng.choice(FIELDS.get(name, (name,))).removesuffix(' (number)')}?", value, name)
 
 
-def _condition(rng: Random, facts: Facts) -> tuple[str, str]:
+def _condition(rng: Random, facts: Facts) -> Turn:
     holds = rng.random() < 0.5
-    while (condition := rng.choice(CONDITIONS)(rng, facts, holds, TRAINING)) is None:
+    while (found := rng.choice(CONDITIONS)(rng, facts, holds, False)) is None:
         pass
-    return _asked(rng, wordings.FILTERS, f"{condition}?", condition), "yes" if holds else "no"
+    fact, condition = found
+    return Turn(_asked(rng, wordings.FILTERS, f"{condition}?", condition), "yes" if holds else "no", fact)
 
 
-def _label(rng: Random, facts: Facts) -> tuple[str, str]:
+def _label(rng: Random, facts: Facts) -> Turn:
     truth, family = (facts.concern, words.CONCERNS) if facts.concern else (facts.sentiment, SENTIMENTS)
     others = [label for label in family if label != truth]
     labels = [truth, *rng.sample(others, rng.randint(1, 3))]
     rng.shuffle(labels)
     listed = ", ".join(labels)
-    return _asked(rng, wordings.CLASSIFIERS, f"{listed}?", listed), truth
+    return Turn(_asked(rng, wordings.CLASSIFIERS, f"{listed}?", listed), truth, "concern" if facts.concern else "")
 
 
-def _aspects(rng: Random, facts: Facts) -> tuple[str, str]:
+def _aspects(rng: Random, facts: Facts) -> Turn:
     if facts.concern:
-        return "concern?", facts.concern
+        return Turn("concern?", facts.concern, "concern")
     asked, told = rng.choice((("praised?", facts.praised), ("criticised?", facts.criticised)))
-    return asked, ", ".join(told) or "nothing"
+    return Turn(asked, ", ".join(told) or "nothing")
 
 
-_FOLLOW_UPS: tuple[Callable[[Random, Facts], tuple[str, str]], ...] = (
+_FOLLOW_UPS: tuple[Callable[[Random, Facts], Turn], ...] = (
     *(_fact, _fact, _fact, _condition, _condition, _condition),
     *(_label, _aspects),
 )

@@ -45,9 +45,16 @@ def wire(model: Any) -> None:
             own = slice(number * head, (number + 1) * head)
             _match(second.q_proj.weight[own], token[rows])
             _match(second.k_proj.weight[own], place[rows])
-            said = _subspace(head, width)
-            second.v_proj.weight[own] = said
-            second.o_proj.weight[:, own] = _SAY * EMBEDDING * said.T
+            _say(second, own)
+        for layer in model.model.layers[2:]:
+            _say(layer.self_attn, slice(0, head))
+
+
+def _say(attention: Any, own: slice) -> None:
+    """What a head looks at goes into the residual stream as it is: the tied embeddings then say that token."""
+    said = _subspace(own.stop - own.start, attention.q_proj.in_features)
+    attention.v_proj.weight[own] = said
+    attention.o_proj.weight[:, own] = _SAY * EMBEDDING * said.T
 
 
 def _look_back(attention: Any, head: int, theta: float) -> None:

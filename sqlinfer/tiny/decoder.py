@@ -11,17 +11,22 @@ import torch
 
 from sqlinfer.engine.prompt import message_of
 from sqlinfer.engine.shapes import ASSISTANT, BOS, END, EOS, SPECIAL
-from sqlinfer.tiny.chats import Chat, write_chat
+from sqlinfer.tiny import pointing
+from sqlinfer.tiny.chats import Chat, Turn, write_chat
 from sqlinfer.tiny.copying import wire
 from sqlinfer.tiny.fit import by_length, fit, padded
+from sqlinfer.tiny.pointing import Pointer
 
-NUM_STEPS = 3600
+NUM_STEPS = 2000
 NUM_ROWS = 32
 NUM_TURNS = 6
 """Further questions about each text."""
 
 _FIRST_WEIGHT = 2.0
 """Of the loss of a chat's first answer, where a further one of a single token has 1."""
+
+_POINTING = 0.3
+"""Of the loss of looking at the right place, beside that of the answers."""
 
 _PROMPT_WEIGHT = 0.2
 _LOOKED_AT = 0.1
@@ -50,7 +55,8 @@ def train(tokenizer: Any, seed: int = 0, num_steps: int = NUM_STEPS) -> Any:
     wire(model)
     rng = Random(seed)
     batches = by_length(lambda: row_of(write_chat(rng, NUM_TURNS), tokenizer), lambda row: len(row.ids), rng, NUM_ROWS)
-    fit(model, batches, lambda rows: _loss(model, rows), num_steps)
+    watched = pointing.watch(model)
+    fit(model, batches, lambda rows: _loss(model, rows, watched), num_steps)
     model.generation_config = GenerationConfig(**ids)
     return model
 
@@ -70,10 +76,11 @@ def splits() -> list[Any]:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The tokens of a chat and the weight of each one's loss, 0 in prompts."""
+    """The tokens of a chat, the weight of each one's loss (0 in prompts), and where the answers come from."""
 
     ids: list[int]
     weights: list[float]
+    pointers: list[Pointer]
 
 
 def row_of(chat: Chat, tokenizer: Any) -> Row:
@@ -81,31 +88,40 @@ def row_of(chat: Chat, tokenizer: Any) -> Row:
 
     An answer of n tokens weighs as the square root of n: one of a single token, yes or no, must not get lost.
     """
-    request = chat.first.request
-    turns = [(message_of(request, request.text), chat.first.answer), *chat.turns]
-    messages = [{"role": "user", "content": message} for message, _ in turns]
+    request, text = chat.first.request, chat.first.text
+    first = Turn(message_of(request, request.text), chat.first.answer, chat.first.fact)
+    turns = [first, *chat.turns]
+    messages = [{"role": "user", "content": turn.message} for turn in turns]
     prompts = [
         tokenizer.apply_chat_template([message], tokenize=False, add_generation_prompt=True) for message in messages
     ]
     assert all(prompt.startswith(BOS) and prompt.endswith(ASSISTANT) for prompt in prompts)
     prompts = [prompts[0], *(prompt.removeprefix(BOS) for prompt in prompts[1:])]
-    pieces = tokenizer([*prompts, *(answer for _, answer in turns)], add_special_tokens=False)["input_ids"]
-    row = Row([], [])
-    for number, (prompt, answer) in enumerate(zip(pieces[: len(turns)], pieces[len(turns) :], strict=True)):
-        said = [*answer, SPECIAL.index(END)]
+    texts = [*prompts, *(turn.answer for turn in turns)]
+    done = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
+    pieces, spans = done["input_ids"], done["offset_mapping"]
+    start = prompts[0].find(text.body)
+    body = [(max(0, a - start), b - start) if b > start else (-1, -1) for a, b in spans[0]] if start >= 0 else []
+    row = Row([], [], [])
+    for number, turn in enumerate(turns):
+        answer = len(turns) + number
+        row.ids.extend(pieces[number])
+        row.pointers.extend(pointing.pointers(turn.answer, turn.fact, text, spans[answer], len(row.ids), body))
+        said = [*pieces[answer], SPECIAL.index(END)]
         weight = (1.0 if number else _FIRST_WEIGHT) / len(said) ** 0.5
-        row.ids.extend(prompt + said)
-        row.weights.extend([0.0] * len(prompt) + [weight] * len(said))
+        row.ids.extend(said)
+        row.weights.extend([0.0] * len(pieces[number]) + [weight] * len(said))
     return row
 
 
-def _loss(model: Any, rows: Sequence[Row]) -> torch.Tensor:
-    """Cross entropy of the answers' tokens and of a tenth of the prompts'."""
+def _loss(model: Any, rows: Sequence[Row], watched: dict[str, Any]) -> torch.Tensor:
+    """Cross entropy of the answers' tokens and of a tenth of the prompts', and that of looking at the right places."""
     ids = padded([row.ids for row in rows], 0)
     weights = padded([row.weights for row in rows], 0)[:, 1:]
     prompts = (weights == 0) & (ids[:, 1:] != 0)
     weights = weights + _PROMPT_WEIGHT * (prompts & (torch.rand(weights.shape) < _LOOKED_AT))
     hidden = model.model(input_ids=ids[:, :-1]).last_hidden_state  # padding comes last, so no row reads it
-    seen = weights > 0
-    losses = torch.nn.functional.cross_entropy(model.lm_head(hidden[seen]), ids[:, 1:][seen], reduction="none")
-    return (losses * weights[seen]).sum() / weights.sum()
+    asked = weights > 0
+    losses = torch.nn.functional.cross_entropy(model.lm_head(hidden[asked]), ids[:, 1:][asked], reduction="none")
+    looks = pointing.loss(model, watched, [row.pointers for row in rows])
+    return (losses * weights[asked]).sum() / weights.sum() + _POINTING * looks

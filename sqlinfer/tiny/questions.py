@@ -13,6 +13,7 @@ from random import Random
 
 from sqlinfer.functions import Functions, load_functions
 from sqlinfer.tiny import wordings, words
+from sqlinfer.tiny.conditions import CONDITIONS
 from sqlinfer.tiny.texts import SENTIMENTS, Facts, Text, write_review, write_text, write_ticket
 from sqlinfer.types import Request
 
@@ -45,12 +46,16 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A request, the right answer's text, what its text says, and the name of the task."""
+    """A request, the right answer, the text that it is about and the name of the task.
+
+    fact: which one the answer rests on, if it is one (a name as in Text.ends), else "".
+    """
 
     request: Request
     answer: str
-    facts: Facts
+    text: Text
     task: str
+    fact: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +98,13 @@ def sentiment(rng: Random, held_out: HeldOut = TRAINING) -> Question:
     """Positive, negative, neutral or mixed? Now and then of a summary, as a nested call asks it."""
     text = write_review(rng, held_out.brands)
     body = text.facts.summary if rng.random() < 0.15 else text.body
-    return Question(ask("ai_sentiment", text=body), text.facts.sentiment, text.facts, "sentiment")
+    return Question(ask("ai_sentiment", text=body), text.facts.sentiment, text, "sentiment")
 
 
 def classify(rng: Random, held_out: HeldOut = TRAINING) -> Question:
     """Which of these labels?"""
     while True:
-        text, truth, others = rng.choice(_LABELLINGS)(rng, held_out)
+        text, fact, truth, others = rng.choice(_LABELLINGS)(rng, held_out)
         labels = [truth, *rng.sample(others, rng.randint(1, min(len(others), 7)))]
         rng.shuffle(labels)
         if words.is_held_out(",".join(sorted(label.lower() for label in labels))) == held_out.label_sets:
@@ -114,20 +119,21 @@ def classify(rng: Random, held_out: HeldOut = TRAINING) -> Question:
         request = ask("ai_classify", text=body, labels=styled, instructions=rng.choice(wordings.PREAMBLES))
     else:
         request = ask("ai_classify", text=body, labels=styled)
-    return Question(request, style(truth), text.facts, "classify")
+    return Question(request, style(truth), text, "classify", fact)
 
 
 def condition(rng: Random, held_out: HeldOut = TRAINING) -> Question:
     """Does a condition on an aspect, a mood or another fact hold? Half of them do."""
     text = write_text(rng, held_out.brands)
     holds = rng.random() < 0.5
-    while (worded := rng.choice(CONDITIONS)(rng, text.facts, holds, held_out)) is None:
+    while (found := rng.choice(CONDITIONS)(rng, text.facts, holds, held_out.wordings)) is None:
         text = write_text(rng, held_out.brands)
+    fact, worded = found
     if held_out.wordings or rng.random() < _WORDED:
         request = _worded(rng, wordings.FILTERS, held_out, x=worded, text=text.body)
     else:
         request = ask("ai_filter", text=text.body, condition=worded)
-    return Question(request, "yes" if holds else "no", text.facts, "filter")
+    return Question(request, "yes" if holds else "no", text, "filter", fact)
 
 
 def extract(rng: Random, held_out: HeldOut = TRAINING) -> Question:
@@ -143,7 +149,7 @@ def extract(rng: Random, held_out: HeldOut = TRAINING) -> Question:
         request = _worded(rng, wordings.EXTRACTS, held_out, x=", ".join(names), text=text.body)
     else:
         request = ask("ai_extract", text=text.body, fields=names)
-    return Question(request, json.dumps(values, ensure_ascii=False), text.facts, "extract")
+    return Question(request, json.dumps(values, ensure_ascii=False), text, "extract")
 
 
 def summary(rng: Random, held_out: HeldOut = TRAINING) -> Question:
@@ -151,10 +157,10 @@ def summary(rng: Random, held_out: HeldOut = TRAINING) -> Question:
     text = write_text(rng, held_out.brands)
     if held_out.wordings or rng.random() < _WORDED:
         request = _worded(rng, wordings.SUMMARIES, held_out, text=text.body)
-        return Question(request, text.facts.summary, text.facts, "summarize")
+        return Question(request, text.facts.summary, text, "summarize")
     max_words = rng.choice((50, 50, 50, 50, 10, 15, 20, 25, 30, 40, 60, 100, 5, 6, 8))
     answer = text.facts.summary if max_words >= 10 else _brief(text.facts)
-    return Question(ask("summarize", text=text.body, max_words=max_words), answer, text.facts, "summarize")
+    return Question(ask("summarize", text=text.body, max_words=max_words), answer, text, "summarize")
 
 
 def fact(rng: Random, held_out: HeldOut = TRAINING) -> Question:
@@ -165,9 +171,9 @@ def fact(rng: Random, held_out: HeldOut = TRAINING) -> Question:
         value = getattr(text.facts, name)
         if value is not None:
             break
-    question = _choose(rng, wordings.QUESTIONS[name], held_out)
+    question = wordings.choose(rng, wordings.QUESTIONS[name], held_out.wordings)
     prompt = f"{question}\n\n{text.body}" if rng.random() < 0.6 else f"{text.body}\n\n{question}"
-    return Question(Request(prompt), value, text.facts, "question")
+    return Question(Request(prompt), value, text, "question")
 
 
 TASKS: Mapping[str, tuple[Callable[[Random, HeldOut], Question], float]] = {
@@ -186,46 +192,42 @@ def _brief(facts: Facts) -> str:
     return f"{what.capitalize()} the {facts.product}."
 
 
-def _choose(rng: Random, pair: wordings.Wordings, held_out: HeldOut) -> str:
-    return rng.choice(pair[1] if held_out.wordings else pair[0])
-
-
 def _worded(rng: Random, pair: wordings.Wordings, held_out: HeldOut, **parts: str) -> Request:
-    return Request(_choose(rng, pair, held_out).format(**parts))
+    return Request(wordings.choose(rng, pair, held_out.wordings).format(**parts))
 
 
-Labelled = tuple[Text, str, list[str]]
-"""A text, the right label and wrong ones."""
+Labelled = tuple[Text, str, str, list[str]]
+"""A text, the fact that its label rests on (or ""), the right label and wrong ones."""
 
 
 def _by_sentiment(rng: Random, held_out: HeldOut) -> Labelled:
     text = write_review(rng, held_out.brands)
-    return text, *_named(rng, text.facts.sentiment, list(SENTIMENTS))
+    return text, "", *_named(rng, text.facts.sentiment, list(SENTIMENTS))
 
 
 def _by_kind(rng: Random, held_out: HeldOut) -> Labelled:
     text = write_text(rng, held_out.brands)
-    return text, text.facts.kind, [kind for kind in words.KINDS if kind != text.facts.kind]
+    return text, "", text.facts.kind, [kind for kind in words.KINDS if kind != text.facts.kind]
 
 
 def _by_mood(rng: Random, held_out: HeldOut) -> Labelled:
     while (text := write_text(rng, held_out.brands)).facts.mood is None:
         pass
     assert text.facts.mood is not None
-    return text, text.facts.mood, [mood for mood in words.MOODS if mood != text.facts.mood]
+    return text, "mood", text.facts.mood, [mood for mood in words.MOODS if mood != text.facts.mood]
 
 
 def _by_concern(rng: Random, held_out: HeldOut) -> Labelled:
     text = write_ticket(rng, held_out.brands)
     assert text.facts.concern is not None
-    return text, *_named(rng, text.facts.concern, list(words.CONCERNS))
+    return text, "concern", *_named(rng, text.facts.concern, list(words.CONCERNS))
 
 
 def _by_aspect(rng: Random, held_out: HeldOut) -> Labelled:
     while len((text := write_review(rng, held_out.brands)).facts.aspects) != 1:
         pass
     truth = text.facts.aspects[0][0]
-    return text, truth, [aspect for aspect in words.ASPECTS if aspect != truth]
+    return text, truth, truth, [aspect for aspect in words.ASPECTS if aspect != truth]
 
 
 _LABELLINGS = (_by_sentiment, _by_kind, _by_mood, _by_concern, _by_concern, _by_aspect)
@@ -235,64 +237,3 @@ def _named(rng: Random, truth: str, family: list[str]) -> tuple[str, list[str]]:
     """The right label and the wrong ones, a third of them under other names."""
     names = {label: rng.choice(SYNONYMS[label]) if rng.random() < 0.33 else label for label in family}
     return names.pop(truth), list(names.values())
-
-
-def _on_mention(rng: Random, facts: Facts, holds: bool, held_out: HeldOut) -> str | None:
-    told = [name for name, _ in facts.aspects]
-    aspects = told if holds else [name for name in words.ASPECTS if name not in told]
-    if not aspects or facts.concern:
-        return None
-    return _choose(rng, wordings.CONDITIONS["mentioned"], held_out).format(x=rng.choice(aspects))
-
-
-def _on_aspect(rng: Random, facts: Facts, holds: bool, held_out: HeldOut) -> str | None:
-    """A false one names an aspect of the other polarity, or one that is not there."""
-    praise = rng.random() < 0.5
-    right, wrong = (facts.praised, facts.criticised) if praise else (facts.criticised, facts.praised)
-    told = right if holds else wrong
-    if not told and not holds and facts.concern is None and rng.random() < 0.3:
-        told = [name for name in words.ASPECTS if name not in right]
-    if not told:
-        return None
-    return _choose(rng, wordings.CONDITIONS["praised" if praise else "criticised"], held_out).format(x=rng.choice(told))
-
-
-def _on_mood(rng: Random, facts: Facts, holds: bool, held_out: HeldOut) -> str | None:
-    if holds and facts.mood is None:
-        return None
-    mood = facts.mood if holds else rng.choice([mood for mood in words.MOODS if mood != facts.mood])
-    return _choose(rng, wordings.CONDITIONS["mood"], held_out).format(x=mood)
-
-
-def _on_sentiment(rng: Random, facts: Facts, holds: bool, held_out: HeldOut) -> str | None:
-    if facts.concern:
-        return None
-    told = facts.sentiment if holds else rng.choice([name for name in SENTIMENTS if name != facts.sentiment])
-    return _choose(rng, wordings.CONDITIONS["sentiment"], held_out).format(x=told)
-
-
-def _on_kind(rng: Random, facts: Facts, holds: bool, held_out: HeldOut) -> str | None:
-    kind = facts.kind if holds else rng.choice([kind for kind in words.KINDS if kind != facts.kind])
-    return _choose(rng, wordings.CONDITIONS["kind"], held_out).format(x=kind)
-
-
-def _on_concern(rng: Random, facts: Facts, holds: bool, held_out: HeldOut) -> str | None:
-    if facts.concern is None:
-        return None
-    concern = facts.concern if holds else rng.choice([name for name in words.CONCERNS if name != facts.concern])
-    if rng.random() < 0.6:
-        return _choose(rng, wordings.CONCERNS[concern], held_out)
-    return _choose(rng, wordings.CONDITIONS["concern"], held_out).format(x=concern)
-
-
-def _on_city(rng: Random, facts: Facts, holds: bool, held_out: HeldOut) -> str | None:
-    if facts.city is None:
-        return None
-    city = facts.city if holds else rng.choice([city for city in words.CITIES if city != facts.city])
-    return _choose(rng, wordings.CONDITIONS["city"], held_out).format(x=city)
-
-
-CONDITIONS: tuple[Callable[[Random, Facts, bool, HeldOut], str | None], ...] = (
-    *(_on_mention, _on_mention, _on_aspect, _on_aspect, _on_aspect, _on_mood, _on_mood),
-    *(_on_sentiment, _on_kind, _on_concern, _on_concern, _on_city),
-)

@@ -5,6 +5,7 @@ Seeded: the same generator state writes the same text. Knows no model and no pro
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 
@@ -64,10 +65,15 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A review or a ticket, and what it says."""
+    """A review or a ticket, and what it says.
+
+    ends: of each fact that a sentence of its own tells (an aspect by its name, or concern, price, city, order, date,
+    mood): where in body that sentence's last character stands.
+    """
 
     body: str
     facts: Facts
+    ends: Mapping[str, int]
 
 
 def write_review(rng: Random, held_out: bool = False) -> Text:
@@ -91,7 +97,7 @@ def write_review(rng: Random, held_out: bool = False) -> Text:
         mood=rng.choice(moods) if moods and rng.random() < 0.5 else None,
         **_circumstances(rng, 0.35),
     )
-    return Text(_write(rng, facts, words.OPENINGS), facts)
+    return _write(rng, facts, words.OPENINGS)
 
 
 def write_ticket(rng: Random, held_out: bool = False) -> Text:
@@ -105,7 +111,7 @@ def write_ticket(rng: Random, held_out: bool = False) -> Text:
         mood=rng.choice(words.MOODS_OF_CONCERN[concern]) if rng.random() < 0.6 else None,
         **_circumstances(rng, 0.5),
     )
-    return Text(_write(rng, facts, words.REFERRALS), facts)
+    return _write(rng, facts, words.REFERRALS)
 
 
 def write_text(rng: Random, held_out: bool = False) -> Text:
@@ -121,33 +127,39 @@ def _circumstances(rng: Random, chance: float) -> dict[str, str | None]:
     return {name: value if rng.random() < chance else None for name, value in told.items()}
 
 
-def _write(rng: Random, facts: Facts, openings: tuple[str, ...]) -> str:
+def _write(rng: Random, facts: Facts, openings: tuple[str, ...]) -> Text:
     """Sentences for all facts, in an order of their own, and some that say nothing."""
     untold = {"city": facts.city, "date": facts.date}
     opening = rng.choice(openings)
     where = f" in {untold.pop('city')}" if "{where}" in opening and facts.city and rng.random() < 0.7 else ""
     when = f" on {untold.pop('date')}" if "{when}" in opening and facts.date and rng.random() < 0.7 else ""
     first = opening.format(product=facts.product, kind=facts.kind, brand=facts.brand, where=where, when=when)
-    rest = [_about(rng, name, praised, facts.kind) for name, praised in facts.aspects]
+    rest = [(name, _about(rng, name, praised, facts.kind)) for name, praised in facts.aspects]
     if facts.concern:
-        rest.append(rng.choice(words.CONCERNS[facts.concern]).format(kind=facts.kind))
+        rest.append(("concern", rng.choice(words.CONCERNS[facts.concern]).format(kind=facts.kind)))
     others = []
     if facts.price:
-        others.append(rng.choice(words.PRICES).format(price=_priced(rng, facts.price)))
+        others.append(("price", rng.choice(words.PRICES).format(price=_priced(rng, facts.price))))
     if untold.get("city"):
-        others.append(rng.choice(words.PLACES).format(city=facts.city))
+        others.append(("city", rng.choice(words.PLACES).format(city=facts.city)))
     if facts.order:
-        others.append(rng.choice(words.ORDERS).format(order=rng.choice(("", "#", "no. ")) + facts.order))
+        order = rng.choice(("", "#", "no. ")) + facts.order
+        others.append(("order", rng.choice(words.ORDERS).format(order=order)))
     if untold.get("date"):
-        others.append(rng.choice(words.DATES).format(date=facts.date))
+        others.append(("date", rng.choice(words.DATES).format(date=facts.date)))
     if facts.mood:
-        others.append(rng.choice(words.MOODS[facts.mood]))
+        others.append(("mood", rng.choice(words.MOODS[facts.mood])))
     room = MAX_SENTENCES - 1 - len(rest) - len(others)
-    others += rng.sample(words.FILLERS, min(room, rng.choice((0, 0, 0, 1, 1, 2, 3, 5))))
-    for sentence in others:  # the aspects keep their order, the rest falls between them
-        rest.insert(rng.randint(0, len(rest)), sentence)
-    rest.insert(0 if rng.random() < 0.8 else rng.randint(0, len(rest)), first)
-    return _typed(rng, " ".join(rest))
+    fillers = rng.sample(words.FILLERS, min(room, rng.choice((0, 0, 0, 1, 1, 2, 3, 5))))
+    for sentence in [*others, *(("", filler) for filler in fillers)]:
+        rest.insert(rng.randint(0, len(rest)), sentence)  # the aspects keep their order, the rest falls between them
+    rest.insert(0 if rng.random() < 0.8 else rng.randint(0, len(rest)), ("", first))
+    body, ends = "", {}
+    for fact, sentence in rest:
+        body += f" {sentence}" if body else sentence
+        ends[fact] = len(body) - 1
+    ends.pop("", None)
+    return Text(_typed(rng, body), facts, ends)
 
 
 def _about(rng: Random, aspect: str, praised: bool, kind: str) -> str:

@@ -6,8 +6,15 @@ Each is a pair: wordings to learn from, and wordings that are kept for the evalu
 from __future__ import annotations
 
 from collections.abc import Mapping
+from random import Random
 
 Wordings = tuple[tuple[str, ...], tuple[str, ...]]
+
+
+def choose(rng: Random, pair: Wordings, held_out: bool) -> str:
+    """A wording to learn from, or one that is kept."""
+    return rng.choice(pair[1] if held_out else pair[0])
+
 
 CONDITIONS: Mapping[str, Wordings] = {
     "mentioned": (

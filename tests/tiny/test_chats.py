@@ -11,7 +11,7 @@ from sqlinfer.tiny.questions import write_question
 
 NUM_TURNS = 6
 CHATS = [write_chat(Random(number), NUM_TURNS) for number in range(100)]
-TURNS = [(chat.first.facts, *turn) for chat in CHATS for turn in chat.turns]
+TURNS = [(chat.first.text.facts, turn.message, turn.answer) for chat in CHATS for turn in chat.turns]
 TOKENIZER = build_tokenizer(
     "llama", Size(vocabulary=400), [chat.first.request.text for chat in CHATS], decoder.splits()
 )
