@@ -30,7 +30,11 @@ def main() -> None:
     """Write reviews.csv, tickets.csv and, beside each, the file with the true labels."""
     parser = argparse.ArgumentParser(prog="python -m sqlinfer.tiny.samples", description=__doc__)
     parser.add_argument("folder", type=Path, help="where the files go")
-    folder = parser.parse_args().folder
+    write(parser.parse_args().folder)
+
+
+def write(folder: Path) -> None:
+    """Write the four files."""
     rng = Random(SEED)
     reviews = _texts(rng, write_review, NUM_REVIEWS)
     _write(folder / "reviews.csv", ["review"], [[text.body] for text in reviews])

@@ -143,8 +143,8 @@ def _write(rng: Random, facts: Facts, openings: tuple[str, ...]) -> Text:
     if untold.get("city"):
         others.append(("city", rng.choice(words.PLACES).format(city=facts.city)))
     if facts.order:
-        order = rng.choice(("", "#", "no. ")) + facts.order
-        others.append(("order", rng.choice(words.ORDERS).format(order=order)))
+        told = rng.choice(words.ORDERS)
+        others.append(("order", told.format(order=rng.choice(("", "#", "no. ")) + facts.order)))
     if untold.get("date"):
         others.append(("date", rng.choice(words.DATES).format(date=facts.date)))
     if facts.mood:

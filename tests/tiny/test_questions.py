@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from random import Random
 
 import pytest
 
 from sqlinfer.tiny import wordings
 from sqlinfer.tiny.questions import TASKS, TRAINING, HeldOut, Question, write_question
+from sqlinfer.tiny.samples import write as write_samples
 from sqlinfer.tiny.texts import MAX_SENTENCES, write_review, write_text, write_ticket
 from sqlinfer.tiny.words import ASPECTS, KINDS, MOODS, is_held_out
 
 NUM = 400
+EXAMPLES = Path(__file__).parents[2] / "examples" / "data"
 
 
 def questions(held_out: HeldOut = TRAINING, seed: int = 0) -> list[Question]:
@@ -112,3 +115,9 @@ def test_a_mood_is_told_in_words_of_its_own() -> None:
     told = [sentence for sentences in MOODS.values() for sentence in sentences]
     assert len(told) == len(set(told))
     assert len(KINDS) == 20
+
+
+def test_the_sample_tables_are_the_ones_that_the_generator_writes(tmp_path: Path) -> None:
+    write_samples(tmp_path)
+    for path in tmp_path.iterdir():
+        assert path.read_bytes() == (EXAMPLES / path.name).read_bytes()
