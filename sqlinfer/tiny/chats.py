@@ -43,10 +43,10 @@ def _fact(rng: Random, facts: Facts) -> Turn:
     names = (*FIELDS, "mood")
     told = [name for name in names if getattr(facts, name)]
     name = rng.choice(told if rng.random() < 0.5 else names)
-    value = getattr(facts, name) or "null"
+    value, fact = getattr(facts, name) or "null", name if name in ("mood", "city") else ""
     if name in wordings.QUESTIONS and value != "null" and rng.random() < 0.5:
-        return Turn(rng.choice(wordings.QUESTIONS[name][0]), value, name)
-    return Turn(f"{rng.choice(FIELDS.get(name, (name,))).removesuffix(' (number)')}?", value, name)
+        return Turn(rng.choice(wordings.QUESTIONS[name][0]), value, fact)
+    return Turn(f"{rng.choice(FIELDS.get(name, (name,))).removesuffix(' (number)')}?", value, fact)
 
 
 def _condition(rng: Random, facts: Facts) -> Turn:

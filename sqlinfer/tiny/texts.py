@@ -67,8 +67,8 @@ class Facts:
 class Text:
     """A review or a ticket, and what it says.
 
-    ends: of each fact that a sentence of its own tells (an aspect by its name, or concern, price, city, order, date,
-    mood): where in body that sentence's last character stands.
+    ends: of each fact that a sentence of its own tells (an aspect by its name, or concern, mood, city): where in body
+    that sentence's last character stands.
     """
 
     body: str
@@ -139,14 +139,14 @@ def _write(rng: Random, facts: Facts, openings: tuple[str, ...]) -> Text:
         rest.append(("concern", rng.choice(words.CONCERNS[facts.concern]).format(kind=facts.kind)))
     others = []
     if facts.price:
-        others.append(("price", rng.choice(words.PRICES).format(price=_priced(rng, facts.price))))
+        others.append(("", rng.choice(words.PRICES).format(price=_priced(rng, facts.price))))
     if untold.get("city"):
         others.append(("city", rng.choice(words.PLACES).format(city=facts.city)))
     if facts.order:
         told = rng.choice(words.ORDERS)
-        others.append(("order", told.format(order=rng.choice(("", "#", "no. ")) + facts.order)))
+        others.append(("", told.format(order=rng.choice(("", "#", "no. ")) + facts.order)))
     if untold.get("date"):
-        others.append(("date", rng.choice(words.DATES).format(date=facts.date)))
+        others.append(("", rng.choice(words.DATES).format(date=facts.date)))
     if facts.mood:
         others.append(("mood", rng.choice(words.MOODS[facts.mood])))
     room = MAX_SENTENCES - 1 - len(rest) - len(others)

@@ -19,7 +19,7 @@ BODY = "The Zorbex lamp arrived. I live in Oslo. It is as heavy as a brick. It w
 TEXT = Text(
     BODY,
     Facts("lamp", "Zorbex", (("weight", False),), None, None, "12.50", "Oslo", None, None),
-    {"city": BODY.index("Oslo") + 4, "weight": BODY.index("brick") + 5, "price": len(BODY) - 1},
+    {"city": BODY.index("Oslo") + 4, "weight": BODY.index("brick") + 5},
 )
 TOKENIZER = build_tokenizer("llama", Size(vocabulary=400), [BODY], decoder.splits())
 

@@ -53,6 +53,18 @@ def test_a_text_says_its_facts_in_one_to_twelve_sentences() -> None:
     assert MAX_SENTENCES - 2 <= max(lengths) <= MAX_SENTENCES + 3  # a colon or "no." counts too
 
 
+def test_a_text_knows_where_the_sentence_of_each_fact_ends() -> None:
+    rng = Random(0)
+    for _ in range(NUM):
+        text = write_text(rng)
+        assert {name for name, _ in text.facts.aspects} <= set(text.ends)
+        for name, end in text.ends.items():
+            assert text.body[end] in ".!?"
+            assert text.body[end + 1 : end + 2] in ("", " ")
+            if name == "city":
+                assert text.facts.city in text.body[end - 40 : end]
+
+
 def test_sentiment_follows_from_what_is_praised_and_criticised() -> None:
     rng = Random(0)
     for _ in range(NUM):
