@@ -62,7 +62,7 @@ def test_a_text_knows_where_the_sentence_of_each_fact_ends() -> None:
             assert text.body[end] in ".!?"
             assert text.body[end + 1 : end + 2] in ("", " ")
             if name == "city":
-                assert text.facts.city in text.body[end - 40 : end]
+                assert text.facts.city in text.body[max(0, end - 40) : end]
 
 
 def test_sentiment_follows_from_what_is_praised_and_criticised() -> None:
