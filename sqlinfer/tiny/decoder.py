@@ -17,7 +17,9 @@ from sqlinfer.tiny.copying import wire
 from sqlinfer.tiny.fit import by_length, fit, padded
 from sqlinfer.tiny.pointing import Pointer
 
-NUM_STEPS = 2000
+ROUNDS = ((2000, 1.5e-3), (500, 7e-4))
+"""Of each round: the steps, and the peak of the learning rate."""
+
 NUM_ROWS = 32
 NUM_TURNS = 6
 """Further questions about each text."""
@@ -34,7 +36,7 @@ _LOOKED_AT = 0.1
 with the weight of answers they drown what is to be learned."""
 
 
-def train(tokenizer: Any, seed: int = 0, num_steps: int = NUM_STEPS) -> Any:
+def train(tokenizer: Any, seed: int = 0, rounds: Sequence[tuple[int, float]] = ROUNDS) -> Any:
     """The trained model."""
     from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
@@ -56,7 +58,8 @@ def train(tokenizer: Any, seed: int = 0, num_steps: int = NUM_STEPS) -> Any:
     rng = Random(seed)
     batches = by_length(lambda: row_of(write_chat(rng, NUM_TURNS), tokenizer), lambda row: len(row.ids), rng, NUM_ROWS)
     watched = pointing.watch(model)
-    fit(model, batches, lambda rows: _loss(model, rows, watched), num_steps)
+    for num_steps, peak in rounds:
+        fit(model, batches, lambda rows: _loss(model, rows, watched), num_steps, peak)
     model.generation_config = GenerationConfig(**ids)
     return model
 

@@ -33,7 +33,8 @@ def answer(model: Any, words: Any, folder: Path, request: Request) -> str | None
 
 def test_the_decoders_recipe_makes_a_model_that_answers(tmp_path: Path) -> None:
     words = tokenizer("llama")
-    assert answer(decoder.train(words, num_steps=2), words, tmp_path, write_question(Random(0)).request) is not None
+    model = decoder.train(words, rounds=((2, 1e-3), (1, 1e-4)))
+    assert answer(model, words, tmp_path, write_question(Random(0)).request) is not None
 
 
 def test_the_summarizers_recipe_makes_a_model_that_answers(tmp_path: Path) -> None:
