@@ -34,7 +34,7 @@ FLOORS = {
 HOMES = {
     "torch": {"engine", "tiny"},
     "transformers": {"engine", "tiny"},
-    "tokenizers": {"engine"},
+    "tokenizers": {"engine", "tiny"},
     "duckdb": {"sql", "dbt"},  # the plug-in's hooks get DuckDB's connections
     "dbt": {"dbt"},
     "sqlglot": {"sql"},

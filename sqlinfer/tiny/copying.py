@@ -81,6 +81,6 @@ def _match(weight: torch.Tensor, subspace: torch.Tensor) -> None:
 
 def _subspace(size: int, width: int) -> torch.Tensor:
     """size random orthogonal directions of the residual stream, without its constant component."""
-    rows = torch.linalg.qr(torch.randn(width, size))[0].T  # (size, width)
+    rows: torch.Tensor = torch.linalg.qr(torch.randn(width, size))[0].T  # (size, width)
     rows[:, 0] = 0.0
     return rows
