@@ -29,6 +29,7 @@ from sqlinfer.sql.statement_answerer import STATEMENT, StatementAnswerer
 _CONFIG = ("model", "settings", "store", "udfs")
 _EVERY_S = 10.0
 _log = AdapterLogger("sqlinfer")
+_python_log = logging.getLogger("sqlinfer")
 
 
 class Plugin(BasePlugin):
@@ -79,7 +80,9 @@ class Plugin(BasePlugin):
                 answerer.interrupt()
 
     def _close(self) -> None:
-        """DuckDB prints a report of leaks at exit for what dbt leaves open."""
+        """DuckDB prints a report of leaks at exit for what dbt leaves open, and for what a log leads to."""
+        for handler in [h for h in _python_log.handlers if isinstance(h, _ToDbt)]:
+            _python_log.removeHandler(handler)
         for connection in list(self._connections):
             connection.close()
         self._runtime.store.close()
@@ -115,7 +118,6 @@ class _ToDbt(logging.Handler):
 
 
 def _log_to_dbt() -> None:
-    log = logging.getLogger("sqlinfer")
-    if not any(isinstance(handler, _ToDbt) for handler in log.handlers):
-        log.addHandler(_ToDbt())
-        log.propagate = False
+    if not any(isinstance(handler, _ToDbt) for handler in _python_log.handlers):
+        _python_log.addHandler(_ToDbt())
+        _python_log.propagate = False

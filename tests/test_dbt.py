@@ -75,6 +75,7 @@ def test_a_second_build_asks_about_the_new_rows_alone(tmp_path: Path) -> None:
     assert "PASS=18 WARN=0 ERROR=0 SKIP=0" in built.stdout
     assert "4 threads" in built.stdout
     assert f"review_moods: {MOST} rows, {MOST} requests: 0 known, {MOST} generated" in built.stdout
+    assert "leaked" not in built.stderr
     assert shop.rows("SELECT count(*), count(sentiment) FROM review_moods") == [(MOST, MOST)]
     assert {name: (job.rows, job.generated) for name, job in shop.jobs().items()} == {
         "review_moods": (MOST, MOST),

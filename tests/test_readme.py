@@ -76,6 +76,14 @@ def test_every_block_of_the_readme_runs(folder: Path) -> None:
             exec(compile(text, "README.md", "exec"), {})
 
 
+def test_the_python_of_the_python_page_runs(folder: Path) -> None:
+    (source,) = [text for language, text in blocks(ROOT / "docs" / "python.md") if language == "python"]
+    made: dict[str, object] = {}
+    exec(compile(source, "python.md", "exec"), made)
+    assert made["con"]
+    assert set(made["negative"]["sentiment"]) == {"negative"}  # type: ignore[index]
+
+
 def test_the_readme_is_short_and_names_what_is_there() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert len(text.splitlines()) < 250
