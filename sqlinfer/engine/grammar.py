@@ -41,10 +41,21 @@ def compile_schema(schema: str) -> str:
     if isinstance(read, bool) or not isinstance(read, dict):
         raise ValueError(f"a JSON schema is an object, as {{'type': 'string'}}, not {schema[:60]}")
     grammar: str = LLMatcher.grammar_from_json_schema(schema, overrides=_WRITTEN)
-    if said := LLMatcher.validate_grammar(grammar):
+    if said := _fault(grammar):
         place = _place(read, read, ()) or "the schema"
         raise ValueError(f"{place}: {' '.join(said.split())}")
     return grammar
+
+
+def _fault(grammar: str) -> str:
+    """What llguidance has against a grammar; it panics where it would cut a message inside of a character."""
+    try:
+        said: str = LLMatcher.validate_grammar(grammar)
+    except BaseException as panic:
+        if type(panic).__name__ != "PanicException":
+            raise
+        said = f"it is not understood ({panic})"
+    return said
 
 
 def _place(schema: Any, root: dict[str, Any], path: tuple[str, ...]) -> str:
@@ -60,7 +71,7 @@ def _place(schema: Any, root: dict[str, Any], path: tuple[str, ...]) -> str:
         if isinstance(part, dict):
             alone = part if path or where[0] in definitions else {**definitions, **part}
             grammar = LLMatcher.grammar_from_json_schema(json.dumps(alone), overrides=_WRITTEN)
-            if LLMatcher.validate_grammar(grammar):
+            if _fault(grammar):
                 return _place(part, root, (*path, *where)) or ".".join((*path, *where))
     return ".".join(path)
 

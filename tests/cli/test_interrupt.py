@@ -141,7 +141,8 @@ def test_what_cannot_be_interrupted_ends_with_the_process(home: Path, tmp_path: 
 
 
 SESSION = """
-import sys, time, sqlinfer
+import signal, sys, time, sqlinfer
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and so their children
 with sqlinfer.connect() as con:
     try:
         con.{method}(sys.argv[1]).fetchall()
