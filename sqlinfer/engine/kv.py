@@ -70,6 +70,31 @@ def select(cache: DynamicCache, index: torch.Tensor) -> DynamicCache:
     return selected
 
 
+def fill_holes(kept: list[int]) -> list[int]:
+    """Which of kept places, ascending, goes to each of the first ones, if only those beyond them move.
+
+    >>> fill_holes([0, 2, 5])
+    [0, 5, 2]
+    """
+    staying = {place for place in kept if place < len(kept)}
+    moving = iter([place for place in kept if place >= len(kept)])
+    return [place if place in staying else next(moving) for place in range(len(kept))]
+
+
+def move(states: torch.Tensor, order: list[int], width: int) -> torch.Tensor:
+    """The rows of states, of width lines each, that order names for each place; written in place."""
+    for place, source in enumerate(order):
+        if place != source:
+            states[place * width : (place + 1) * width] = states[source * width : (source + 1) * width]
+    return states[: len(order) * width]
+
+
+def move_rows(cache: DynamicCache, order: list[int], width: int) -> None:
+    """The same for each layer of a cache."""
+    for layer in cache.layers:
+        layer.keys, layer.values = move(layer.keys, order, width), move(layer.values, order, width)
+
+
 def trim(cache: DynamicCache, count: int, *, left: bool) -> None:
     """Drop count slots of padding from each row."""
     if count <= 0:

@@ -109,7 +109,11 @@ class Seq2SeqBatch:
         """Go on with these rows; lines are what continues as their lines, repeated or dropped at will."""
         if not rows:
             return self.clear()
-        if lines != list(range(len(self._mask))):
+        if lines == list(range(len(self._mask))):
+            pass
+        elif len({row.num_lines for row in self.rows}) == 1:
+            rows = self._move(rows, lines)
+        else:
             index = torch.tensor(lines, device=self.model.device)
             self._cache.reorder_cache(index)
             self._mask = self._mask.index_select(0, index)
@@ -118,6 +122,27 @@ class Seq2SeqBatch:
         if self.can_merge:
             self._trim()
         return None
+
+    def _move(self, rows: list[Sequence], lines: list[int]) -> list[Sequence]:
+        """Keep rows of one width, in a new order: the last ones take the places of those that left.
+
+        The encoder's side of all beams of a row is the same, so that only the decoder's follows their lines.
+        """
+        width = rows[0].num_lines
+        kept = [line // width for line in lines[::width]]
+        order = kv.fill_holes(kept)
+        at = {place: i for i, place in enumerate(kept)}
+        kv.move_rows(self._cache.cross_attention_cache, order, width)
+        self._encoder_mask = kv.move(self._encoder_mask, order, width)
+        if width == 1:
+            kv.move_rows(self._cache.self_attention_cache, order, width)
+            self._mask = kv.move(self._mask, order, width)
+        else:
+            followed = [line for place in order for line in lines[at[place] * width : (at[place] + 1) * width]]
+            index = torch.tensor(followed, device=self.model.device)
+            self._cache.self_attention_cache.reorder_cache(index)
+            self._mask = self._mask.index_select(0, index)
+        return [rows[at[place]] for place in order]
 
     def _trim(self) -> None:
         unused = self._mask.shape[1] - max(row.num_decoded for row in self.rows)
