@@ -20,8 +20,8 @@ from sqlinfer.types import Completion, ModelVersion, Parameters, Request
 
 SIZES: dict[Shape, Size] = {
     "llama": Size(hidden=640, num_layers=12, num_heads=10, num_key_value_heads=5, vocabulary=8192, positions=1024),
-    "t5": Size(hidden=512, num_layers=6, num_heads=8, vocabulary=8192, positions=1024),
-    "bart": Size(hidden=512, num_layers=6, num_heads=8, vocabulary=8192, positions=1024),
+    "t5": Size(hidden=512, num_layers=6, num_heads=8, vocabulary=8192, positions=1024, spread=2.0),
+    "bart": Size(hidden=512, num_layers=6, num_heads=8, vocabulary=8192, positions=1024, spread=2.0),
 }
 MOST_TOKENS, MOST_BEAM_TOKENS = 64, 32
 END_SPREAD = 2.3  # of an end token's weights over those of others, so that about one token in twenty is one

@@ -81,7 +81,7 @@ def limits(device: torch.device, config: Any, dtype: torch.dtype) -> Limits:
     share = 0.4 if on_gpu else 0.2  # growing a cache copies it
     tokens = int(free_memory(device) * share / cache_bytes_per_token(config, dtype))
     return Limits(
-        max_lines=256 if on_gpu else 64,
+        max_lines=256 if on_gpu else 128,
         max_tokens=max(tokens, 1),
         max_prefill_tokens=16384 if on_gpu else 4096,
     )

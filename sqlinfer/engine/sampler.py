@@ -16,7 +16,7 @@ def choose(rows: list[Sequence], logits: torch.Tensor) -> None:
     Finished rows have had theirs, and rows with tokens that the model has not read yet wait.
     """
     logits = logits.float()
-    broken = logits.isnan().any(dim=-1).tolist()
+    broken = logits.amax(dim=-1).isnan().tolist()  # the largest of numbers with a NaN among them is NaN
     single: list[tuple[Sequence, int]] = []  # row, line
     line = 0
     for row in rows:
@@ -33,7 +33,8 @@ def choose(rows: list[Sequence], logits: torch.Tensor) -> None:
         else:
             single.append((row, lines.start))
     if single:
-        _choose_single([row for row, _ in single], logits[[line for _, line in single]])
+        chosen = logits if len(single) == len(logits) else logits[[line for _, line in single]]
+        _choose_single([row for row, _ in single], chosen)
 
 
 def kept_lines(rows: list[Sequence]) -> list[int]:
