@@ -83,7 +83,7 @@ def limits(device: torch.device, config: Any, dtype: torch.dtype) -> Limits:
     return Limits(
         max_lines=256 if on_gpu else 128,
         max_tokens=max(tokens, 1),
-        max_prefill_tokens=16384 if on_gpu else 4096,
+        max_prefill_tokens=16384 if on_gpu else 2048,
     )
 
 
