@@ -16,6 +16,7 @@ from sqlinfer.types import Completion, ModelVersion, Request
 
 _WINDOW = 512
 _POLL_S = 0.2
+_STOPPED = "stopped; every finished answer is kept. Run the same statement again to go on"
 
 Failures = dict[bytes, Failure]
 Infer = Callable[[ModelVersion, Iterator[tuple[Origin, Request]], Failures], Iterator[Completion]]
@@ -41,6 +42,7 @@ class EngineQueue:
         self._entries: dict[bytes, _Entry] = {}
         self._waiting: dict[str, deque[_Entry]] = {}  # by fingerprint; a model that is here has a thread
         self._idle = threading.Condition(self._lock)
+        self._is_closed = False
 
     def ask(self, questions: Sequence[Question], cancel: Cancel) -> Failures:
         """Wait until each question has an answer in the store or is among the failures. Raises what ended the run, and
@@ -49,11 +51,13 @@ class EngineQueue:
             return {}
         call = _Call()
         with self._lock:
+            if self._is_closed:
+                raise Interrupted(_STOPPED)
             mine = [self._join(question, call) for question in questions]
         try:
             while not call.is_done.wait(_POLL_S):
                 if cancel.is_set():
-                    raise Interrupted("stopped; every finished answer is kept. Run the same statement again to go on")
+                    raise Interrupted(_STOPPED)
         finally:
             with self._lock:
                 for entry in mine:
@@ -63,9 +67,12 @@ class EngineQueue:
         return {entry.key: entry.failure for entry in mine if entry.failure is not None}
 
     def close(self) -> None:
-        """Stop asking, and wait until no model is asked any more: within a step of the engine."""
-        self._stop.set()
+        """Stop asking, and wait until no model is asked any more: within a step of the engine. A run whose calls all
+        have their answers ends by itself, as done."""
         with self._idle:
+            self._is_closed = True
+            if self._entries:
+                self._stop.set()
             self._idle.wait_for(lambda: not self._waiting)
 
     def _join(self, question: Question, call: _Call) -> _Entry:
