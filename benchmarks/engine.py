@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 import transformers
@@ -28,6 +29,7 @@ from benchmarks import _engine_model as model
 from benchmarks import _engine_peers as peers
 from benchmarks._engine_model import Bench, Work
 from benchmarks._engine_whole import WHOLE
+from sqlinfer.engine import segments
 
 SIZES = (16, 32, 64)
 SAME = 0.99  # of the rows: two tokens that are equally likely to the last digit may change places
@@ -68,11 +70,19 @@ def _decoder(folder: Path, asked: Any, *, work_of: Callable[[int], Work], more: 
         ways[f"pipeline, best batch of {size}"] = partial(peers.pipeline, theirs, bench, work, size)
     if "continuous" in more:
         ways["generate_batch"] = partial(peers.continuous, theirs, bench, work)
+    if "sharing" in more:
+        ways["sqlinfer, sharing off"] = partial(_unshared, bench, work)
     found = _compare(ways, asked)
     peak = _peak(bench.dtype)
     achieved = bench.flops(work) / found["seconds"]["sqlinfer"]["median"] / 1e9
     found["peak"] = {"gflops": round(peak), "useful_gflops": round(achieved), "share": round(achieved / peak, 3)}
     return found
+
+
+def _unshared(bench: Bench, work: Work) -> list[list[int]]:
+    """Ours, each prompt read whole."""
+    with mock.patch.object(segments, "LEAST_SHARED", 1 << 30):
+        return bench.run(work)
 
 
 def _encoder_decoder(folder: Path, asked: Any, *, shape: Any) -> dict[str, Any]:
@@ -181,7 +191,7 @@ def _report(name: str, found: dict[str, Any]) -> None:
 WORKLOADS: dict[str, Callable[[Path, Any], dict[str, Any]]] = {
     "distinct": partial(_decoder, work_of=model.distinct, more=("pipeline",)),
     "flat": partial(_decoder, work_of=model.flat, more=("continuous",)),
-    "template": partial(_decoder, work_of=model.template),
+    "template": partial(_decoder, work_of=model.template, more=("sharing",)),
     "t5": partial(_encoder_decoder, shape="t5"),
     "bart": partial(_encoder_decoder, shape="bart"),
     "t5-beams": partial(_beams, shape="t5"),
