@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import logging
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -128,6 +130,13 @@ def continuous(model: Any, bench: Bench, work: Work) -> list[list[int]]:
     return [answer.generated_tokens for _, answer in by_number]
 
 
+def _name_all(folder: Path, num_tokens: int) -> None:
+    """Give a tokenizer as many tokens as the model has, which the converter asks for."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens([f"<unnamed {i}>" for i in range(len(tokenizer), num_tokens)])
+    tokenizer.save_pretrained(folder)
+
+
 def ctranslate(bench: Bench, work: Work) -> Callable[[], list[list[int]]] | None:
     """CTranslate2 in float32 on the same weights; None where it is not installed."""
     if importlib.util.find_spec("ctranslate2") is None:
@@ -135,11 +144,15 @@ def ctranslate(bench: Bench, work: Work) -> Callable[[], list[list[int]]] | None
     import ctranslate2
 
     with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder) / "ct2"
-        ctranslate2.converters.TransformersConverter(str(bench.folder)).convert(str(target))
+        source, target = shutil.copytree(bench.folder, Path(folder) / "model"), Path(folder) / "ct2"
+        _name_all(source, bench.engine.config.vocab_size)
+        transformers.BartConfig.normalize_before = False  # the converter reads it, and transformers has it no more
+        ctranslate2.converters.TransformersConverter(str(source)).convert(str(target))
+        vocabulary = json.loads((target / "shared_vocabulary.json").read_text(encoding="utf-8"))
         translator = ctranslate2.Translator(str(target), compute_type="float32", intra_threads=torch.get_num_threads())
     tokenizer = transformers.AutoTokenizer.from_pretrained(bench.folder)
     tokens = [tokenizer.convert_ids_to_tokens(row.prompt) for row in bench.rows(work)]
+    ids = {token: i for i, token in enumerate(vocabulary)}
     (end,) = set(work.ends)
 
     def answer() -> list[list[int]]:
@@ -147,6 +160,6 @@ def ctranslate(bench: Bench, work: Work) -> Callable[[], list[list[int]]] | None
             tokens, beam_size=1, max_batch_size=4096, batch_type="tokens", max_decoding_length=end,
             min_decoding_length=end, disable_unk=False,
         )  # fmt: skip
-        return [tokenizer.convert_tokens_to_ids(one.hypotheses[0])[:end] for one in found]
+        return [[ids[token] for token in one.hypotheses[0][:end]] for one in found]
 
     return answer
