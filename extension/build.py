@@ -30,7 +30,7 @@ SIGNATURE_BYTES = 256
 
 def main() -> int:
     """Fetch the headers if they are not there, then build; says where the extension lies."""
-    if shutil.which("cc") is None:
+    if not has_compiler():
         sys.exit("extension: there is no C compiler `cc`; install gcc or clang")
     if not has_headers():
         fetch_headers()
@@ -43,9 +43,14 @@ def has_headers() -> bool:
     return all((HEADERS / name).is_file() for name in _NAMES)
 
 
+def has_compiler() -> bool:
+    """Whether this machine has what the extension needs besides the headers."""
+    return sys.platform != "win32" and shutil.which("cc") is not None
+
+
 def can_build() -> bool:
     """Whether there are a compiler and headers, so that nothing need be fetched."""
-    return sys.platform != "win32" and shutil.which("cc") is not None and has_headers()
+    return has_compiler() and has_headers()
 
 
 def fetch_headers() -> None:

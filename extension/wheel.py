@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import sysconfig
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,15 @@ class Extension(BuildHookInterface):  # type: ignore[type-arg]
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Called before the wheel's files are collected."""
         build = _build_module(Path(self.root))
-        if version == "editable" or not build.can_build():
+        if version == "editable" or not build.has_compiler():
             return
-        path = build.build(build.BUILT)
+        try:
+            if not build.has_headers():
+                build.fetch_headers()
+            path = build.build(build.BUILT)
+        except (OSError, subprocess.CalledProcessError) as error:
+            self.app.display_warning(f"this wheel is without the DuckDB extension: {error}")
+            return
         build_data["force_include"][str(path)] = path.relative_to(self.root).as_posix()
         build_data["pure_python"] = False
         platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")

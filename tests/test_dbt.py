@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from sqlinfer.sql.select_part import created_table
 from sqlinfer.store import Store
 from sqlinfer.store.jobs import Job
+from tests.slow_echo import PATIENCE_S, wait_for_answers
 
 pytest.importorskip("dbt.adapters.duckdb", reason="dbt-duckdb is not installed: pip install 'sqlinfer[dbt]'")
 
@@ -36,10 +38,10 @@ class Shop:
     def _write(self, path: Path, lines: list[str]) -> None:
         path.write_text("".join(lines[: 1 + 4 * MOST]), encoding="utf-8")
 
-    def dbt(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run the program with four threads."""
+    def start(self, *words: str, **environment: str) -> subprocess.Popen[str]:
+        """The program, with four threads."""
         program = Path(sys.executable).with_name("dbt")
-        return subprocess.run(
+        return subprocess.Popen(
             [program, "--no-use-colors", *words, "--profiles-dir", ".", "--vars", f"{{most: {self.most}}}"],
             cwd=self.folder,
             env={
@@ -47,12 +49,18 @@ class Shop:
                 "SQLINFER_HOME": str(self.home),
                 "PYTHONPATH": str(ROOT),
                 "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+                **environment,
             },
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=300,
-            check=False,
         )
+
+    def dbt(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run the program to its end."""
+        process = self.start(*words, **environment)
+        said = process.communicate(timeout=PATIENCE_S)
+        return subprocess.CompletedProcess(process.args, process.returncode, *said)
 
     def rows(self, sql: str) -> list[tuple[object, ...]]:
         with duckdb.connect(str(self.folder / "shop.duckdb"), read_only=True) as connection:
@@ -111,3 +119,25 @@ def test_errors_say_what_is_wrong(tmp_path: Path) -> None:
     assert "nowhere" in failed.stdout
     assert "sqlinfer models" in failed.stdout
     assert "SKIP=4" in failed.stdout
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_what_was_answered_and_the_next_build_goes_on(tmp_path: Path) -> None:
+    shop = Shop(tmp_path)
+    profile = shop.folder / "profiles.yml"
+    profile.write_text(profile.read_text(encoding="utf-8").replace("sqlinfer.dbt", "tests.slow_dbt"), encoding="utf-8")
+    shop.most = 4 * MOST
+    stopped = shop.start("build", SLOW_ECHO_S="0.5")
+    wait_for_answers(shop.home)
+    stopped.send_signal(signal.SIGINT)
+    said, errors = stopped.communicate(timeout=PATIENCE_S)
+    assert stopped.returncode != 0, said
+    assert "leaked" not in errors
+    with Store(shop.home) as store:
+        kept = store.answers.stats()["answers"]
+    assert 0 < kept < 3 * shop.most  # three models ask about each row
+    rebuilt = shop.dbt("build", SLOW_ECHO_S="0")
+    assert rebuilt.returncode == 0, rebuilt.stdout
+    with Store(shop.home) as store:
+        assert sum(job.generated for job in store.jobs.list(-1)) == store.answers.stats()["answers"] > kept
+    assert shop.rows("SELECT count(*), count(sentiment) FROM review_moods") == [(shop.most, shop.most)]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import sysconfig
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
+import duckdb
 import pytest
 
+from extension.build import can_build
 from sqlinfer.engine.builtin import BUILTINS
 from sqlinfer.functions import built_in_folder
 
@@ -18,9 +23,12 @@ pytestmark = pytest.mark.packaging
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
+    return build_wheel(tmp_path_factory.mktemp("wheel"), os.environ)
+
+
+def build_wheel(folder: Path, environment: Mapping[str, str]) -> Path:
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    subprocess.run(build, cwd=ROOT, env=environment, check=True, capture_output=True)
     (built,) = folder.glob("*.whl")
     return built
 
@@ -60,3 +68,25 @@ def test_the_unpacked_wheel_has_the_functions_of_the_checkout(wheel: Path, tmp_p
     ).stdout.splitlines()
     assert listed[0] == str(tmp_path / "sqlinfer" / "functions.py")
     assert {path.stem for path in built_in_folder().glob("*.py")} <= set(listed[1:])
+
+
+def test_the_wheel_carries_the_extension_and_says_for_which_machines_it_is(wheel: Path, tmp_path: Path) -> None:
+    if not can_build():
+        pytest.skip("the extension needs a C compiler and DuckDB's headers: make extension")
+    machines = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+    assert wheel.name.endswith(f"-py3-none-{machines}.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        carried = archive.extract("sqlinfer/serve/sqlinfer.duckdb_extension", tmp_path)
+        (info,) = (name for name in archive.namelist() if name.endswith(".dist-info/WHEEL"))
+        assert "Root-Is-Purelib: false" in archive.read(info).decode()
+    with duckdb.connect(config={"allow_unsigned_extensions": "true"}) as connection:
+        connection.execute(f"LOAD '{carried}'")
+        found = "SELECT count(*) FROM duckdb_functions() WHERE function_name = '__sqlinfer_call'"
+        assert connection.execute(found).fetchone() == (1,)
+
+
+def test_a_wheel_that_is_built_without_a_compiler_is_for_all_machines(tmp_path: Path) -> None:
+    built = build_wheel(tmp_path, {**os.environ, "PATH": ""})
+    assert built.name.endswith("-py3-none-any.whl")
+    with zipfile.ZipFile(built) as archive:
+        assert not [name for name in archive.namelist() if name.endswith(".duckdb_extension")]

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -20,24 +21,31 @@ _WAIT_S = "60"
 _RESTART_S = 1.0
 
 
-@click.command()
-@click.argument("database", metavar="[DB]", default=":memory:")
+@click.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
+@click.argument("words", metavar="[DB] [DUCKDB OPTIONS]...", nargs=-1, type=click.UNPROCESSED)
 @click.option("--model", metavar="NAME", help="Model of calls that name none: a name, a hub id or a ./folder.")
 @click.option("--server", metavar="HOST:PORT", help="A server on another machine; its token is in SQLINFER_TOKEN.")
 @click.option("--python", "is_python", is_flag=True, help="Open sqlinfer's own shell.")
-def shell(database: str, model: str | None, server: str | None, is_python: bool) -> None:
+def shell(words: tuple[str, ...], model: str | None, server: str | None, is_python: bool) -> None:
     """Open a DuckDB shell with the functions loaded.
 
     It is the official `duckdb` program, from PATH or from the package duckdb-cli, with its history, dot-commands and
-    ~/.duckdbrc. The models live in a server (`sqlinfer serve`), which is started if none runs. Where there is no
-    `duckdb` program, a Python shell takes the same statements.
+    ~/.duckdbrc, and takes its options. The models live in a server (`sqlinfer serve`), which is started if none runs.
+    Where there is no `duckdb` program, a Python shell takes the same statements.
 
     \b
     sqlinfer shell
     sqlinfer shell news.duckdb --model short@champion
+    sqlinfer shell news.duckdb -csv -c "SELECT ai_sentiment(title) FROM news"
     """
     from sqlinfer.serve.place import EXTENSION
 
+    if "-h" in words:
+        click.echo(click.get_current_context().get_help())
+        return
+    for word in words:
+        if word.startswith("--") and not set(word) & set(" \n"):  # DuckDB's own have one dash
+            raise click.NoSuchOption(word)
     program = None if is_python else find_program()
     if program is None or not EXTENSION.is_file():
         if server:
@@ -46,9 +54,17 @@ def shell(database: str, model: str | None, server: str | None, is_python: bool)
             click.echo(_missing(program), err=True)
         from sqlinfer.cli.prompt import prompt
 
-        prompt(database, model)
+        prompt(_database(words), model)
         return
-    sys.exit(_run(program, EXTENSION, database, model, server))
+    sys.exit(_run(program, EXTENSION, words, model, server))
+
+
+def _database(words: tuple[str, ...]) -> str:
+    """The database of sqlinfer's own shell, which has no options of DuckDB's."""
+    others = [*(word for word in words if word.startswith("-")), *words[1:]]
+    if others:
+        raise click.UsageError(f"sqlinfer's own shell takes a database, and no {others[0]}: that is for duckdb.")
+    return words[0] if words else ":memory:"
 
 
 def find_program() -> Path | None:
@@ -73,11 +89,14 @@ def _is_script(path: Path) -> bool:
 def _missing(program: Path | None) -> str:
     if program is None:
         return "There is no `duckdb` program (pip install duckdb-cli), so this is sqlinfer's own shell."
-    return "This installation has no DuckDB extension (make extension), so this is sqlinfer's own shell."
+    return (
+        "This installation has no DuckDB extension, so this is sqlinfer's own shell. `make extension` builds it in a "
+        "checkout; an installation from a checkout brings it where there is a C compiler."
+    )
 
 
-def _run(program: Path, extension: Path, database: str, model: str | None, server: str | None) -> int:
-    """Run the DuckDB shell to its end; a server that dies meanwhile is started again."""
+def _run(program: Path, extension: Path, words: Sequence[str], model: str | None, server: str | None) -> int:
+    """Run the DuckDB shell to its end; a server that dies meanwhile is started again. words: for the shell."""
     from sqlinfer.serve.context import Context, local_context
     from sqlinfer.serve.launch import ensure_server
     from sqlinfer.serve.place import TOKEN, ask, socket_path
@@ -94,7 +113,7 @@ def _run(program: Path, extension: Path, database: str, model: str | None, serve
         file = Path(folder) / "functions.sql"
         file.write_text(_settings(extension) + (functions or ""), encoding="utf-8")
         quiet = ["-cmd", ".output /dev/null", "-cmd", f".read '{file}'", "-cmd", ".output"]
-        command = [str(program), "-unsigned", *quiet, database]
+        command = [str(program), "-unsigned", *quiet, *words]
         environment = os.environ if server else {**os.environ, "SQLINFER_WAIT_S": _WAIT_S}
         signal.signal(signal.SIGINT, lambda *_: None)  # the shell's own, which gets it from the terminal too
         with subprocess.Popen(command, env=environment) as process:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Event, Lock
 from typing import Any
 
 from sqlinfer import __version__
-from sqlinfer.errors import SqlinferError, nearest
+from sqlinfer.errors import RequestsFailed, SqlinferError, nearest
 from sqlinfer.functions import Function, load_functions
 from sqlinfer.serve.context import read_context
 from sqlinfer.serve.macros import macros
@@ -27,6 +28,10 @@ from sqlinfer.sql.live_tables import TABLES, table_rows
 from sqlinfer.sql.runtime import Runtime
 
 _LABEL = "sqlinfer serve"
+_ONE_ROW = 5
+"""How many texts a call of one row is."""
+REMEMBERED_S = 1.0
+"""How long a failed call of one row fails again unasked: DuckDB tries a call of constants many times while it plans."""
 
 
 class Calls:
@@ -65,6 +70,7 @@ class Caller:
         self._cancel = cancel
         self._is_local = is_local
         self._answerers: dict[str, Answerer] = {}
+        self._failed: tuple[Message, str, float] | None = None
         self._kinds: dict[str, Callable[..., list[str | None]]] = {
             "call": self._call,
             "macros": self._macros,
@@ -76,12 +82,24 @@ class Caller:
         kind = str(message[0]) if message else ""
         if kind not in self._kinds:
             raise SqlinferError(f"the server knows no message {kind!r}. {nearest(kind, self._kinds)}")
+        self._check_failed(message)
         try:
             return self._kinds[kind](*message[1:])
+        except RequestsFailed as error:
+            if len(message) == _ONE_ROW:
+                self._failed = message, str(error), time.monotonic()
+            raise
         except TypeError as error:
             if error.__traceback__ is not None and error.__traceback__.tb_next is None:  # raised by the call itself
                 raise SqlinferError(f"the message {kind} has the wrong number of texts: {len(message)}") from error
             raise
+
+    def _check_failed(self, message: Message) -> None:
+        """Fail a call that has failed just now."""
+        if self._failed is not None:
+            failed, error, failed_s = self._failed
+            if message == failed and time.monotonic() - failed_s < REMEMBERED_S:
+                raise RequestsFailed(error)
 
     def _hello(self) -> list[str | None]:
         return [__version__, str(os.getpid())]

@@ -14,10 +14,12 @@ from typing import Any
 import duckdb
 import pytest
 
+from sqlinfer.serve.launch import is_running
 from sqlinfer.serve.place import socket_path
 from sqlinfer.serve.server import Server
 from tests.conftest import EchoEngine
 from tests.serve.conftest import Connect
+from tests.slow_echo import PATIENCE_S, wait_for_answers
 
 CASES = [
     ("ai_gen('hi')", "<hi>"),
@@ -96,6 +98,15 @@ def test_errors_are_errors_of_sql_and_the_next_statement_runs(loaded: Connect, s
     assert con.execute("SELECT ai_gen('fine')").fetchone() == ("<fine>",)
 
 
+def test_a_constant_call_that_fails_is_asked_once(
+    loaded: Connect, echo: EchoEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sqlinfer.serve.calls.REMEMBERED_S", 1000.0)
+    with pytest.raises(duckdb.Error, match="the model gave no answer"):
+        loaded().execute("SELECT ai_gen('boom')")
+    assert echo.texts == ["boom"]
+
+
 def test_a_bad_row_does_not_cost_the_good_ones(loaded: Connect, echo: EchoEngine) -> None:
     con = loaded()
     con.execute("CREATE TABLE t AS SELECT CASE i WHEN 7 THEN 'boom' ELSE 'text ' || i END AS x FROM range(100) r(i)")
@@ -125,35 +136,37 @@ def test_a_server_that_is_killed_in_mid_query_is_an_error_and_a_rerun_goes_on(
     con.execute(f"LOAD '{extension}'")
     with served(home) as process:
         con.execute((home / "functions.sql").read_text())
-        killed = threading.Timer(2.0, lambda: os.kill(process.pid, signal.SIGKILL))
-        killed.start()
+        killing = threading.Thread(target=kill_when_it_answers, args=(process.pid, home))
+        killing.start()
         with pytest.raises(duckdb.Error, match=r"went away in mid-query; every finished answer is kept"):
             con.execute(sql)
+        killing.join()
     with served(home) as process:
         assert con.execute(sql).fetchone() == (200,)
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE_S) == 0
         assert process.stdout is not None
         num_asked = int(process.stdout.read().split()[-1])
     assert 0 < num_asked < 200
     con.close()
 
 
+def kill_when_it_answers(pid: int, home: Path) -> None:
+    wait_for_answers(home)
+    os.kill(pid, signal.SIGKILL)
+
+
 def served(home: Path) -> subprocess.Popen[str]:
     """A process that serves a slow echo engine; it has begun to listen."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.serve.echo_server"],
+        [sys.executable, "-m", "tests.slow_echo", "serve", "--model", "echo"],
         stdout=subprocess.PIPE,
         text=True,
         cwd=Path(__file__).parents[2],
     )
-    while not (home / "functions.sql").exists() or not socket_path().exists() or not _answers():
+    until_s = time.monotonic() + PATIENCE_S
+    while not (home / "functions.sql").exists() or not socket_path().exists() or not is_running():
         assert process.poll() is None
+        assert time.monotonic() < until_s
         time.sleep(0.05)
     return process
-
-
-def _answers() -> bool:
-    from sqlinfer.serve.launch import is_running
-
-    return is_running()

@@ -107,6 +107,24 @@ def test_an_error_names_what_was_wrong_and_the_line_stays_open(
         assert receive(connection) == ["ok", "<b>"]
 
 
+def test_a_call_of_one_row_that_has_just_failed_is_not_asked_again(
+    server: Server, echo: EchoEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(connection: socket.socket, text: str) -> int:
+        send(connection, ["call", "", "ai_gen", "{}", f'["{text}"]'])
+        answer = receive(connection)
+        assert answer is not None
+        assert "the model gave no answer" in str(answer[1])
+        return len(echo.asked)
+
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(socket_path()))
+        monkeypatch.setattr("sqlinfer.serve.calls.REMEMBERED_S", 1000.0)
+        assert [fail(connection, text) for text in ("boom", "boom", "other boom", "boom")] == [1, 1, 2, 3]
+        monkeypatch.setattr("sqlinfer.serve.calls.REMEMBERED_S", 0.0)
+        assert fail(connection, "boom") == 4
+
+
 def test_an_edited_function_is_loaded_anew(server: Server, tmp_path: Path) -> None:
     udfs = tmp_path / "udfs"
     udfs.mkdir()

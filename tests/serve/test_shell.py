@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from sqlinfer.cli.shell import find_program
 from sqlinfer.serve.place import ask, socket_path
 from sqlinfer.store import Store
 from tests.serve.test_extension import served
+from tests.slow_echo import PATIENCE_S, wait_for_answers
 
 ROOT = Path(__file__).parents[2]
 SIZE = (50, 200)
@@ -31,7 +33,8 @@ def terminal(tmp_path: Path, home: Path) -> Iterator[Open]:
 
     def spawn(*command: str, **environment: str) -> pexpect.spawn:
         env = {**os.environ, "HOME": str(tmp_path), "TERM": "xterm", "PYTHONPATH": str(ROOT), **environment}
-        shell = pexpect.spawn(command[0], list(command[1:]), env=env, timeout=60, encoding="utf-8", dimensions=SIZE)
+        said = {"env": env, "timeout": PATIENCE_S, "encoding": "utf-8", "dimensions": SIZE}
+        shell = pexpect.spawn(command[0], list(command[1:]), **said)
         opened.append(shell)
         return shell
 
@@ -62,20 +65,16 @@ def test_ctrl_c_gives_the_prompt_back_and_the_server_goes_on(
     shell.sendline("SELECT 'rea' || 'dy';")
     shell.expect("ready")
     shell.sendline("SELECT count(ai_gen('text ' || i)) FROM range(20000) r(i);")
-    with Store(home) as store:
-        while not store.answers.stats()["answers"]:
-            time.sleep(0.1)
-    interrupted_s = time.monotonic()
+    wait_for_answers(home)
     shell.sendintr()
     shell.expect(r"\^C" + PROMPT)
-    assert time.monotonic() - interrupted_s < 10
     shell.sendline("SELECT ai_gen('af' || 'ter');")
     shell.expect("<after>")
     assert server.poll() is None
     with Store(home) as store:
         assert 0 < store.answers.stats()["answers"] < 20000
     server.terminate()
-    server.wait(30)
+    server.wait(PATIENCE_S)
 
 
 def test_sqlinfer_shell_starts_server_and_duckdb_and_leaves_duckdb_as_it_is(
@@ -102,28 +101,46 @@ def test_sqlinfer_shell_starts_server_and_duckdb_and_leaves_duckdb_as_it_is(
     assert "ai_count_tokens" in (tmp_path / ".duckdb_history").read_text()
 
 
-def test_without_duckdb_the_shell_is_our_own(terminal: Open, tmp_path: Path) -> None:
+def test_options_are_those_of_duckdb(duckdb_program: str, extension: Path, registered: None, home: Path) -> None:
+    server = served(home)
+
+    def shell(*words: str, sql: str = "") -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "sqlinfer", "shell", *words]
+        return subprocess.run(command, input=sql, capture_output=True, text=True, check=False, cwd=ROOT)
+
+    assert shell("-csv", "-c", "SELECT ai_gen('a') AS x").stdout == "x\n<a>\n"
+    assert shell("-csv", "-noheader", sql="SELECT ai_gen('b');").stdout == "<b>\n"
+    assert "boom" in shell("-c", "SELECT ai_gen('boom')").stderr
+    assert "No such option '--modle'" in shell("--modle", "x").stderr
+    assert "no -csv: that is for duckdb" in shell("--python", "-csv").stderr
+    assert "Usage:" in shell("-h").stdout
+    server.terminate()
+    server.wait(PATIENCE_S)
+
+
+def test_without_duckdb_the_shell_is_our_own(terminal: Open) -> None:
     shell = terminal(sys.executable, "-m", "sqlinfer", "shell", "--python")
+
+    def say(line: str, answer: str, prompt: str = "sqlinfer>") -> None:
+        shell.expect(prompt)
+        shell.sendline(line)
+        shell.expect(answer)
+
+    say("CREATE TABLE annotations AS", "AS")
+    say("SELECT 'bo' || 'dy' AS body;", "body", r"\.\.\.>")
+    say("SELECT ai_count_tokens(body) > 0 AS yes, 'x;y' AS z FROM annotations;", "│ true")
+    say("SELECT nothing FROM annotations;", 'column "nothing" not found')
     shell.expect("sqlinfer>")
-    shell.sendline("CREATE TABLE notes AS")
-    shell.expect(r"\.\.\.>")
-    shell.sendline("SELECT 'bo' || 'dy' AS body;")
-    shell.expect("sqlinfer>")
-    shell.sendline("SELECT ai_count_tokens(body) > 0 AS yes, 'x;y' AS z FROM notes;")
-    shell.expect("│ true")
-    shell.sendline("SELECT nothing FROM notes;")
-    shell.expect('column "nothing" not found')
-    shell.send("SELECT count(*) FROM note\t")
-    time.sleep(2)  # completion comes when it comes
+    shell.send("SELECT count(*) FROM annot\t")
+    shell.expect("ations")
     shell.sendline(";")
     shell.expect("│ +1 │")
-    shell.sendline("SHOW MODELS;")
-    shell.expect("sqlinfer/tiny")
-    shell.sendline("SELECT count(DISTINCT hash(a.i * b.i)) FROM range(100000) a(i), range(100000) b(i);")
+    say("SHOW MODELS;", "sqlinfer/tiny")
+    say("SELECT count(DISTINCT hash(a.i * b.i)) FROM range(100000) a(i), range(100000) b(i);", r"b\(i\)")
+    while not shell.getecho():  # as long as the prompt reads
+        time.sleep(0.05)
     time.sleep(1)
     shell.sendintr()
     shell.expect("stopped; every finished answer is kept")
-    shell.sendline(".nothing")
-    shell.expect("there is no command .nothing")
-    shell.sendline(".quit")
-    shell.expect(pexpect.EOF)
+    say(".nothing", "there is no command .nothing")
+    say(".quit", pexpect.EOF)
