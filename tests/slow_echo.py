@@ -1,5 +1,7 @@
-"""The command line on an echo engine that takes its time: `python -m tests.slow_echo serve --model echo`. A command that
-comes to its end prints last how many requests it asked."""
+"""The command line on an echo engine that takes its time, as `python -m tests.slow_echo serve --model echo`.
+
+A command that comes to its end prints last how many requests it asked.
+"""
 
 from __future__ import annotations
 
@@ -52,5 +54,6 @@ def _num_answers(home: Path) -> int:
 
 if __name__ == "__main__":
     engine = make_slow()
-    main(sys.argv[1:], standalone_mode=False)
+    code = main(sys.argv[1:], standalone_mode=False)
     print(len(engine.asked))
+    sys.exit(code)

@@ -65,16 +65,22 @@ class Build:
             sorter.done(key)
 
         running: dict[Future[Result], str] = {}
+        is_stopped = False
         with chdir(self.project.root), ThreadPoolExecutor(self.threads) as pool:
-            while sorter.is_active() and not (self.is_stopped() and not running):
-                for key in () if self.is_stopped() else sorted(sorter.get_ready(), key=list(nodes).index):
+            while sorter.is_active() and (running or not is_stopped):
+                is_stopped = is_stopped or self.is_stopped()
+                for key in () if is_stopped else sorted(sorter.get_ready(), key=list(nodes).index):
                     if waits[key] & held:
                         end(key, self._skipped(nodes[key], waits[key] & held))
                     else:
                         running[pool.submit(self._run, nodes[key])] = key
                 for future in wait(running, return_when=FIRST_COMPLETED).done if running else ():
-                    end(running.pop(future), future.result())
-        if self.is_stopped():
+                    key = running.pop(future)
+                    if isinstance(future.exception(), Interrupted):
+                        is_stopped = True
+                    else:
+                        end(key, future.result())
+        if is_stopped:
             raise Interrupted
         return results
 
@@ -96,6 +102,8 @@ class Build:
             try:
                 rows = self._test(node, session) if node.kind == "test" else self._make(node, session)
                 error = _wrong_rows(session, rows) if node.kind == "test" and rows else None
+            except Interrupted:
+                raise
             except (SqlinferError, DatabaseError, OSError) as raised:
                 rows, error = None, redact(str(raised))
             finally:

@@ -56,7 +56,7 @@ class Counts:
 
     @property
     def known(self) -> int:
-        return max(0, self.requests - self.ended)
+        return max(0, self.requests - max(self.ended, self.expected))
 
     @property
     def failed(self) -> int:

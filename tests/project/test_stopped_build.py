@@ -1,4 +1,4 @@
-"""`sqlinfer build` as a process that is stopped or killed while a node asks: what is done stays, and a build goes on."""
+"""`sqlinfer build` as a process that is stopped or killed while a node asks: what is done stays, the rest goes on."""
 
 from __future__ import annotations
 
@@ -48,7 +48,14 @@ def stop_a_build(home: Path, number: signal.Signals) -> str:
 @pytest.mark.parametrize("materialized", ["table", "incremental"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
 def test_finished_nodes_stay_no_table_is_half_and_retry_goes_on(
-    invoke: Invoke, write: Write, rows: Rows, home: Path, echoing: EchoEngine, number: signal.Signals, materialized: str
+    *,
+    invoke: Invoke,
+    write: Write,
+    rows: Rows,
+    home: Path,
+    echoing: EchoEngine,
+    number: signal.Signals,
+    materialized: str,
 ) -> None:
     write(files(materialized, 2))
     invoke("build")
@@ -65,7 +72,10 @@ def test_finished_nodes_stay_no_table_is_half_and_retry_goes_on(
     ]  # fmt: skip
 
     with Store(home) as store:
-        kept = store.answers.stats()["answers"]
+        kept, job = store.answers.stats()["answers"], store.jobs.list()[0]
+    if number != signal.SIGKILL:
+        assert (job.state, job.generated, job.settings["node"]) == ("interrupted", kept - 5, "second")
+        assert job.known == (2 if materialized == "table" else 0)
     echoing.asked.clear()
     assert states(invoke, "retry") == {"second": "done", "third": "done"}
     assert len(echoing.asked) == len(set(echoing.texts)) == 3 + NUM_ROWS - kept
