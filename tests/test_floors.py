@@ -35,6 +35,7 @@ HOMES = {
     "torch": {"engine", "tiny"},
     "transformers": {"engine", "tiny"},
     "tokenizers": {"engine", "tiny"},
+    "triton": {"engine"},
     "duckdb": {"sql", "dbt"},  # the plug-in's hooks get DuckDB's connections
     "dbt": {"dbt"},
     "sqlglot": {"sql"},

@@ -125,3 +125,16 @@ def packed(config: Any) -> Iterator[None]:
         yield
     finally:
         config._attn_implementation = before
+
+
+def forward(model: Any, done: Any, ids: torch.Tensor, places: torch.Tensor, wanted: torch.Tensor | int) -> torch.Tensor:
+    """Logits (wanted, vocab) of a pass over token ids (tokens,), given the place of each in its text.
+
+    wanted: the tokens after which; 0 for all.
+    """
+    with packed(model.config):
+        output = model(
+            input_ids=ids[None], position_ids=places[None], logits_to_keep=wanted, use_cache=False, packed=done
+        )
+    logits: torch.Tensor = output.logits[0]
+    return logits

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from collections.abc import Sequence as Series
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from sqlinfer.engine.inputs import Input, Inputs
 from sqlinfer.engine.kind import Kind, find_kind
@@ -19,10 +20,12 @@ from sqlinfer.types import Completion, ModelVersion, Request, Task
 
 if TYPE_CHECKING:
     from sqlinfer.engine.encoder import Encoder
+    from sqlinfer.engine.paged_model import PagedModel
 
 logger = logging.getLogger(__name__)
 WINDOW_REQUESTS = 1024
 WINDOW_CHARACTERS = 8 << 20
+_engines: WeakSet[TorchEngine] = WeakSet()
 
 
 class TorchEngine:
@@ -44,7 +47,9 @@ class TorchEngine:
         self._encoder: Encoder | None = None
         self._config: Any = None
         self._model: Any = None
+        self._paged: PagedModel | None = None
         self._obstacle: str | None = None
+        _engines.add(self)
 
     def generate(self, requests: Iterable[Request], cancel: threading.Event | None = None) -> Iterator[Completion]:
         """Yield one completion a request, in order of finishing; a bad request is an error of its own.
@@ -186,6 +191,8 @@ class TorchEngine:
         with self._load_lock:
             if self._model is None:
                 device = pick_device(self._device_name)
+                for other in list(_engines):
+                    other._release_cache()  # its memory may be needed for the weights
                 dtype = pick_dtype(self._dtype_name, device, self.config.model_type)
                 self._model = load_model(self.version, self.config, device, dtype)
                 if device.type == "cpu" and has_plain_cache(self.config):
@@ -194,12 +201,16 @@ class TorchEngine:
 
     @property
     def obstacle(self) -> str:
-        """Why a decoder-only model on the CPU runs in padded batches, which are slower; "" if it does not."""
+        """Why a decoder-only model runs in padded batches, which are slower; "" if it does not."""
         from sqlinfer.engine.packed import find_obstacle
+        from sqlinfer.engine.trial import open_paged
 
         with self._load_lock:
             if self._obstacle is None:
-                self._obstacle = find_obstacle(self.model)
+                if self.model.device.type == "cuda":
+                    self._paged, self._obstacle = open_paged(self.model)
+                else:
+                    self._obstacle = find_obstacle(self.model)
                 if self._obstacle:
                     logger.warning("%s: rows are padded, which is slower: %s", self.version, self._obstacle)
             return self._obstacle
@@ -216,15 +227,32 @@ class TorchEngine:
         with self._load_lock, self._step_lock:
             if self._model is not None:
                 device, self._model, self._encoder = self._model.device, None, None
+                if self._paged is not None:
+                    self._paged, self._obstacle = None, None
                 release_memory(device)
+
+    def _release_cache(self) -> None:
+        """Free a cache that no batch uses; the next one makes it anew."""
+        if not self._load_lock.acquire(blocking=False):
+            return  # it is about to be used
+        try:
+            if self._paged is not None and not self._paged.is_used:
+                self._paged, self._obstacle = None, None
+        finally:
+            self._load_lock.release()
 
     def _start(self) -> Run:
         """A run with an empty batch of the right kind."""
         from sqlinfer.engine.device import limits
+        from sqlinfer.engine.paged import PagedBatch
 
         model = self.model
-        batch = self._batch()
+        with self._load_lock:
+            batch = self._batch()
         bounds = self.limits or limits(model.device, model.config, model.dtype)
+        if isinstance(batch, PagedBatch):
+            most = batch.max_tokens if self.limits is None else min(batch.max_tokens, bounds.max_tokens)
+            bounds = replace(bounds, max_tokens=most)
         bounds = replace(bounds, refill=bounds.refill and batch.can_merge, is_packed=batch.is_packed)
         return Run(batch, bounds, model.device, self.prompts.text)
 
@@ -232,12 +260,14 @@ class TorchEngine:
         """An empty batch: packed where model and device allow it, padded else."""
         from sqlinfer.engine.decoder import DecoderBatch
         from sqlinfer.engine.packed import PackedBatch
+        from sqlinfer.engine.paged import PagedBatch
         from sqlinfer.engine.seq2seq import Seq2SeqBatch
 
         if self.config.is_encoder_decoder:
             return Seq2SeqBatch(self.model)
-        is_packed = self.model.device.type == "cpu" and not self.obstacle
-        return PackedBatch(self.model) if is_packed else DecoderBatch(self.model)
+        if self.model.device.type not in ("cpu", "cuda") or self.obstacle:
+            return DecoderBatch(self.model)
+        return PagedBatch(self._paged) if self._paged is not None else PackedBatch(self.model)
 
     def _complete(self, sequence: Sequence) -> Completion:
         """The completion of a finished sequence; its text ends before the first stop text."""

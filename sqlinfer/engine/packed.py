@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from sqlinfer.engine import kv
-from sqlinfer.engine.attention import Pass, Unsupported, packed
+from sqlinfer.engine.attention import Pass, Unsupported, forward
 from sqlinfer.engine.cohort import Cohort, States
 from sqlinfer.engine.segments import Segment, split
 from sqlinfer.engine.sequence import Sequence
@@ -126,17 +126,8 @@ class PackedBatch:
 
     def _forward(self, done: Pass, ids: list[int], places: list[int], wanted: list[int]) -> torch.Tensor:
         """Logits (wanted, vocab) after some of the ids of a pass, given the place of each in its text."""
-        device = self.model.device
-        with packed(self.model.config):
-            output = self.model(
-                input_ids=torch.tensor([ids], device=device),
-                position_ids=torch.tensor([places], device=device),
-                logits_to_keep=torch.tensor(wanted, device=device),
-                use_cache=False,
-                packed=done,
-            )
-        logits: torch.Tensor = output.logits[0]
-        return logits
+        parts = (torch.tensor(part, device=self.model.device) for part in (ids, places, wanted))
+        return forward(self.model, done, *parts)
 
 
 def _cohort(cohorts: list[Cohort], length: int) -> Cohort:
@@ -171,14 +162,22 @@ def _joined(pieces: list[States]) -> States:
 
 def find_obstacle(model: Any) -> str:
     """Why the tokens of a model cannot be packed; "" if they can, which is tried out on two short texts."""
-    config = model.config
+    return find_unfit(model) or _try_out(model)
+
+
+def find_unfit(model: Any) -> str:
+    """Why the tokens of a model cannot be packed, as far as its configuration and its arguments tell."""
     accepted = inspect.signature(model.forward).parameters
-    if not kv.has_plain_cache(config):
+    if not kv.has_plain_cache(model.config):
         return "it keeps states other than keys and values"
-    if kv.has_windows(config):
+    if kv.has_windows(model.config):
         return "its attention has windows"
     if any(name not in accepted for name in NEEDED):
         return "its positions are its own"
+    return ""
+
+
+def _try_out(model: Any) -> str:
     texts = [[7, 3, 5, 4, 6], [4, 6, 9]]
     every, last = split(texts, [], None)
     done = Pass([], every)
@@ -188,8 +187,13 @@ def find_obstacle(model: Any) -> str:
             found = batch._forward(done, *_read_by(every), [segment.end - 1 for segment in last])
         except (Unsupported, TypeError, ValueError, KeyError, AttributeError) as error:
             return f"its attention is of another kind ({error})"
-        ids = [torch.tensor([text], device=model.device) for text in texts]
-        plain = torch.cat([model(input_ids=one, use_cache=False).logits[:, -1] for one in ids])
-    tolerance = PROBE_TOLERANCE[model.dtype] * float(plain.float().abs().max())
-    is_same = torch.allclose(found.float(), plain.float(), rtol=0, atol=tolerance)
+        is_same = is_plain(model, found, texts)
     return "" if is_same and done.num_calls == batch._num_layers else "its attention is of another kind"
+
+
+def is_plain(model: Any, found: torch.Tensor, texts: Series[list[int]]) -> bool:
+    """Whether logits (texts, vocab) are those that the model gives by itself after each text, but for rounding."""
+    ids = [torch.tensor([text], device=model.device) for text in texts]
+    plain = torch.cat([model(input_ids=one, use_cache=False).logits[:, -1] for one in ids])
+    tolerance = PROBE_TOLERANCE[model.dtype] * float(plain.float().abs().max())
+    return torch.allclose(found.float(), plain.float(), rtol=0, atol=tolerance)

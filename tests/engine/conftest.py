@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from sqlinfer.engine.engine import TorchEngine
 from sqlinfer.engine.pool import open_engine
 from sqlinfer.types import ModelVersion
 
+if not torch.cuda.is_available():  # kernels run in Triton's interpreter, which is chosen when they are loaded
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
-    import torch
-
     torch.set_num_threads(1)
 
 

@@ -42,7 +42,7 @@ def intercept(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[int]]:
 def _size(kwargs: dict[str, Any]) -> tuple[int, int]:
     """Lines of a pass and tokens of the longest; packed ones lie one after another."""
     ids = kwargs["input_ids"] if "input_ids" in kwargs else kwargs["decoder_input_ids"]
-    if "packed" not in kwargs:
+    if not hasattr(kwargs.get("packed"), "_segments"):
         lines, tokens = ids.shape
         return lines, tokens
     segments = kwargs["packed"]._segments

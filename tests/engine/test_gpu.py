@@ -1,0 +1,42 @@
+"""On a GPU: the trial passes, graphs are replayed, and answers in fp32 are those of transformers' generate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from engine_cases import TEXTS, answer, requests, texts
+from test_generate_equality import DECODERS, generate
+from test_shared_beginnings import ASKED
+
+from sqlinfer.engine.pool import open_engine
+from sqlinfer.engine.scheduler import Limits
+from sqlinfer.types import ModelVersion
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device"),
+]
+VersionOf = Callable[..., ModelVersion]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("shape", DECODERS)
+def test_the_trial_passes_with_graphs(shape: str, dtype: str, version_of: VersionOf) -> None:
+    engine = open_engine(version_of(shape, dtype=dtype), device="cuda")
+    assert engine.obstacle == ""
+    assert engine._paged is not None
+    assert engine._paged.can_replay
+    answer(engine, requests(max_tokens=40))
+    assert engine._paged._graphs
+
+
+@pytest.mark.parametrize("max_lines", [3, 64])
+@pytest.mark.parametrize("shape", DECODERS)
+def test_greedy_is_generate(shape: str, max_lines: int, version_of: VersionOf) -> None:
+    engine, on_cpu = (open_engine(version_of(shape), device=device) for device in ("cuda", "cpu"))
+    engine.limits = Limits(max_lines=max_lines)
+    for asked in (TEXTS, ASKED):
+        ours = texts(answer(engine, requests(list(asked), max_tokens=24)))
+        assert ours == [generate(on_cpu, text, max_new_tokens=24) for text in asked]

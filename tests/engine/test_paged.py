@@ -1,0 +1,192 @@
+"""Batches over a paged cache answer as transformers' generate, token for token in fp32, whoever comes and goes."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import zip_longest
+from typing import Any
+
+import pytest
+import torch
+from engine_cases import TEXTS, EngineOf, answer, requests, texts
+from paged_cases import plain_attend
+from test_generate_equality import DECODERS, generate
+from test_generate_faults import _out_of_memory, intercept  # noqa: F401 - a fixture
+from test_shared_beginnings import ASKED, same_as_alone
+
+from sqlinfer.engine import trial
+from sqlinfer.engine.engine import TorchEngine
+from sqlinfer.engine.paged import PagedBatch
+from sqlinfer.engine.paged_model import Attend, PagedModel
+from sqlinfer.engine.pages import PAGE, PageCache
+from sqlinfer.engine.scheduler import Limits
+
+CPU = torch.device("cpu")
+SCHEMA = '{"type": "object", "properties": {"name": {"enum": ["a", "b"]}, "number": {"type": "integer"}}}'
+PagedOf = Callable[..., TorchEngine]
+Opened = Callable[..., tuple[PagedModel | None, str]]
+
+
+def paged(engine: TorchEngine, num_pages: int, attend: Attend = plain_attend) -> PagedModel:
+    return PagedModel(engine.model, PageCache(num_pages, 64, CPU), attend, can_replay=False)
+
+
+@pytest.fixture
+def paged_of(engine_of: EngineOf, monkeypatch: pytest.MonkeyPatch) -> PagedOf:
+    """Engine of a shape that runs with a paged cache, of plain attention."""
+
+    def get(shape: str, num_pages: int = 1024) -> TorchEngine:
+        engine = engine_of(shape)
+        monkeypatch.setattr(engine, "_obstacle", "")
+        monkeypatch.setattr(engine, "_paged", paged(engine, num_pages))
+        return engine
+
+    return get
+
+
+@pytest.mark.parametrize("shape", DECODERS)
+def test_greedy_is_generate(shape: str, paged_of: PagedOf) -> None:
+    engine = paged_of(shape)
+    ours = texts(answer(engine, requests(max_tokens=40)))
+    assert ours == [generate(engine, text, max_new_tokens=40) for text in TEXTS]
+
+
+@pytest.mark.parametrize("shape", DECODERS)
+def test_rows_that_share_beginnings_join_and_leave(shape: str, paged_of: PagedOf) -> None:
+    same_as_alone(paged_of(shape))
+
+
+def test_a_beginning_is_read_once(paged_of: PagedOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = paged_of("gpt2")
+    engine.limits = Limits(max_lines=3)
+    read: list[int] = []
+    forward = PagedModel.read
+    monkeypatch.setattr(PagedModel, "read", lambda *args: read.append(len(args[3])) or forward(*args))
+    answer(engine, requests(ASKED, max_tokens=1))
+    prompts = [s.prompt for s in engine.prompts.prepare(requests(ASKED))]
+    first, last = min(prompts), max(prompts)
+    shared = next(i for i in range(len(first)) if first[i] != last[i])
+    assert shared >= 16
+    assert sum(read) <= shared + sum(len(prompt) - shared for prompt in prompts)
+
+
+def test_scored_rows_and_schemas_answer_as_in_packed_batches(engine_of: EngineOf, paged_of: PagedOf) -> None:
+    choices = ("late delivery", "late", "a broken lamp")
+    asked = [replace(r, choices=choices) for r in requests()]
+    asked += [replace(r, schema=SCHEMA, request_id=b"1" + r.request_id) for r in requests(max_tokens=40)]
+    packed = answer(engine_of("llama"), asked)
+    found = answer(paged_of("llama"), asked)
+    assert [c.error for c in found] == [c.error for c in packed]
+    assert found == packed
+
+
+@pytest.mark.parametrize("num_pages", [9, 14, 30])
+def test_a_cache_that_is_full_changes_no_answer(num_pages: int, engine_of: EngineOf, paged_of: PagedOf) -> None:
+    few = [*ASKED[:3], *TEXTS[:5]]
+    before = answer(engine_of("llama"), requests(few, max_tokens=20))
+    engine = paged_of("llama", num_pages)
+    engine.limits = Limits(max_tokens=10**6)
+    assert answer(engine, requests(few, max_tokens=20)) == before
+
+
+def test_a_row_that_the_cache_cannot_hold_fails_alone(paged_of: PagedOf) -> None:
+    engine = paged_of("llama", 8)
+    long, *short = answer(engine, requests([" ".join(["one"] * 200), "a", "zzz"], max_tokens=4))
+    assert "does not fit" in str(long.error)
+    assert all(c.error is None for c in short)
+
+
+@pytest.mark.parametrize("failing", [1, 2, 5])
+def test_out_of_memory_changes_no_answer(failing: int, paged_of: PagedOf, intercept) -> None:  # noqa: F811
+    engine = paged_of("qwen3")
+    engine.limits = Limits(max_lines=8)
+    before = answer(engine, requests(ASKED, max_tokens=5))
+    engine.limits = Limits(max_lines=8)
+    intercept(engine, lambda call, *_: _out_of_memory() if call == failing else None)
+    assert answer(engine, requests(ASKED, max_tokens=5)) == before
+
+
+def test_everything_goes_back(paged_of: PagedOf) -> None:
+    engine = paged_of("llama")
+    cache = engine._paged.cache
+    free = (sorted(cache._free_pages), sorted(cache._free_lines))
+    answer(engine, requests(ASKED, max_tokens=20))
+    left = engine.generate(requests(ASKED, max_tokens=200))
+    for _ in left:
+        break
+    assert len(cache._free_lines) < len(free[1])
+    left.close()
+    del left
+    gc.collect()
+    assert (sorted(cache._free_pages), sorted(cache._free_lines)) == free
+    assert not engine._paged.is_used
+
+
+def test_two_callers_share_the_cache(paged_of: PagedOf) -> None:
+    engine = paged_of("llama", 200)
+    asked = requests(max_tokens=30)
+    alone = answer(engine, asked)
+    first, second = engine.generate(asked), engine.generate(asked)
+    found = list(zip_longest(first, second))
+    for completions in zip(*found, strict=True):
+        assert sorted(filter(None, completions), key=lambda c: int(c.request_id)) == alone
+
+
+def test_a_batch_leaves_room_for_the_next(paged_of: PagedOf) -> None:
+    model = paged_of("llama", 100)._paged
+    first, second = PagedBatch(model), PagedBatch(model)
+    assert 0 < second.max_tokens < first.max_tokens
+    assert first.max_tokens + second.max_tokens < 100 * PAGE
+    del first
+    assert PagedBatch(model).max_tokens > second.max_tokens
+
+
+def _blind(*args: Any) -> torch.Tensor:
+    """Takes the keys of other tokens as soon as a line is longer than a tile."""
+    query, keys, values, table, feeds, scale = args
+    return plain_attend(query, keys, values, table[:, torch.arange(table.shape[1]) % 64], feeds, scale)
+
+
+def _broken(*_: object) -> torch.Tensor:
+    raise ValueError("no such instruction")
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> Opened:
+    """A model with a paged cache as on a GPU, whose kernel is another one if given."""
+    attention = pytest.importorskip("sqlinfer.engine.kernels.attention", reason="Triton is not installed")
+    monkeypatch.setattr(trial, "free_memory", lambda device: 1 << 24)
+    monkeypatch.setattr(trial, "LONGEST", 90)  # the interpreter is slow
+
+    def get(engine: TorchEngine, attend: Attend | None = None) -> tuple[PagedModel | None, str]:
+        monkeypatch.setattr(attention, "attend", attend or attention.attend)
+        return trial.open_paged(engine.model)
+
+    return get
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", ["qwen3", "gpt2"])  # heads that share keys, and such as do not
+def test_the_kernel_answers_as_generate(
+    shape: str, engine_of: EngineOf, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = engine_of(shape)
+    model, obstacle = opened(engine)
+    assert obstacle == ""
+    assert model is not None
+    assert not model.can_replay  # graphs need a GPU, and steps do without them
+    assert model.cache.num_slots * model.cache.bytes_per_slot <= trial.SHARE * (1 << 24)
+    monkeypatch.setattr(engine, "_obstacle", "")
+    monkeypatch.setattr(engine, "_paged", model)
+    few = [*ASKED[:2], TEXTS[1]]
+    ours = texts(answer(engine, requests(few, max_tokens=3)))
+    assert ours == [generate(engine, text, max_new_tokens=3) for text in few]
+
+
+@pytest.mark.parametrize(("attend", "said"), [(_blind, "other logits after"), (_broken, "no such instruction")])
+def test_a_wrong_kernel_is_found_out(attend: Attend, said: str, engine_of: EngineOf, opened: Opened) -> None:
+    model, obstacle = opened(engine_of("llama"), attend)
+    assert model is None
+    assert said in obstacle
