@@ -1,6 +1,7 @@
 """Runs a model that reads and does not write: embeddings, label probabilities, scores of pairs.
 
-Texts of about equal length share a batch, so that little of it is padding. Knows no tokenizer.
+Texts are packed where the model allows it; else those of about equal length share a batch, so that little of it is
+padding. Knows no tokenizer.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import torch
 
 from sqlinfer.engine.device import is_out_of_memory, release_memory
 from sqlinfer.engine.head import Head, load_layers, pool
-from sqlinfer.engine.inputs import Input, Reader
+from sqlinfer.engine.inputs import Input, Reader, first_position
 from sqlinfer.engine.prompt import failed
+from sqlinfer.engine.texts import can_pack, read_packed
 from sqlinfer.types import Completion, Request, yes_or_no
 from sqlinfer.vectors import to_text
 
@@ -27,7 +29,8 @@ class Encoder:
     """The weights of one model and how its output is read.
 
     max_tokens: of a batch, padding counted; halved for good when memory runs out. pass_tokens: what a pass costs
-    however little it reads, in tokens; more padding than that costs more than a batch of its own.
+    however little it reads, in tokens; more padding than that costs more than a batch of its own. is_packed: there is
+    no padding.
     """
 
     def __init__(self, model: Any, reader: Reader, head: Head | None) -> None:
@@ -38,19 +41,23 @@ class Encoder:
         self._modes = head.pooling if head else ()
         self._layers = load_layers(head, model.device) if head else []
         self._has_types = reader.kind == "rerank" and getattr(model.config, "type_vocab_size", 0) > 1
+        self._first_position = first_position(model.config)
+        self.is_packed = is_cpu and reader.kind == "embed" and can_pack(model, self._first_position)
         self._is_multilabel = getattr(model.config, "problem_type", None) == "multi_label_classification"
 
     def batches(self, inputs: Series[Input]) -> deque[list[Input]]:
         """Inputs in batches of about equal lengths, the longest first: what does not fit the memory fails early."""
         batches: deque[list[Input]] = deque()
-        longest = padding = 0
+        longest = tokens = padding = 0
         for each in sorted(inputs, key=lambda each: (-len(each.ids), each.ids)):
-            padding += longest - len(each.ids)
-            if batches and padding <= self.pass_tokens and (len(batches[-1]) + 1) * longest <= self.max_tokens:
+            padding += 0 if self.is_packed else longest - len(each.ids)
+            tokens += len(each.ids)
+            read = tokens if self.is_packed else (len(batches[-1]) + 1 if batches else 1) * longest
+            if batches and padding <= self.pass_tokens and read <= self.max_tokens:
                 batches[-1].append(each)
             else:
                 batches.append([each])
-                longest, padding = len(each.ids), 0
+                longest, tokens, padding = len(each.ids), len(each.ids), 0
         return batches
 
     def run(self, batches: deque[list[Input]]) -> list[Completion]:
@@ -63,7 +70,8 @@ class Encoder:
         if len(batch) == 1:
             what = f"out of memory: one text of {len(batch[0].ids)} tokens alone does not fit; shorten it"
             return [failed(batch[0].request, what, len(batch[0].ids))]
-        self.max_tokens = max(1, len(batch) * len(batch[0].ids) // 2)
+        tokens = sum(len(each.ids) for each in batch) if self.is_packed else len(batch) * len(batch[0].ids)
+        self.max_tokens = max(1, tokens // 2)
         again = self.batches([*batch, *(each for rest in batches for each in rest)])
         batches.clear()
         batches.extend(again)
@@ -80,22 +88,31 @@ class Encoder:
 
     @torch.inference_mode()
     def _forward(self, batch: list[Input]) -> torch.Tensor:
-        longest = len(batch[0].ids)
         lengths = torch.tensor([len(each.ids) for each in batch])
-        mask = (torch.arange(longest) < lengths[:, None]).to(self._model.device)  # (rows, tokens)
-        more: dict[str, Any] = {}
-        if self._has_types:
-            more["token_type_ids"] = self._padded([each.type_ids for each in batch], longest)
-        if not bool((lengths == longest).all()):
-            more["attention_mask"] = mask.long()
-        output = self._model(input_ids=self._padded([each.ids for each in batch], longest), **more)
+        mask = (torch.arange(len(batch[0].ids)) < lengths[:, None]).to(self._model.device)  # (rows, tokens)
         if self._reader.kind != "embed":
-            logits: torch.Tensor = output.logits.double().cpu()
+            logits: torch.Tensor = self._read_padded(batch, mask).logits.double().cpu()
             return logits  # (rows, labels)
-        vectors = pool(output.last_hidden_state.float(), mask, self._modes)  # bfloat16 has no vectors of length one
+        if self.is_packed:
+            found = read_packed(self._model, [each.ids for each in batch], self._first_position)
+            states = found.new_zeros(*mask.shape, found.shape[-1])
+            states[mask] = found
+        else:
+            states = self._read_padded(batch, mask).last_hidden_state
+        vectors = pool(states.float(), mask, self._modes)  # bfloat16 has no vectors of length one
         for layer in self._layers:
             vectors = layer(vectors)
         return vectors.cpu()
+
+    def _read_padded(self, batch: list[Input], mask: torch.Tensor) -> Any:
+        """What the model gives for a batch; mask: (rows, tokens)."""
+        longest = mask.shape[1]
+        more: dict[str, Any] = {}
+        if self._has_types:
+            more["token_type_ids"] = self._padded([each.type_ids for each in batch], longest)
+        if not bool(mask.all()):
+            more["attention_mask"] = mask.long()
+        return self._model(input_ids=self._padded([each.ids for each in batch], longest), **more)
 
     def _padded(self, rows: list[list[int]], longest: int) -> torch.Tensor:
         pad = getattr(self._model.config, "pad_token_id", None) or 0

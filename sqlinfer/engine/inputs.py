@@ -10,10 +10,20 @@ from collections.abc import Sequence as Series
 from dataclasses import dataclass
 from typing import Any
 
-from sqlinfer.engine.kind import Kind
-from sqlinfer.engine.prompt import OTHER_MODELS, RENDER_ERRORS, failed
+from sqlinfer.engine.kind import Kind, misfit
+from sqlinfer.engine.prompt import RENDER_ERRORS, failed
 from sqlinfer.errors import nearest
 from sqlinfer.types import Completion, ModelVersion, Request, yes_or_no
+
+POSITIONS_AFTER_PADDING = (
+    "roberta",
+    "xlm-roberta",
+    "camembert",
+    "mpnet",
+    "longformer",
+    "xlm-roberta-xl",
+    "data2vec-text",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,20 +72,11 @@ class Inputs:
 
     def _refusal(self, request: Request) -> str:
         """Why a model of this kind cannot answer a request; "" if it can."""
-        kind, labels, model = self.reader.kind, self.reader.labels, f"model {self.version}"
-        if request.task == "count_tokens":
+        labels, model = self.reader.labels, f"model {self.version}"
+        if wrong := misfit(self.reader.kind, request):
+            return f"{model} {wrong}"
+        if self.reader.kind != "classify":
             return ""
-        if request.overflow == "split":
-            return f"{model} does not write, and texts are cut in parts for models that do"
-        if kind == "embed":
-            return "" if request.task == "embed" else f"{model} embeds texts; use it with ai_embed or ai_similarity"
-        if request.task == "embed":
-            return f"{model} has no embeddings; {OTHER_MODELS['embed']}"
-        if kind == "rerank":
-            is_pair = bool(request.query) and len(request.choices) == 2
-            return "" if is_pair else f"{model} scores pairs of texts; use it with ai_score or ai_filter"
-        if request.task != "predict" and not request.choices:
-            return f"{model} is a classifier; use it with ai_classify or ai_predict"
         unknown = [choice for choice in request.choices if choice not in self._known]
         if not unknown:
             return ""
@@ -142,3 +143,8 @@ class Inputs:
                 request, f"{what}{self.reader.vocabulary} tokens; tokenizer and weights do not belong together"
             )
         return Input(request, ids, encoding.type_ids, bool(encoding.overflowing))
+
+
+def first_position(config: Any) -> int:
+    """The position of a text's first token: RoBERTa and its kin count theirs from the padding's id."""
+    return int(config.pad_token_id) + 1 if config.model_type in POSITIONS_AFTER_PADDING else 0

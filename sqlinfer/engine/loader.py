@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlinfer.engine.device import is_out_of_memory
 from sqlinfer.engine.head import Head, read_head
-from sqlinfer.engine.inputs import Inputs, Reader
-from sqlinfer.engine.kind import Kind, find_kind
+from sqlinfer.engine.inputs import Inputs, Reader, first_position
+from sqlinfer.engine.kind import DOES, Kind, find_kind
 from sqlinfer.engine.prompt import Context, Prompts
 from sqlinfer.engine.settings import Defaults
 from sqlinfer.errors import ModelUnusable
@@ -23,22 +23,7 @@ if TYPE_CHECKING:
 UNKNOWN_LENGTH = 10**9  # tokenizers write 1e30 where they know no length
 LOCAL = {"local_files_only": True, "trust_remote_code": False}
 RELATIVE_POSITIONS = ("t5", "mt5", "umt5", "longt5", "switch_transformers")
-POSITIONS_AFTER_PADDING = (
-    "roberta",
-    "xlm-roberta",
-    "camembert",
-    "mpnet",
-    "longformer",
-    "xlm-roberta-xl",
-    "data2vec-text",
-)
 CLASSIFIER = "AutoModelForSequenceClassification"
-DOES: Mapping[Kind, str] = {
-    "generate": "writes text",
-    "embed": "embeds text",
-    "classify": "classifies text",
-    "rerank": "scores pairs of texts",
-}
 END_MARK = "sqlinfer"
 
 
@@ -99,11 +84,11 @@ def load_inputs(version: ModelVersion, config: Any) -> Inputs:
 
 
 def _positions(config: Any) -> int | None:
-    """Tokens that a model has positions for; RoBERTa and its kin count theirs from the padding's id."""
+    """Tokens that a model has positions for."""
     positions = getattr(config, "max_position_embeddings", None)
-    if positions and config.model_type in POSITIONS_AFTER_PADDING:
-        return int(positions - config.pad_token_id - 1)
-    return int(positions) if positions and config.model_type not in RELATIVE_POSITIONS else None
+    if not positions or config.model_type in RELATIVE_POSITIONS:
+        return None
+    return int(positions) - first_position(config)
 
 
 def load_config(version: ModelVersion) -> Any:

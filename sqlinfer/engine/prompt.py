@@ -6,7 +6,6 @@ Needs a tokenizer and no weights. Knows no torch.
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Sequence as Series
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,15 +14,13 @@ from typing import Any
 from sqlinfer.engine.choices import Choices, build_choices, scored_settings
 from sqlinfer.engine.cut import places
 from sqlinfer.engine.grammar import Grammars
+from sqlinfer.engine.kind import misfit
 from sqlinfer.engine.sequence import Sequence
 from sqlinfer.engine.settings import Defaults, Settings, constrained_settings
+from sqlinfer.engine.tokenizer import Tokenizer
 from sqlinfer.types import Completion, ModelVersion, Request
 
 ANSWER = "Answer:"  # what stands before an answer where its tokens depend on that
-OTHER_MODELS = {
-    "embed": "ai_embed and ai_similarity need a model that embeds (an encoder, or one registered with --task embed)",
-    "predict": "ai_predict needs a classifier",
-}
 RENDER_ERRORS = (ValueError, TypeError, KeyError, OverflowError, RuntimeError)
 
 
@@ -41,19 +38,16 @@ class Context:
 
 
 class Prompts:
-    """Renders and tokenises for one model; a lock guards the tokenizer, which is not safe among threads."""
+    """Renders and tokenises for one model."""
 
     def __init__(self, version: ModelVersion, tokenizer: Any, defaults: Defaults, context: Context) -> None:
         self.version = version
         self.defaults = defaults
         self.context = context
-        self._tokenizer = tokenizer
-        self._lock = threading.Lock()
-        self._is_chat = tokenizer.chat_template is not None and not defaults.is_encoder_decoder
+        is_chat = tokenizer.chat_template is not None and not defaults.is_encoder_decoder
+        self._tokenizer = Tokenizer(tokenizer, is_chat)
         self._read_choices = lru_cache(maxsize=256)(self._tokenize_choices)
         self._grammars = Grammars(tokenizer, context.vocabulary, defaults.eos)
-        self._special = [token for token in tokenizer.all_special_tokens if token]
-        self._special_starts = {token[0] for token in self._special}
 
     def prepare(self, requests: Series[Request]) -> list[Sequence | Completion]:
         """A sequence for each request, or the completion of one that needs no model: counted, split or failed."""
@@ -69,8 +63,7 @@ class Prompts:
 
     def text(self, token_ids: list[int]) -> str:
         """What token ids say, special tokens left out."""
-        with self._lock:
-            return str(self._tokenizer.decode(token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+        return self._tokenizer.text(token_ids)
 
     def count(self, requests: Series[Request]) -> list[int]:
         """Prompt tokens of each request; 0 for one that cannot be asked."""
@@ -84,12 +77,7 @@ class Prompts:
         if prefix is not None:
             return prefix + text
         message = message_of(request, text)
-        if not self._is_chat:
-            return message
-        chat = [{"role": "user", "content": message}]
-        return str(
-            self._tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True, enable_thinking=False)
-        )
+        return self._tokenizer.chat(message) if self._tokenizer.is_chat else message
 
     def _task_prefix(self, request: Request) -> str | None:
         """The prefix of a model trained for the task; None for a model that follows instructions."""
@@ -100,14 +88,13 @@ class Prompts:
 
     def _encode_all(self, requests: Series[Request]) -> list[list[int] | str]:
         """Token ids, or why there are none. One call for the whole window; row by row only if that fails."""
-        if self._is_chat and any(self._forges(message_of(r, r.text)) for r in requests):
+        if self._tokenizer.is_chat and any(self._tokenizer.forges(message_of(r, r.text)) for r in requests):
             return [self._encode_one(r) for r in requests]
         try:
-            with self._lock:
-                rendered = [self.render(r, r.text) for r in requests]
-                plain = [r.task == "count_tokens" for r in requests]
-                encoded = self._tokenize([t for t, p in zip(rendered, plain, strict=True) if not p])
-                counted = self._tokenize([t for t, p in zip(rendered, plain, strict=True) if p], as_text=True)
+            rendered = [self.render(r, r.text) for r in requests]
+            plain = [r.task == "count_tokens" for r in requests]
+            encoded = self._tokenizer.ids([t for t, p in zip(rendered, plain, strict=True) if not p])
+            counted = self._tokenizer.ids([t for t, p in zip(rendered, plain, strict=True) if p], as_text=True)
         except RENDER_ERRORS:
             return [self._encode_one(r) for r in requests]
         prompts, counts = iter(encoded), iter(counted)
@@ -115,8 +102,7 @@ class Prompts:
 
     def _encode_one(self, request: Request) -> list[int] | str:
         try:
-            with self._lock:
-                return self._encode(request, request.text)
+            return self._encode(request, request.text)
         except UnicodeEncodeError as error:
             where = f"U+{ord(error.object[error.start]):04X} at character {error.start} of the prompt"
             return f"the text is not valid Unicode: half of a surrogate pair, {where}"
@@ -124,46 +110,25 @@ class Prompts:
             return f"the text could not be tokenised: {type(error).__name__}: {error}"
 
     def _encode(self, request: Request, text: str) -> list[int]:
-        """Token ids of one request with this text. Holds the lock."""
-        rendered = self.render(request, text)
+        """Token ids of one request with this text."""
+        rendered, ids = self.render(request, text), self._tokenizer.ids
         if request.task == "count_tokens":
-            return self._tokenize([rendered], as_text=True)[0]
+            return ids([rendered], as_text=True)[0]
         message = message_of(request, text)
-        if not self._is_chat or not self._forges(message):
-            return self._tokenize([rendered])[0]
+        if not self._tokenizer.is_chat or not self._tokenizer.forges(message):
+            return ids([rendered])[0]
         if message not in rendered:
             message = message.strip()
         head, found, tail = rendered.rpartition(message)
         if not found:
             raise ValueError("the text spells special tokens, and the chat template changes the text")
-        return self._tokenize([head])[0] + self._tokenize([message], as_text=True)[0] + self._tokenize([tail])[0]
-
-    def _forges(self, text: str) -> bool:
-        """Whether a text spells one of the model's special tokens: a row must not end its own turn."""
-        return any(c in text for c in self._special_starts) and any(token in text for token in self._special)
-
-    def _tokenize(self, texts: list[str], as_text: bool = False) -> list[list[int]]:
-        """Token ids of texts. Only a chat template's own special tokens are special; others are text.
-
-        as_text: texts are rows and no prompts, so nothing in them is special and nothing is added. Holds the lock.
-        """
-        if not texts:
-            return []
-        for text in texts:
-            text.encode()  # the tokenizer's own error for a lone surrogate names neither text nor place
-        ids: list[list[int]] = self._tokenizer(
-            texts,
-            add_special_tokens=not as_text and not self._is_chat,
-            split_special_tokens=as_text or not self._is_chat,
-            verbose=False,
-        )["input_ids"]
-        return ids
+        return ids([head])[0] + ids([message], as_text=True)[0] + ids([tail])[0]
 
     def _outcome(self, request: Request, prompt: list[int]) -> Sequence | Completion:
         """The sequence of a request, its text cut if it must and may be; or where to cut it, if that is asked."""
         try:
-            if request.task in ("embed", "predict"):
-                raise ValueError(f"model {self.version} writes text; {OTHER_MODELS[request.task]}")
+            if wrong := misfit("generate", request):
+                raise ValueError(f"model {self.version} {wrong}")
             settings = self.defaults.resolve(request.parameters.over(self.version.parameters), request.task)
             choices = None
             if request.choices:
@@ -197,10 +162,9 @@ class Prompts:
         A chat template and a decoder of its own end before the answer: it begins afresh. A plain prompt is continued
         by a word of its own, so that its tokens are those of a word after a space. forced: begins every answer.
         """
-        begins_afresh = self._is_chat or self.defaults.is_encoder_decoder
+        begins_afresh = self._tokenizer.is_chat or self.defaults.is_encoder_decoder
         texts = names if begins_afresh else [ANSWER, *(f"{ANSWER} {name}" for name in names)]
-        with self._lock:
-            tokens = self._tokenize(list(texts), as_text=True)
+        tokens = self._tokenizer.ids(list(texts), as_text=True)
         if not begins_afresh:
             before, *tokens = tokens
             tokens = [ids[len(before) :] for ids in tokens]
@@ -228,52 +192,23 @@ class Prompts:
         while (excess := self._excess(prompt, settings)) > 0:
             if not text:
                 raise ValueError(self._too_long(request, prompt, settings))
-            with self._lock:
-                text = self._shorter(text, excess)
-                prompt = self._encode(request, text)
+            text = self._tokenizer.shorter(text, excess)
+            prompt = self._encode(request, text)
         return prompt
 
     def _places(self, request: Request, prompt: list[int], settings: Settings) -> list[int]:
         """Where to cut the text of a request so that each part fits. Raises ValueError if not even no text fits."""
-        with self._lock:
-            room = -self._excess(self._encode(request, ""), settings)
-            if room > 0:
-                starts = self._token_starts(request.text)
-                return places(
-                    request.text, starts, room, lambda part: self._excess(self._encode(request, part), settings)
-                )
+        room = -self._excess(self._encode(request, ""), settings)
+        if room > 0:
+            starts = self._tokenizer.starts(request.text)
+            return places(request.text, starts, room, lambda part: self._excess(self._encode(request, part), settings))
         raise ValueError(self._too_long(request, prompt, settings))
-
-    def _token_starts(self, text: str) -> list[int]:
-        """Where in a text its tokens begin, in characters; a guess if the tokenizer does not tell. Holds the lock."""
-        if not self._tokenizer.is_fast:
-            num_tokens = len(self._tokenize([text], as_text=True)[0])
-            return [len(text) * i // num_tokens for i in range(num_tokens)]
-        return [start for start, _ in self._offsets(text)]
-
-    def _offsets(self, text: str) -> list[tuple[int, int]]:
-        """The span of each token of a text, in characters. Holds the lock."""
-        encoding = self._tokenizer(
-            text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True, verbose=False
-        )
-        offsets: list[tuple[int, int]] = encoding["offset_mapping"]
-        return offsets
-
-    def _shorter(self, text: str, excess: int) -> str:
-        """Text without its last excess tokens, and at least one character shorter. Holds the lock."""
-        if not self._tokenizer.is_fast:
-            num_tokens = max(len(self._tokenize([text], as_text=True)[0]), excess)
-            return text[: min(len(text) - 1, len(text) * (num_tokens - excess) // num_tokens)]
-        offsets = self._offsets(text)
-        end = offsets[-excess][0] if excess < len(offsets) else 0
-        return text[: min(end, len(text) - 1)]
 
     def _nothing(self) -> list[int]:
         """The prompt of an empty text: a token that begins a text, as the model must read something."""
-        for token in (self._tokenizer.bos_token_id, self._tokenizer.eos_token_id):
-            if token is not None:
-                return [token]
-        raise ValueError("the text is empty, and the model has no token that begins a text; give an instruction")
+        if self._tokenizer.start is None:
+            raise ValueError("the text is empty, and the model has no token that begins a text; give an instruction")
+        return [self._tokenizer.start]
 
     def _check_vocabulary(self, prompt: list[int]) -> None:
         if max(prompt) >= self.context.vocabulary:
@@ -284,8 +219,7 @@ class Prompts:
 
     def _too_long(self, request: Request, prompt: list[int], settings: Settings) -> str:
         """Why a prompt does not fit: its tokens, the limit and what can be done."""
-        with self._lock:
-            bare = self._encode(request, "")
+        bare = self._encode(request, "")
         if self._excess(bare, settings) > 0:
             what, remedy = f"instruction and template alone have {len(bare)}", "Shorten the instruction"
             if request.choices:

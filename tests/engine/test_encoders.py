@@ -144,6 +144,21 @@ def test_a_text_has_one_embedding_whatever_stands_beside_it(engine_of: EngineOf)
     assert np.abs(together - np.concatenate([alone] * 30)).max() < TOLERANCE
 
 
+@pytest.mark.parametrize(("shape", "is_packed"), [("bert", True), ("roberta", True), ("mpnet", False)])
+def test_texts_are_packed_where_the_model_reads_them_as_alone(shape: str, is_packed: bool, bert: Path) -> None:
+    (bert / "modules.json").unlink()
+    known = transformers.AutoConfig.from_pretrained(bert)
+    sizes = {name: getattr(known, name) for name in ("vocab_size", "hidden_size", "num_hidden_layers", "pad_token_id")}
+    config = transformers.AutoConfig.for_model(shape, num_attention_heads=4, intermediate_size=64, **sizes)
+    with torch.random.fork_rng(devices=[]), quiet():
+        torch.manual_seed(2)
+        transformers.AutoModel.from_config(config).save_pretrained(bert)
+    read, engine = read_alone(bert), open_folder(bert)
+    expected = torch.stack([by_hand(read(text), "mean") for text in TEXTS]).numpy()
+    assert np.abs(vectors(ask(engine)) - expected).max() < TOLERANCE
+    assert engine.encoder.is_packed is is_packed
+
+
 def test_special_tokens_in_a_text_are_text(engine_of: EngineOf) -> None:
     forged, plain = ask(engine_of("bert"), ("a</s><pad>", "a"))
     assert forged.prompt_tokens > plain.prompt_tokens + 2
@@ -178,21 +193,27 @@ def test_not_a_number_fails_its_row_alone(bert: Path) -> None:
     assert np.isfinite(vectors([good])).all()
 
 
-def test_memory_for_three_rows_answers_all(bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("is_packed", [True, False])
+def test_memory_for_a_part_of_the_rows_answers_all(
+    is_packed: bool, bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine = open_folder(bert)
-    before = vectors(ask(engine))
-    forward, sizes = engine.model.forward, []
+    before, counts = vectors(ask(engine)), engine.count_prompt_tokens([Request(text, task="embed") for text in TEXTS])
+    forward, sizes, limit = engine.model.forward, [], max(*counts, sum(counts) // 2)
+    assert engine.encoder.is_packed
 
     @functools.wraps(forward)
     def small(*args: object, **kwargs: object) -> object:
-        sizes.append(len(kwargs["input_ids"]))
-        if sizes[-1] > 3:
+        sizes.append(kwargs["input_ids"].numel())
+        if sizes[-1] > limit:
             raise torch.OutOfMemoryError("out of memory")
         return forward(*args, **kwargs)
 
+    monkeypatch.setattr(engine.encoder, "is_packed", is_packed)
+    monkeypatch.setattr(engine.encoder, "pass_tokens", sum(counts))
     monkeypatch.setattr(engine.model, "forward", small)
     assert np.abs(vectors(ask(engine)) - before).max() < TOLERANCE
-    assert max(sizes) > 3
+    assert max(sizes) > limit
 
 
 def test_a_row_too_large_for_the_memory_fails_alone(bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,9 +264,9 @@ def test_a_reranker_scores_the_pair(classifier_of: Callable[..., Path]) -> None:
     ("labels", "more", "said"),
     [
         (LABELS, {"choices": ("praise", "complain")}, "does not know the label 'complain'. Did you mean complaint?"),
-        (LABELS, {}, "is a classifier; use it with ai_classify or ai_predict"),
-        (LABELS, {"task": "embed"}, "has no embeddings"),
-        ((), {"choices": ("yes", "no")}, "scores pairs of texts; use it with ai_score"),
+        (LABELS, {}, "classifies texts for ai_classify and ai_predict, and this needs one that writes text"),
+        (LABELS, {"task": "embed"}, "needs one that embeds texts"),
+        ((), {"choices": ("yes", "no")}, "scores pairs of texts for ai_score and ai_filter"),
     ],
 )
 def test_a_question_that_a_model_cannot_answer_is_refused(

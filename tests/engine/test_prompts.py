@@ -37,7 +37,8 @@ def test_model_without_template_gets_instruction_and_text(engine_of: EngineOf) -
 
 def test_thinking_is_off(version_of: VersionOf, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = open_engine(version_of("qwen3"))
-    engine.prompts._tokenizer.chat_template = "{{ 'thinks' if enable_thinking | default(true) else 'answers' }}"
+    template = "{{ 'thinks' if enable_thinking | default(true) else 'answers' }}"
+    engine.prompts._tokenizer._tokenizer.chat_template = template
     assert rendered(engine, Request("x")) == "answers"
 
 
@@ -198,7 +199,7 @@ def test_count_tokens_needs_no_weights(version_of: VersionOf, engine_of: EngineO
     engine = open_engine(version_of("llama"))
     completions = answer(engine, requests(["", "a", "The order arrived", "\ud83d"], task="count_tokens"))
     assert [c.text for c in completions[:2]] == ["0", "1"]
-    expected = len(engine.prompts._tokenizer("The order arrived", add_special_tokens=False)["input_ids"])
+    expected = len(engine.prompts._tokenizer._tokenizer("The order arrived", add_special_tokens=False)["input_ids"])
     assert completions[2].text == str(expected)
     assert completions[3].error is not None
     assert not engine.is_loaded

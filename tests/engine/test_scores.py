@@ -41,7 +41,7 @@ def reference(engine: TorchEngine, request: Request) -> list[float]:
     start = [t for t in [sequence.settings.model.get("forced_bos_token_id")] if t is not None]
     with_space = engine.prompts.render(request, "") == "" and not engine.config.is_encoder_decoder
     names = [f" {name}" if with_space else name for name in request.choices]
-    paths = [[*engine.prompts._tokenizer(n, add_special_tokens=False)["input_ids"], END] for n in names]
+    paths = [[*engine.prompts._tokenizer._tokenizer(n, add_special_tokens=False)["input_ids"], END] for n in names]
     eos = sorted(sequence.settings.eos)
     found = []
     for path in paths:
