@@ -66,17 +66,15 @@ def ask(
 ) -> Iterator[Completion]:
     """One completion a request, in order of finishing. A failure that may pass is asked again up to max_retries times,
     after a pause that doubles. Requests without an answer when nothing finished for `timeout` seconds fail likewise."""
-    source, waiting, failed, said = iter(requests), deque[Request](), dict[bytes, int](), ""
+    source, waiting, failed = iter(requests), deque[Request](), _Failed(settings.max_retries)
     while True:
-        stop, asked, again = Stop(cancel, settings.timeout, deadline_s), _Asked(waiting, source), list[Request]()
+        stop, asked = Stop(cancel, settings.timeout, deadline_s), _Asked(waiting, source)
         broken: OSError | None = None
         try:
             for completion in engine.generate(asked, stop):
                 request = asked.in_flight.pop(completion.request_id)
-                if completion.may_pass and len(again) < _HELD and _may_retry(request, failed, settings):
-                    again.append(request)
-                    said = completion.error or said
-                else:
+                may_pass = completion.may_pass and len(failed.again) < _HELD
+                if not (may_pass and failed.takes(request, completion.error or "")):
                     yield completion
                 stop.progressed()
         except OSError as error:  # of the machine or the network; other errors would be the same the next time
@@ -87,33 +85,51 @@ def ask(
             return
         if broken is None and asked.in_flight and stop.is_late:
             broken = TimeoutError(f"no answer within the timeout of {settings.timeout:g} s")
-        if broken is None and not again:
+        if broken is None and not failed.again:
             return
         for request in asked.in_flight.values():
-            if _may_retry(request, failed, settings):
-                again.append(request)
-            elif isinstance(broken, TimeoutError):
+            if failed.takes(request, str(broken or "")):
+                continue
+            if isinstance(broken, TimeoutError):
                 yield Completion(request.request_id, error=str(broken), finish_reason="error", may_pass=True)
             elif broken is not None:
                 raise broken
-        if again:
-            waiting.extend(again)
-            if stop.wait(_pause_s(again, failed, str(broken or said))):
+        if failed.again:
+            pause_s = failed.pause_s()
+            waiting.extend(failed.leave())
+            if stop.wait(pause_s):
                 return
 
 
-def _pause_s(again: list[Request], failed: dict[bytes, int], said: str) -> float:
-    """Seconds before these requests are asked again; the log says so."""
-    tries = max(failed[request.request_id] for request in again)
-    pause_s: float = min(_BACKOFF_S * 2 ** (tries - 1), _LONGEST_BACKOFF_S)
-    _log.warning("%d requests are asked again in %.1f s: %s", len(again), pause_s, redact(said))
-    return pause_s
+class _Failed:
+    """Counts the failures of each request. again: the requests that are asked again after this attempt."""
 
+    def __init__(self, max_retries: int) -> None:
+        self.again: list[Request] = []
+        self._max_retries = max_retries
+        self._counts: dict[bytes, int] = {}
+        self._said = ""
 
-def _may_retry(request: Request, failed: dict[bytes, int], settings: JobSettings) -> bool:
-    """Note a failure of a request; whether it may be asked once more."""
-    failed[request.request_id] = failed.get(request.request_id, 0) + 1
-    return failed[request.request_id] <= settings.max_retries
+    def takes(self, request: Request, said: str) -> bool:
+        """Note a failure and what was said of it; whether the request is asked once more."""
+        self._counts[request.request_id] = self._counts.get(request.request_id, 0) + 1
+        may_retry = self._counts[request.request_id] <= self._max_retries
+        if may_retry:
+            self.again.append(request)
+            self._said = said or self._said
+        return may_retry
+
+    def pause_s(self) -> float:
+        """Seconds before the requests are asked again; the log says so."""
+        tries = max(self._counts[request.request_id] for request in self.again)
+        pause_s: float = min(_BACKOFF_S * 2 ** (tries - 1), _LONGEST_BACKOFF_S)
+        _log.warning("%d requests are asked again in %.1f s: %s", len(self.again), pause_s, redact(self._said))
+        return pause_s
+
+    def leave(self) -> list[Request]:
+        """Hand over the requests that are asked again."""
+        again, self.again = self.again, []
+        return again
 
 
 class _Asked:

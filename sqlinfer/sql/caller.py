@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -21,3 +22,28 @@ def caller_variables() -> dict[str, Any]:
 def call_as(variables: Mapping[str, Any], method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Call a method of DuckDB from a frame that has these variables: it looks for names in the frame that calls it."""
     return eval(_CALL, {}, {**variables, "__sqlinfer_call": partial(method, *args, **kwargs)})
+
+
+class Caller:
+    """Calls methods of DuckDB as whoever called us. plain: makes of a value of ours what DuckDB knows."""
+
+    def __init__(self, plain: Callable[[Any], Any]) -> None:
+        self._plain = plain
+        self._variables: Mapping[str, Any] = {}
+
+    @contextmanager
+    def seeing(self, variables: Mapping[str, Any]) -> Iterator[None]:
+        """While open, names in SQL may mean these variables; kept no longer, so that dataframes can go."""
+        self._variables = {name: self._plain(value) for name, value in variables.items()}
+        try:
+            yield
+        finally:
+            self._variables = {}
+
+    def take_over(self, other: Caller) -> None:
+        """See what another one sees."""
+        self._variables = other._variables
+
+    def call(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call a method of DuckDB."""
+        return call_as(self._variables, method, *args, **kwargs)

@@ -23,6 +23,9 @@ from sqlinfer.sql.vector_types import vector_types
 Parameters = Sequence[Any] | Mapping[str, Any] | None
 _QUERY = {*QUERY_VERBS, "WITH", "("}
 _QUIET = {"EXPLAIN", "DESCRIBE", "DESC", "SHOW"}
+_TRANSACTION = {"BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT"}
+_DEFINES = {"CREATE", "DROP", "ALTER", "PREPARE", "DEALLOCATE", "ATTACH", "DETACH", "USE", "ROLLBACK"}
+_DEFINED = {"VIEW", "MACRO", "FUNCTION", *(_DEFINES - {"CREATE", "DROP", "ALTER"})}
 _NEEDS_ALL = {"ORDER", "GROUP", "DISTINCT", "HAVING", "QUALIFY", "UNION", "INTERSECT", "EXCEPT"} | {
     *("COUNT", "SUM", "AVG", "MIN", "MAX", "STRING_AGG", "GROUP_CONCAT", "LIST", "ARRAY_AGG", "MEDIAN", "MODE"),
 }
@@ -48,6 +51,16 @@ class Plan:
     def is_quiet(self) -> bool:
         """Whether it describes a query without running it, so that nothing may be asked."""
         return self.verb in _QUIET and "ANALYZE" not in [t.keyword for t in tokenize(self.sql)[:3]]
+
+    @property
+    def is_transactional(self) -> bool:
+        """Whether it begins or ends a transaction."""
+        return self.verb in _TRANSACTION
+
+    @property
+    def is_definition(self) -> bool:
+        """Whether views, macros and the like may be others after it."""
+        return self.verb in _DEFINES and bool(_DEFINED & {token.keyword for token in tokenize(self.sql)[:6]})
 
 
 def plan(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -93,12 +94,26 @@ class Relation:
             return self._derive(method, *args, **kwargs)
 
     def _derive(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        plain = [argument.relation if isinstance(argument, Relation) else argument for argument in args]
         with translated(self._answerer):
-            value = method(*plain, **kwargs)
+            value = method(*map(plain, args), **kwargs)
         return Relation(value, self._session) if isinstance(value, duckdb.DuckDBPyRelation) else value
+
+
+def plain(value: Any) -> Any:
+    """A relation of ours as DuckDB's own; any other value as it is."""
+    return value.relation if isinstance(value, Relation) else value
 
 
 def open_reader(relation: duckdb.DuckDBPyRelation) -> pa.RecordBatchReader:
     """A stream of a relation's rows; the connection is busy until it is drained."""
     return relation.to_arrow_reader(_BATCH_ROWS)
+
+
+def left_rows(connection: duckdb.DuckDBPyConnection) -> pa.Table | None:
+    """The rows that a statement left on a connection; None if it gives none."""
+    names = [column[0] for column in connection.description or []]
+    if not names or names in (["Count"], ["Success"]):
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # DuckDB advises against Arrow here; these results are small
+        return connection.to_arrow_table()

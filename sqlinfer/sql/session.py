@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import atexit
-import warnings
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,7 +14,7 @@ import pyarrow as pa
 from sqlinfer.errors import SqlinferError
 from sqlinfer.sql.answerer import Answerer
 from sqlinfer.sql.bindings import Binding
-from sqlinfer.sql.caller import call_as, caller_variables
+from sqlinfer.sql.caller import Caller, call_as, caller_variables
 from sqlinfer.sql.errors import translated
 from sqlinfer.sql.job import recorded
 from sqlinfer.sql.mentions import Mentions
@@ -26,18 +24,14 @@ from sqlinfer.sql.pairs import asks_pairs
 from sqlinfer.sql.phases import OpenReader, settle, silent
 from sqlinfer.sql.plan import Parameters, Plan, plan
 from sqlinfer.sql.progress import in_notebook
-from sqlinfer.sql.relation import Relation, open_reader
+from sqlinfer.sql.relation import Relation, left_rows, open_reader, plain
 from sqlinfer.sql.runtime import Runtime
 from sqlinfer.sql.set_statements import is_set_statement, run_set_statement
 from sqlinfer.sql.statement import own_parameters, split
-from sqlinfer.sql.tokens import tokenize
 from sqlinfer.sql.validate import exists, validate
 
 _LAZY_PARAMETERS = not duckdb.__version__.startswith("1.")
 """DuckDB 1.5 runs a relation with parameters when it is made, 2.0 when it is fetched."""
-_TRANSACTION = {"BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT"}
-_DEFINES = {"CREATE", "DROP", "ALTER", "PREPARE", "DEALLOCATE", "ATTACH", "DETACH", "USE", "ROLLBACK"}
-_DEFINED = {"VIEW", "MACRO", "FUNCTION", *(_DEFINES - {"CREATE", "DROP", "ALTER"})}
 _OPEN: weakref.WeakSet[Session] = weakref.WeakSet()
 
 
@@ -53,7 +47,7 @@ class Session:
         self.answerer = Answerer(runtime)
         self.answerer.progress = in_notebook() or self.answerer.progress
         self._connection = connection
-        self._variables: dict[str, Any] = {}
+        self._caller = Caller(plain)
         self._binding = Binding(connection, self.answerer)
         self.mentions = Mentions(connection, runtime.functions)
         self._closed = False
@@ -69,7 +63,7 @@ class Session:
                 self._connection.execute(query, parameters, *args, **kwargs)
             return self
         statements = split(query)
-        with self._seeing(caller_variables()):
+        with self._caller.seeing(caller_variables()):
             for statement in statements[:-1]:
                 self._run(statement, None)
             if statements:
@@ -92,7 +86,7 @@ class Session:
         statements = split(query)
         if not statements:
             return None
-        with self._seeing(caller_variables()):
+        with self._caller.seeing(caller_variables()):
             for statement in statements[:-1]:
                 self._run(statement, None)
             return self._lazy(statements[-1], alias, params)
@@ -156,9 +150,8 @@ class Session:
         return sorted({*super().__dir__(), *dir(self._connection)})
 
     def _call(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        plain = [argument.relation if isinstance(argument, Relation) else argument for argument in args]
         with translated(self.answerer):
-            value = method(*plain, **kwargs)
+            value = method(*map(plain, args), **kwargs)
         if value is self._connection:
             return self
         return self._relation(value)
@@ -177,7 +170,7 @@ class Session:
         if planned.is_ai and not planned.is_query:
             self._run(statement, parameters)
             return self._result()
-        make = partial(self._call_as_caller, self._connection.sql, planned.sql, alias=alias, params=planned.values)
+        make = partial(self._caller.call, self._connection.sql, planned.sql, alias=alias, params=planned.values)
         with translated(self.answerer):
             if planned.is_ai:
                 self.validate(planned)
@@ -198,11 +191,11 @@ class Session:
         is tried outside of it, where tables that it made are not known: then the statement runs unguarded."""
         if self._in_transaction:
             with self.cursor() as other:
-                other._variables = self._variables
+                other._caller.take_over(self._caller)
                 return other._binds(planned)
         try:
             with silent(self.answerer):
-                self._call_as_caller(self._connection.execute, f"EXPLAIN {planned.sql}", planned.values).fetchall()
+                self._caller.call(self._connection.execute, f"EXPLAIN {planned.sql}", planned.values).fetchall()
         except duckdb.Error:
             self.answerer.cause = None
             return False
@@ -210,7 +203,8 @@ class Session:
 
     def _run(self, statement: str, parameters: Parameters) -> None:
         if is_model_statement(statement):
-            self._show(run_model_statement(self.runtime.store.registry, statement))
+            models = run_model_statement(self.runtime.store.registry, statement)
+            call_as({"models": models}, self._connection.execute, "FROM models")
             return
         if is_set_statement(statement):
             run_set_statement(self.runtime.settings, statement)
@@ -243,7 +237,7 @@ class Session:
 
     def _with_output_action(self, statement: str, planned: Plan, parameters: Parameters) -> Plan:
         """The plan of a statement that writes, as the job's output_action has it."""
-        execute = partial(self._call_as_caller, self._connection.execute)
+        execute = partial(self._caller.call, self._connection.execute)
         action = self.runtime.settings.over().output_action
         if action == "summary_only":
             return planned
@@ -265,7 +259,7 @@ class Session:
 
         def explain(query: str) -> list[tuple[str, str]]:
             values = own_parameters(query, planned.values)
-            rows = self._call_as_caller(self._connection.execute, f"EXPLAIN (FORMAT json) {query}", values)
+            rows = self._caller.call(self._connection.execute, f"EXPLAIN (FORMAT json) {query}", values)
             return list(rows.fetchall())
 
         with silent(self.answerer):
@@ -274,7 +268,7 @@ class Session:
     def validate(self, planned: Plan) -> None:
         """Raise what is wrong with a statement, before anything is asked."""
         with silent(self.answerer):
-            bind = partial(self._call_as_caller, self._connection.execute)
+            bind = partial(self._caller.call, self._connection.execute)
             validate(bind, planned.sql, planned.values, self.runtime.functions)
 
     def readers(self, planned: Plan) -> list[OpenReader]:
@@ -282,42 +276,21 @@ class Session:
         return [partial(self._reader, query, own_parameters(query, planned.values)) for query in planned.queries]
 
     def _reader(self, query: str, values: Parameters) -> pa.RecordBatchReader:
-        return open_reader(self._call_as_caller(self._connection.sql, query, params=values))
+        return open_reader(self._caller.call(self._connection.sql, query, params=values))
 
     def run_directly(self, planned: Plan) -> None:
         """Hand a statement to DuckDB without phases."""
         parameters = () if planned.values is None else (planned.values,)
-        self._call_as_caller(self._connection.execute, planned.sql, *parameters)
-        if planned.verb in _TRANSACTION:
+        self._caller.call(self._connection.execute, planned.sql, *parameters)
+        if planned.is_transactional:
             self._in_transaction = planned.verb in ("BEGIN", "START")
-        if planned.verb in _DEFINES and _DEFINED & {token.keyword for token in tokenize(planned.sql)[:6]}:
+        if planned.is_definition:
             self.mentions.refresh()
 
     def _result(self) -> Any:
         """The rows that a statement left, as a relation; None if it gives none."""
-        names = [column[0] for column in self._connection.description or []]
-        if not names or names in (["Count"], ["Success"]):
-            return None
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # DuckDB advises against Arrow here; these results are small
-            rows = self._connection.to_arrow_table()
-        return self._relation(self._connection.from_arrow(rows))
-
-    @contextmanager
-    def _seeing(self, variables: dict[str, Any]) -> Iterator[None]:
-        """While open, names in SQL may mean these variables; kept no longer, so that dataframes can go."""
-        self._variables = {k: v.relation if isinstance(v, Relation) else v for k, v in variables.items()}
-        try:
-            yield
-        finally:
-            self._variables = {}
-
-    def _call_as_caller(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        return call_as(self._variables, method, *args, **kwargs)
-
-    def _show(self, rows: pa.Table) -> None:
-        """Leave a table of ours as the result; DuckDB finds it as a variable."""
-        call_as({"rows": rows}, self._connection.execute, "FROM rows")
+        rows = left_rows(self._connection)
+        return None if rows is None else self._relation(self._connection.from_arrow(rows))
 
 
 @atexit.register

@@ -77,11 +77,7 @@ class Registry:
         model = ModelVersion(name, 0, source, found.path, "", found.revision, task, dtype, parameters, trusted=trust)
         model = replace(model, settings=read_registration(settings or {}, f"model {name}"))
         model = self._with_fingerprint(model)
-        if fingerprint is not None and model.fingerprint != fingerprint:
-            raise ModelUnusable(
-                f"{source} has the fingerprint {model.fingerprint} and not {fingerprint}: its files or settings are "
-                "others than those that were pinned. Nothing is registered."
-            )
+        _check_pinned(model, fingerprint)
         with self._database.writing() as connection:
             version = add_version(connection, model)
             if description:
@@ -288,6 +284,14 @@ class Registry:
     def _known(self, name: str) -> str:
         known = nearest(name, [model.name for model in self.list()])
         return f"{known} To register it: `sqlinfer models register NAME SOURCE`.".lstrip()
+
+
+def _check_pinned(model: ModelVersion, fingerprint: str | None) -> None:
+    if fingerprint is not None and model.fingerprint != fingerprint:
+        raise ModelUnusable(
+            f"{model.source} has the fingerprint {model.fingerprint} and not {fingerprint}: its files or settings are "
+            "others than those that were pinned. Nothing is registered."
+        )
 
 
 def _check_choice(what: str, value: str, known: Sequence[str]) -> None:
