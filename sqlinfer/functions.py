@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import Any, Literal, get_args, get_origin, get_type_hints, is_typeddict
 
 from sqlinfer.errors import SqlinferError, nearest
-from sqlinfer.types import Float, Parameters, Request, Vector
+from sqlinfer.types import Columns, Float, Parameters, Request, Vector
 
 SQL_TYPES: Mapping[Any, str] = {str: "VARCHAR", bool: "BOOLEAN", int: "INTEGER", float: "DOUBLE", Float: "FLOAT"} | {
     Vector: "FLOAT[]"
@@ -45,6 +45,11 @@ class Argument:
     @property
     def required(self) -> bool:
         return self.default is REQUIRED
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it takes any type, and comes as a text."""
+        return self.kind in (str, Columns)
 
     def check(self, value: Any, function: str) -> Any:
         """The value as the function's author wants it; an error names function, argument and value."""
@@ -224,6 +229,8 @@ def _arguments(ask: Callable[..., Any], path: Path) -> tuple[Argument, ...]:
         if parameter.name in OPTIONS and parameter.name != "model":
             raise SqlinferError(f"{path}: every function takes {parameter.name} already; choose another name")
         arguments.append(Argument(parameter.name, hints.get(parameter.name, str), parameter.default))
+    if any(a.kind is Columns for a in arguments) and "reorder" not in {a.name for a in arguments}:
+        raise SqlinferError(f"{path}: {path.stem} takes Columns, and no argument `reorder: bool = False`")
     if not arguments:
         raise SqlinferError(f"{path}: {path.stem} takes no argument, so all rows would ask the same")
     return tuple(arguments)

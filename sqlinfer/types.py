@@ -20,6 +20,10 @@ Vector = NewType("Vector", list[Float])
 """An embedding: SQL's FLOAT[n] with the model's n, and FLOAT[] where that is not known before it is asked."""
 
 
+Columns = NewType("Columns", str)
+"""A text, or a struct of columns: one that the call lets reorder (reorder := true) comes as a JSON object."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parameters:
     """How an answer is generated; None leaves the choice to the model's registration, then to the model.
@@ -61,6 +65,7 @@ class Request:
     choices: the answers that are possible, most often labels; they are scored after one pass over the prompt, and the
     answer's text is a JSON object of each choice and its probability. schema: a JSON schema that the answer's text
     must satisfy; decoding is constrained to it. Choices made by yes_or_no are about one label each.
+    reorder: the text is a JSON object, and its fields may stand in another order, in which more prompts begin alike.
     query: what the text is held against; a model trained on pairs reads it and the bare text, and its score is the
     probability of the first of two choices.
     """
@@ -73,6 +78,7 @@ class Request:
     choices: tuple[str, ...] = ()
     schema: str = ""
     query: str = ""
+    reorder: bool = False
     request_id: bytes = field(default=b"", compare=False)
 
     @property

@@ -3,16 +3,18 @@ from typing import Any
 
 from sqlinfer import Parameters, Request, SqlinferError, Steps, answer_type
 from sqlinfer.sql.options import read_parameters
+from sqlinfer.types import Columns
 
 
 def ai_query(
     model: str,
-    request: str,
+    request: Columns,
     returnType: str = "",
     failOnError: bool = True,
     modelParameters: dict[str, Any] | None = None,
     responseFormat: str = "",
     files: list[str] | str | None = None,
+    reorder: bool = False,
 ) -> Steps[Any]:
     """Answer a request with a model named by its registered name, hub id or folder.
 
@@ -20,11 +22,18 @@ def ai_query(
     the value of a JSON schema is text. failOnError := false: the value is STRUCT(response, errorMessage), and a failed
     row has a message in place of a response. modelParameters: a STRUCT of max_tokens, temperature and the like.
     files: as Databricks has it; refused, as no model here reads files.
+    reorder := true: request is a struct of columns, {'body': body, 'product': product}. It is asked as a JSON object
+    whose columns stand in the order in which most prompts begin alike, as a shared beginning is read once: the column
+    with the fewest distinct values comes first. The first statement that asks such columns chooses their order, once it
+    knows all its questions; the order is kept with the answers and holds from then on, so that more rows do not ask the
+    old ones again. On plain connections the first chunk of rows chooses.
     """
     check(files=files)
+    if reorder and not request.startswith("{"):
+        raise SqlinferError("reorder needs a struct of columns, as in ai_query('m', {'body': body}, reorder := true)")
     try:
         schema, is_typed = _held_to(returnType, responseFormat)
-        answer = yield Request(request, schema=schema, parameters=_parameters(modelParameters))
+        answer = yield Request(request, schema=schema, parameters=_parameters(modelParameters), reorder=reorder)
         value = json.loads(answer) if is_typed else answer
     except (SqlinferError, ValueError) as error:
         if failOnError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence as Series
 
+from sqlinfer.engine import kind
 from sqlinfer.engine.engine import TorchEngine
 from sqlinfer.types import ModelVersion, Request
 
@@ -48,6 +49,14 @@ def read_prompt(version: ModelVersion, request: Request) -> str:
 def embedding_width(version: ModelVersion) -> int | None:
     """Numbers in an embedding, from the model's files alone; None if it does not embed. Raises ModelUnusable."""
     return get_engine(version).embedding_width
+
+
+def misfit(version: ModelVersion, request: Request) -> str:
+    """Why a model of its kind cannot answer such a request, to be said after its name; "" if it can. From the model's
+    files alone. Raises ModelUnusable."""
+    if kind.guess_kind(version) in kind.kinds_for(request):
+        return ""
+    return kind.misfit(get_engine(version).kind, request)
 
 
 def close_all() -> None:

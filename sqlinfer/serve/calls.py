@@ -25,6 +25,7 @@ from sqlinfer.sql.answerer import Answerer
 from sqlinfer.sql.columns import as_json
 from sqlinfer.sql.direct import recorded_queue
 from sqlinfer.sql.live_tables import TABLES, table_rows
+from sqlinfer.sql.marks import CONSTANT, Marks
 from sqlinfer.sql.runtime import Runtime
 
 _LABEL = "sqlinfer serve"
@@ -113,7 +114,7 @@ class Caller:
         answerer = self._answerer(context or "")
         function = answerer.runtime.functions[name]
         rows = _Rows(function, cells)
-        values = answerer.values(function, rows.option_names, rows.distinct)
+        values = answerer.values(function, rows.option_names, rows.distinct, Marks(is_constant=rows.is_constant))
         texts = [_text(value, function.returns) for value in values]
         return [texts[index] for index in rows.index]
 
@@ -128,7 +129,7 @@ class Caller:
 
 class _Rows:
     """The rows of a call as values. distinct: arguments, then the options of option_names. index: for each row the
-    position of its distinct row."""
+    position of its distinct row. is_constant: all of them name the same model."""
 
     def __init__(self, function: Function, cells: Sequence[str | None]) -> None:
         positions: dict[tuple[str, str], int] = {}
@@ -139,6 +140,7 @@ class _Rows:
             self.index.append(positions.setdefault((options, cells[at + 1] or "[]"), len(positions)))
         said = {text: json.loads(text) for text in {options for options, _ in positions}}
         used = {name for each in said.values() for name, value in each.items() if value is not None}
+        self.is_constant = any(each.get(CONSTANT) for each in said.values())
         self.option_names = tuple(name for name in function.options if name in used)
         tails = {text: tuple(each.get(name) for name in self.option_names) for text, each in said.items()}
         parsed = json.loads(f"[{','.join(arguments for _, arguments in positions)}]")

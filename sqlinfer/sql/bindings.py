@@ -22,6 +22,8 @@ from sqlinfer.sql.mentions import PREFIX
 from sqlinfer.sql.runtime import Runtime
 
 _NUMBERS = itertools.count(1)
+_KNOWS_TYPES = not duckdb.__version__.startswith("1.")
+"""DuckDB 1.5 crashes where a prepared statement asks for the type of a parameter."""
 
 
 class Answers(Protocol):
@@ -36,9 +38,11 @@ class Answers(Protocol):
 
 class Binding:
     """The functions on one connection; close it before the connection. further: the SQL of more arguments for who
-    answers."""
+    answers. has_text: somebody reads the text of each statement before DuckDB does, and sees missing arguments."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, answerer: Answers, further: str = "") -> None:
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, answerer: Answers, further: str = "", has_text: bool = False
+    ) -> None:
         self._connection = connection
         self._made: list[str] = []
         self._macros = list(answerer.runtime.functions)
@@ -51,7 +55,8 @@ class Binding:
                 call = _call(answerer, function)
                 create(under, call, None, function.returns, type="arrow", null_handling="special")
                 self._made.append(under)
-            connection.execute(macro(name, function, _local(under, further)))
+            tells = not has_text and _KNOWS_TYPES
+            connection.execute(macro(name, function, _local(under, further), has_text, tells))
 
     def close(self) -> None:
         """Take the functions away, unless the connection is closed already.

@@ -6,11 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlinfer.functions import Function
-from sqlinfer.sql.mentions import PREFIX
+from sqlinfer.sql.marks import SITE
 from sqlinfer.sql.tokens import closing, tokenize
-
-SITE = f"{PREFIX}site"
-"""The parameter of our macros that takes a call's number."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ def check_constants(sql: str, functions: Mapping[str, Function]) -> None:
     for call in written_calls(sql, functions):
         function = call.function
         for argument in function.arguments[function.is_aggregate :]:
-            if argument.kind is not str:
+            if not argument.is_text:
                 _value(call, argument.name)
         for option in function.options:
             value = _value(call, option)

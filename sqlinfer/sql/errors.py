@@ -11,11 +11,14 @@ import duckdb
 from sqlinfer.errors import Interrupted, SqlinferError
 from sqlinfer.redact import redact
 from sqlinfer.sql.answerer import Answerer
+from sqlinfer.sql.marks import SITE
 
 DatabaseError = duckdb.Error
 """The root of DuckDB's errors, for floors that do not know DuckDB."""
 
 _AI_SCHEMA = re.compile(r'column "ai" not found|does not exist!.*\bai ?\. ?\w+ ?\(', re.IGNORECASE | re.DOTALL)
+_OWN_PARAMETER = f", {SITE} := NULL"
+"""What DuckDB shows of our macros, and users have no need of."""
 _TO_CALL = "To call functions as BigQuery does, AI.IF(..): SET sqlinfer_ai_schema = true"
 
 
@@ -38,6 +41,8 @@ def translated(answerer: Answerer) -> Iterator[None]:
             raise Interrupted("stopped; every finished answer is kept. Run it again to go on") from None
         if "Query interrupted" in str(error):  # what a signal in the main thread becomes
             raise KeyboardInterrupt from None
+        if _OWN_PARAMETER in str(error):
+            error.args = (str(error).replace(_OWN_PARAMETER, ""),)
         if _AI_SCHEMA.search(str(error)):
             error.args = (f"{error}\n\n{_TO_CALL}",)
         raise

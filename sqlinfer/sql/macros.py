@@ -6,35 +6,52 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sqlinfer.functions import RETURNS, Argument, Function, sql_literal
-from sqlinfer.sql.call_sites import SITE
+from sqlinfer.sql.marks import CONSTANT, MISSING, NOT_GIVEN, SITE, is_constant, missing
+from sqlinfer.types import Columns
 
 MakeCall = Callable[[list[str], str], str]
 """From the SQL of the arguments, and of the options as a struct, the SQL of a call."""
 
 
-def macro(name: str, function: Function, make_call: MakeCall) -> str:
-    """The SQL that makes the macro of a function under one of its names."""
-    signature = [
-        quoted(argument.name) + ("" if argument.required else f" := {sql_literal(argument.default)}")
-        for argument in function.arguments
-    ]
+def macro(
+    name: str, function: Function, make_call: MakeCall, is_numbered: bool = False, tells_missing: bool = False
+) -> str:
+    """The SQL that makes the macro of a function under one of its names. is_numbered: it takes a call's number.
+    tells_missing: a call without an argument that it needs reaches the function, whose message says so. DuckDB's own
+    lists the macro's whole signature."""
+    is_aggregated = function.is_aggregate and name in function.list_names
+    told = [a.name for a in function.arguments[is_aggregated:] if a.required] if tells_missing else []
+    signature = [quoted(argument.name) + _default(argument, argument.name in told) for argument in function.arguments]
     signature += [f"{quoted(option)} := NULL" for option in function.options]
     if function.type_of:
         signature.append(f"{RETURNS} := 'VARCHAR'")
     arguments = [_cast(argument) for argument in function.arguments]
     if function.is_aggregate:
-        arguments[0] = _texts(quoted(function.arguments[0].name), is_list=name not in function.list_names)
-    signature.append(f"{SITE} := NULL")
-    options = ", ".join(f"{option!r}: {quoted(option)}" for option in (*function.options, SITE))
-    call = make_call(arguments, f"{{{options}}}")
+        arguments[0] = _texts(quoted(function.arguments[0].name), is_list=not is_aggregated)
+    fields = {option: quoted(option) for option in function.options} | {CONSTANT: is_constant(quoted("model"))}
+    if told:
+        fields[MISSING] = missing({argument: quoted(argument) for argument in told})
+    if is_numbered:
+        signature.append(f"{SITE} := NULL")
+        fields[SITE] = quoted(SITE)
+    call = make_call(arguments, f"{{{', '.join(f'{field!r}: {value}' for field, value in fields.items())}}}")
     if function.type_of:  # DuckDB takes a structure that is put together by ||, and by no function
         call = f"from_json({call}, '\"' || {RETURNS} || '\"')"
     return f"CREATE OR REPLACE TEMP MACRO {quoted(name)}({', '.join(signature)}) AS {call}"
 
 
+def _default(argument: Argument, is_told: bool) -> str:
+    if is_told:
+        return f" := {NOT_GIVEN}"
+    return "" if argument.required else f" := {sql_literal(argument.default)}"
+
+
 def _cast(argument: Argument) -> str:
     """Texts take any type; the other kinds are checked when they come."""
-    return f"{quoted(argument.name)}::VARCHAR" if argument.kind is str else quoted(argument.name)
+    name = quoted(argument.name)
+    if argument.kind is Columns:
+        return f"CASE WHEN {quoted('reorder')} THEN to_json({name})::VARCHAR ELSE {name}::VARCHAR END"
+    return f"{name}::VARCHAR" if argument.is_text else name
 
 
 def _texts(value: str, is_list: bool) -> str:

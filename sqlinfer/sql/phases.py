@@ -33,6 +33,8 @@ def settle(answerer: Answerer, queries: Sequence[OpenReader], num_rounds: int) -
     while rounds > 0:
         try:
             with probe(answerer, queries) as probed:
+                if answerer.orders.choose():
+                    continue  # what was recorded is asked with its columns in this order
                 num_pending = probed.pending.count()
                 answerer.counts.rows = rows_before + probed.num_rows
                 answerer.counts.expected = answerer.counts.ended + num_pending
@@ -136,12 +138,17 @@ def _recorder(pending: Pending, answerer: Answerer, choose: Choose | None) -> Ca
 
     def record(questions: Sequence[Question]) -> None:
         nonlocal filters_open
-        questions = questions if choose is None else choose(questions)
+        if choose is not None:
+            in_no_order = [question for question in questions if question.order_key]
+            questions = [*in_no_order, *choose([question for question in questions if not question.order_key])]
         if not questions:
             return
         is_filter = questions[0].origin.function.returns == "BOOLEAN"
-        filters_open = filters_open or is_filter
+        if is_filter and not filters_open:
+            filters_open = True
+            answerer.orders.forget()
         if is_filter or not filters_open:
+            answerer.orders.note(questions)
             pending.has_steps |= any(question.step > 1 for question in questions)
             pending.add((question.origin, question.request) for question in questions)
             if is_filter and answerer.asks_pairs:

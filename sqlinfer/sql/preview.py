@@ -133,6 +133,8 @@ def _asked(session: Session, trace: _Trace, queries: Sequence[OpenReader]) -> bo
     """Probe, and ask what was chosen; whether there was anything to ask."""
     answerer = session.answerer
     with probe(answerer, queries, trace.choose) as probed:
+        if answerer.orders.choose():
+            return True
         if probed.pending.count() == 0:
             return False
         with answerer.turn(), answerer.counts.phase("infer"):

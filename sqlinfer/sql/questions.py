@@ -2,34 +2,46 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from sqlinfer.functions import Function
+from sqlinfer.sql.column_order import Names, in_order, order_key
 from sqlinfer.sql.options import Options, read_options
 from sqlinfer.sql.pending import Origin
 from sqlinfer.store import AnswerKeys
 from sqlinfer.types import Parameters, Request
 
 FindOrigin = Callable[[Function, str | None, str], Origin]
+FindOrder = Callable[[bytes], Names | None]
 
 
 @dataclass(slots=True)
 class Question:
     """What a row asks: the function's request, the parameters that hold, the answer's key, who asks whom, and in which
-    step of the row's call; the first is 1."""
+    step of the row's call; the first is 1. order_key: under which the order of its columns will be kept, if it is still
+    to be chosen; there is no answer before that."""
 
     asked: Request
     parameters: Parameters
     key: bytes
     origin: Origin
     step: int
+    order_key: bytes = b""
 
     @property
     def request(self) -> Request:
         """As the engine gets it."""
         return replace(self.asked, parameters=self.parameters, request_id=self.key)
+
+    def put_in_order(self, names: Names) -> None:
+        """Ask the columns in the order that was chosen."""
+        keys = AnswerKeys(self.origin.version.fingerprint, self.origin.function.file_hash)
+        self.asked = replace(self.asked, text=in_order(self.asked.text, names))
+        self.key, self.order_key = keys(self.asked, self.parameters), b""
 
 
 @dataclass(slots=True)
@@ -49,8 +61,10 @@ class Questions:
         function: Function,
         option_names: tuple[str, ...],
         defaults: Options | None = None,
+        find_order: FindOrder = lambda _: None,
     ) -> None:
         self._find_origin = find_origin
+        self._find_order = lru_cache(maxsize=64)(find_order)
         self._defaults = defaults or Options()
         self.function = function
         self._names = option_names
@@ -82,7 +96,20 @@ class Questions:
         if shared is None or not shared.holds(asked, options, model):
             shared = self._last = self._share(asked, options, model)
         key = shared.keys(asked, shared.parameters)
-        return Question(asked, shared.parameters, key, shared.origin, step)
+        question = Question(asked, shared.parameters, key, shared.origin, step)
+        if asked.reorder:
+            self._put_in_order(question, shared)
+        return question
+
+    def _put_in_order(self, question: Question, shared: _Shared) -> None:
+        """Ask the columns in the order that was chosen; until then the question has a key without answer."""
+        key = order_key(shared.keys, question.asked, shared.parameters)
+        names = self._find_order(key)
+        if names is not None:
+            question.put_in_order(names)
+        else:
+            question.order_key = key
+            question.key = hashlib.blake2b(question.key, digest_size=16, key=key).digest()
 
     def _share(self, asked: Request, options: Options, model: str | None) -> _Shared:
         """The parameters that hold are those of the call, then the function's, then the model's registration."""

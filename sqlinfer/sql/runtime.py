@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 
-from sqlinfer.engine.pool import embedding_width, get_engine
-from sqlinfer.errors import SqlinferError
+from sqlinfer.engine.pool import embedding_width, get_engine, misfit
+from sqlinfer.errors import ModelUnusable, SqlinferError
 from sqlinfer.functions import Function, Functions
 from sqlinfer.job_settings import Cascade
 from sqlinfer.sql.asking import Asking
@@ -22,6 +22,7 @@ _FALLBACK = (
     "No model is named: %s answers, a tiny model for trying things. To choose another: --model NAME, "
     "model := 'NAME' in the call, or sqlinfer models default NAME"
 )
+_SHOWN = 8
 _log = logging.getLogger("sqlinfer")  # to stderr, unless the program says otherwise
 
 
@@ -51,6 +52,17 @@ class Runtime:
         """Who answers a function's calls; model: a name as the user wrote it, or None."""
         name = model or self.model or self._default(task)
         return Origin(function, self.store.registry.get(name))
+
+    def check_kind(self, origin: Origin, request: Request) -> None:
+        """Raise ModelUnusable, which names models that would do, if the model's kind cannot answer such a request."""
+        if wrong := misfit(origin.version, request):
+            others = [model.name for model in self.store.registry.list() if _fits(model, request)]
+            do = (
+                f"Models that do: {', '.join(others[:_SHOWN])}. Name one: model := {others[0]!r}"
+                if others
+                else "None of the registered ones does: sqlinfer models register NAME SOURCE"
+            )
+            raise ModelUnusable(f"{origin.function.name}: model {origin.version} {wrong}. {do}")
 
     def embedding_width(self, model: str | None) -> int | None:
         """Numbers in an embedding by a model, or by the default one; None if it is none that embeds."""
@@ -87,3 +99,11 @@ class Runtime:
                     yield completion
                 if deadline_s is not None and time.monotonic() > deadline_s:
                     return
+
+
+def _fits(version: ModelVersion, request: Request) -> bool:
+    """Whether a model's kind can answer a request; one that cannot be read does not."""
+    try:
+        return not misfit(version, request)
+    except ModelUnusable:
+        return False

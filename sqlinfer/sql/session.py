@@ -48,7 +48,7 @@ class Session:
         self.answerer.progress = in_notebook() or self.answerer.progress
         self._connection = connection
         self._caller = Caller(plain)
-        self._binding = Binding(connection, self.answerer)
+        self._binding = Binding(connection, self.answerer, has_text=True)
         self.mentions = Mentions(connection, runtime.functions)
         self._closed = False
         self._in_transaction = False

@@ -107,6 +107,25 @@ def test_a_constant_call_that_fails_is_asked_once(
     assert echo.texts == ["boom"]
 
 
+def test_a_model_of_the_wrong_kind_is_refused_once_or_costs_the_rows_that_name_it(
+    loaded: Connect, echo: EchoEngine
+) -> None:
+    con = loaded()
+    said = "ai_embed: model echo/1 writes text, and this needs one that embeds texts"
+    for call in ("ai_embed(x)", "ai_embed(x, model := 'echo')", "ai_embed(x, on_error := 'null')"):
+        with pytest.raises(duckdb.Error, match=said):
+            con.execute(f"SELECT {call} FROM (SELECT 'text ' || i AS x FROM range(5000) r(i))").fetchall()
+    assert echo.asked == []
+    con.execute("SELECT ai_embed(x, model := m, on_error := 'null') FROM (VALUES ('a', 'echo')) t(x, m)")
+    assert echo.texts == ["a"]
+
+
+def test_messages_show_no_names_of_ours(loaded: Connect) -> None:
+    with pytest.raises(duckdb.Error, match="ai_classify") as raised:
+        loaded().execute("SELECT ai_classify('x')")
+    assert "__sqlinfer" not in str(raised.value)
+
+
 def test_a_bad_row_does_not_cost_the_good_ones(loaded: Connect, echo: EchoEngine) -> None:
     con = loaded()
     con.execute("CREATE TABLE t AS SELECT CASE i WHEN 7 THEN 'boom' ELSE 'text ' || i END AS x FROM range(100) r(i)")
