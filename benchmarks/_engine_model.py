@@ -1,5 +1,4 @@
-"""What the benchmark of the engine asks: models of about 60M parameters with random weights, prompts, and where answers
-end."""
+"""What the benchmark of the engine asks: models with random weights, prompts, and where answers end."""
 
 from __future__ import annotations
 
@@ -15,7 +14,7 @@ import transformers
 from sqlinfer.engine import open_engine
 from sqlinfer.engine.segments import split
 from sqlinfer.engine.sequence import Sequence as Row
-from sqlinfer.engine.shapes import TEXT, Shape, Size, build
+from sqlinfer.engine.shapes import TEXT, Shape, Size, build, build_tokenizer
 from sqlinfer.types import Completion, ModelVersion, Parameters, Request
 
 SIZES: dict[Shape, Size] = {
@@ -23,6 +22,38 @@ SIZES: dict[Shape, Size] = {
     "t5": Size(hidden=512, num_layers=6, num_heads=8, vocabulary=8192, positions=1024, spread=2.0),
     "bart": Size(hidden=512, num_layers=6, num_heads=8, vocabulary=8192, positions=1024, spread=2.0),
 }
+TINY = Size(positions=4096)
+KNOWN: dict[str, tuple[Shape, dict[str, Any]]] = {  # decoders of the size of published ones
+    "qwen3-0.6b": (
+        "qwen3",
+        {
+            "hidden_size": 1024,
+            "intermediate_size": 3072,
+            "num_hidden_layers": 28,
+            "num_attention_heads": 16,
+            "num_key_value_heads": 8,
+            "head_dim": 128,
+            "vocab_size": 151936,
+            "max_position_embeddings": 40960,
+            "tie_word_embeddings": True,
+        },
+    ),
+    "llama-3.2-1b": (
+        "llama",
+        {
+            "hidden_size": 2048,
+            "intermediate_size": 8192,
+            "num_hidden_layers": 16,
+            "num_attention_heads": 32,
+            "num_key_value_heads": 8,
+            "head_dim": 64,
+            "vocab_size": 128256,
+            "max_position_embeddings": 131072,
+            "tie_word_embeddings": True,
+        },
+    ),
+}
+MODELS = ("60m", "tiny", *KNOWN)
 MOST_TOKENS, MOST_BEAM_TOKENS = 64, 32
 END_SPREAD = 2.3  # of an end token's weights over those of others, so that about one token in twenty is one
 
@@ -73,6 +104,19 @@ def template(num_rows: int) -> Work:
     return _work([_words(source, source.randint(12, 92)) for _ in range(num_rows)], shared, source, (2, MOST_TOKENS))
 
 
+def long(num_rows: int, *, longest: int = 1024) -> Work:
+    """Prompts and answers of 100 to longest tokens, about; how long an answer may become is known beforehand."""
+    source = random.Random(7)
+    work = _work(
+        [_words(source, source.randint(90, longest * 9 // 10)) for _ in range(num_rows)], "", source, (100, longest)
+    )
+    asked = [
+        replace(request, parameters=Parameters(max_tokens=end, num_beams=1))
+        for request, end in zip(work.requests, work.ends or [], strict=True)
+    ]
+    return replace(work, requests=asked)
+
+
 def _work(texts: list[str], instruction: str, source: random.Random, lengths: tuple[int, int]) -> Work:
     parameters = Parameters(max_tokens=MOST_TOKENS, num_beams=1)
     requests = [
@@ -85,31 +129,53 @@ def _words(source: random.Random, count: int) -> str:
     return " ".join(source.choices(" ".join(TEXT).split(), k=count))
 
 
-def _build(shape: Shape, folder: Path, *, ends_itself: bool) -> None:
+def _build(shape: Shape, name: str, folder: Path, *, ends_itself: bool) -> None:
     """A model that generates plainly: no penalties and no beams of its own."""
-    build(shape, folder, size=SIZES[shape])
+    if name in KNOWN:
+        return _build_known(*KNOWN[name], folder)
+    build(shape, folder, size=TINY if name == "tiny" else SIZES[shape])
     kind = "AutoModelForSeq2SeqLM" if shape in ("t5", "bart") else "AutoModelForCausalLM"
     model = getattr(transformers, kind).from_pretrained(folder)
-    start = model.generation_config.decoder_start_token_id
-    model.generation_config = transformers.GenerationConfig(
-        pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=start
-    )
+    model.generation_config = _plain(model.generation_config.decoder_start_token_id)
     if ends_itself:
         with torch.no_grad():
             model.get_output_embeddings().weight[2] *= END_SPREAD
+    return model.save_pretrained(folder)
+
+
+def _build_known(shape: Shape, settings: dict[str, Any], folder: Path) -> None:
+    """A model of the size of a published one, its weights as they are before training, with the tokenizer of ours."""
+    ids = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    config = transformers.AutoConfig.for_model(shape, **settings, **ids)
+    torch.manual_seed(0)
+    model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+    model.generation_config = _plain(None)
     model.save_pretrained(folder)
+    build_tokenizer(shape, Size(vocabulary=8192, positions=config.max_position_embeddings)).save_pretrained(folder)
+
+
+def _plain(start: int | None) -> transformers.GenerationConfig:
+    return transformers.GenerationConfig(pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=start)
 
 
 class Bench:
-    """A model as the engine has it, and the rows of works as the engine reads them."""
+    """A model as the engine has it, and the rows of works as the engine reads them.
 
-    def __init__(self, shape: Shape, folder: Path, dtype: str, *, ends_itself: bool = False) -> None:
-        self.dtype: torch.dtype = getattr(torch, dtype)
-        self.folder = folder / f"{shape}{'-ending' if ends_itself else ''}"
+    asked: dtype, device and model, as the command line has them.
+    """
+
+    def __init__(self, shape: Shape | None, folder: Path, asked: Any, *, ends_itself: bool = False) -> None:
+        self.dtype: torch.dtype = getattr(torch, asked.dtype)
+        name = asked.model
+        if shape is None:
+            shape = KNOWN[name][0] if name in KNOWN else "llama"
+        elif name != "tiny":
+            name = "60m"
+        self.folder = folder / f"{shape}-{name}{'-ending' if ends_itself else ''}"
         if not self.folder.exists():
-            _build(shape, self.folder, ends_itself=ends_itself)
+            _build(shape, name, self.folder, ends_itself=ends_itself)
         self.engine: Any = open_engine(
-            ModelVersion(shape, 1, str(self.folder), self.folder, shape, dtype=dtype), device="cpu"
+            ModelVersion(shape, 1, str(self.folder), self.folder, shape, dtype=asked.dtype), device=asked.device
         )
         self._prepare = self.engine.prompts.prepare
         self.engine.prompts.prepare = self._ending
@@ -139,6 +205,8 @@ class Bench:
         rows = self._prepare(requests)
         if self._work is not None and self._work.ends is not None:
             for row in rows:
+                if isinstance(row, Completion):
+                    raise SystemExit(f"a request cannot be asked: {row.error}")
                 row.__class__, row.end = _Ending, self._work.ends[int(row.request.request_id)]
                 row.settings = replace(row.settings, eos=frozenset())
         return list(rows)
@@ -153,14 +221,10 @@ class Bench:
         every, _ = split([row.prompt for row in rows], [], None)
         read = sum(len(segment.tokens) for segment in every)
         written = sum(work.ends)
-        head_dim = config.hidden_size // config.num_attention_heads
-        keys = config.num_key_value_heads * head_dim
-        layer = (
-            2 * config.hidden_size**2
-            + 2 * config.hidden_size * keys
-            + 3 * config.hidden_size * (config.intermediate_size)
-        )
+        head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        keys, queries = config.num_key_value_heads * head_dim, config.num_attention_heads * head_dim
+        layer = config.hidden_size * (2 * queries + 2 * keys + 3 * config.intermediate_size)
         seen = sum(len(s.tokens) * (s.depth + len(s.tokens) / 2) for s in every)
         seen += sum(end * (len(row.prompt) + end / 2) for row, end in zip(rows, work.ends, strict=True))
-        linear = 2 * layer * (read + written) + 4 * config.hidden_size * seen
+        linear = 2 * layer * (read + written) + 4 * queries * seen
         return config.num_hidden_layers * linear + 2 * config.vocab_size * config.hidden_size * written

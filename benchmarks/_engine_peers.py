@@ -1,4 +1,4 @@
-"""The peers of the engine on the CPU: transformers' generate, pipeline and continuous batching, and CTranslate2."""
+"""The peers of the engine: transformers' generate, pipeline and continuous batching, and CTranslate2."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Ends(transformers.StoppingCriteria):
     def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:  # noqa: ARG002
         if tuple(input_ids.shape) != (self._seen[0], self._seen[1] + 1):
             prompts = [tuple(t for t in ids if t != self._pad) for ids in input_ids[:, :-1].tolist()]
-            self._of_batch = torch.tensor([self._ends[prompt] for prompt in prompts])
+            self._of_batch = torch.tensor([self._ends[prompt] for prompt in prompts], device=input_ids.device)
             self._start = input_ids.shape[1] - 1
         self._seen = tuple(input_ids.shape)
         return self._of_batch <= input_ids.shape[1] - self._start
@@ -40,7 +40,12 @@ class Ends(transformers.StoppingCriteria):
 def load(bench: Bench) -> Any:
     """The model as transformers loads it."""
     kind = "AutoModelForSeq2SeqLM" if bench.engine.config.is_encoder_decoder else "AutoModelForCausalLM"
-    return getattr(transformers, kind).from_pretrained(bench.folder, dtype=bench.dtype).eval()
+    return (
+        getattr(transformers, kind)
+        .from_pretrained(bench.folder, dtype=bench.dtype)
+        .to(bench.engine.model.device)
+        .eval()
+    )
 
 
 def static(model: Any, bench: Bench, work: Work, batch_size: int, num_beams: int = 1) -> list[list[int]]:
@@ -57,6 +62,7 @@ def static(model: Any, bench: Bench, work: Work, batch_size: int, num_beams: int
         stop = transformers.StoppingCriteriaList([_BatchEnds(ends, first)] if ends else [])
         config = _config(model, num_beams, has_end=work.ends is None)
         with torch.inference_mode():
+            ids, mask = ids.to(model.device), mask.to(model.device)
             found = model.generate(ids, attention_mask=mask, generation_config=config, stopping_criteria=stop).tolist()
         for i, (place, tokens) in enumerate(zip(places, found, strict=True)):
             written = tokens[first:]
@@ -70,7 +76,7 @@ class _BatchEnds(transformers.StoppingCriteria):
         self._ends, self._first = torch.tensor(ends), first
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:  # noqa: ARG002
-        return self._ends <= input_ids.shape[1] - self._first
+        return (self._ends <= input_ids.shape[1] - self._first).to(input_ids.device)
 
 
 def _config(model: Any, num_beams: int = 1, *, has_end: bool = False) -> transformers.GenerationConfig:
@@ -98,7 +104,7 @@ def _padded(prompts: list[list[int]], *, left: bool) -> tuple[torch.Tensor, torc
 def pipeline(model: Any, bench: Bench, work: Work, batch_size: int) -> list[list[int]]:
     """transformers' text-generation pipeline, prompts in the order of the table."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(bench.folder, padding_side="left")
-    ask = transformers.pipeline("text-generation", model=model, tokenizer=tokenizer)
+    ask = transformers.pipeline("text-generation", model=model, tokenizer=tokenizer, device=model.device)
     texts = [bench.engine.prompts.render(request, request.text) for request in work.requests]
     ends = {tuple(row.prompt): end for row, end in zip(bench.rows(work), work.ends, strict=True)}
     with torch.inference_mode():

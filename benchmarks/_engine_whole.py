@@ -22,7 +22,7 @@ from pathlib import Path
 from sqlinfer.engine import open_engine
 from sqlinfer.types import ModelVersion, Parameters, Request
 folder, file = sys.argv[1:]
-engine = open_engine(ModelVersion("bench", 1, folder, Path(folder), "bench"), device="cpu")
+engine = open_engine(ModelVersion("bench", 1, folder, Path(folder), "bench"))
 asked = Parameters(max_tokens={tokens})
 texts = Path(file).read_text().splitlines()
 requests = [Request(text, parameters=asked, request_id=str(i).encode()) for i, text in enumerate(texts)]
@@ -34,14 +34,14 @@ _SQL = "CREATE TABLE answers AS SELECT ai_query('{folder}', text, max_tokens := 
 def repeated(folder: Path, asked: Any) -> dict[str, Any]:
     """Each row 5 times: the engine asked directly for all of them, against SQL, which asks each question once."""
     texts = [request.text for request in model.distinct(max(8, asked.rows // 8)).requests] * 5
-    ways = _ways(_model(folder), _table(folder, "repeated", texts))
+    ways = _ways(_model(folder), _table(folder, "repeated", texts), asked.device)
     return _timed(ways, asked.rounds, len(texts), "sqlinfer run", "each row asked")
 
 
 def whole(folder: Path, asked: Any) -> dict[str, Any]:
     """The whole command on distinct rows, against a program that asks the engine for the same answers."""
     texts = [request.text for request in model.distinct(asked.rows).requests]
-    ways = _ways(_model(folder), _table(folder, "whole", texts))
+    ways = _ways(_model(folder), _table(folder, "whole", texts), asked.device)
     found = _timed(ways, asked.rounds, len(texts), "sqlinfer run", "each row asked")
     took = found["seconds"]
     found["figures"] = {"run / direct": round(took["sqlinfer run"]["median"] / took["each row asked"]["median"], 3)}
@@ -60,7 +60,7 @@ def growth(folder: Path, asked: Any) -> dict[str, Any]:
         file = _table(folder, f"growth{count}", [f"row {i} of a table" for i in range(count)])
         with tempfile.TemporaryDirectory() as home:
             started_s = time.perf_counter()
-            memory = _command(_run(small, file, 4), home)
+            memory = _command(_run(small, file, 4), home, asked.device)
             took = time.perf_counter() - started_s
         figures[f"{count:,} rows"] = {"seconds": round(took, 1), "ms_a_row": round(1e3 * took / count, 3), "mb": memory}
     return {"rows": "", "figures": figures}
@@ -88,15 +88,18 @@ def _run(folder: Path, file: Path, tokens: int) -> list[str]:
     return [sys.executable, "-m", "sqlinfer", "run", str(script)]
 
 
-def _ways(folder: Path, file: Path) -> dict[str, Callable[[str], int]]:
+def _ways(folder: Path, file: Path, device: str) -> dict[str, Callable[[str], int]]:
     direct = [sys.executable, "-c", _DIRECT.format(tokens=TOKENS), str(folder), str(file.with_suffix(".txt"))]
     command = _run(folder, file, TOKENS)
-    return {"sqlinfer run": lambda home: _command(command, home), "each row asked": lambda home: _command(direct, home)}
+    return {
+        "sqlinfer run": lambda home: _command(command, home, device),
+        "each row asked": lambda home: _command(direct, home, device),
+    }
 
 
-def _command(command: list[str], home: str) -> int:
+def _command(command: list[str], home: str, device: str) -> int:
     """Run a command with a state folder of its own; the most memory that it held, in MB."""
-    environment = {**os.environ, "SQLINFER_HOME": home}
+    environment = {**os.environ, "SQLINFER_HOME": home, "SQLINFER_DEVICE": device}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     with process:
         said = process.stderr.read() if process.stderr else b""

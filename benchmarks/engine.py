@@ -1,15 +1,17 @@
-"""The engine against its peers on the CPU: decoders, shared beginnings, encoder-decoders, repeated rows, whole runs.
+"""The engine against its peers: decoders, shared beginnings, encoder-decoders, repeated rows, whole runs, long answers.
 
-Usage: python -m benchmarks engine [WORKLOAD ...] [--rows N] [--dtype float32] [--rounds 3]. Models of about 60M
-parameters with random weights. Where an answer ends is drawn beforehand, and neither the engine nor a peer knows it.
-Peer and engine run in turn, each peer with the best of its batch sizes; in float32 the answers must be the same. Prints
-a table for each workload, then one line of JSON. Beside the clock's seconds stand those of the processor, which other
-work on the machine disturbs less; with OMP_NUM_THREADS=1 no thread spins in them.
+Usage: python -m benchmarks engine [WORKLOAD ...] [--device cuda] [--model qwen3-0.6b] [--rows N] [--dtype float32]
+[--rounds 3]. Models have random weights: about 60M parameters on the CPU, a published model's shape on a GPU. Where an
+answer ends is drawn beforehand, and neither the engine nor a peer knows it. Peer and engine run in turn, each peer with
+the best of its batch sizes; in float32 the answers must be the same. Prints a table for each workload, then one line of
+JSON. Beside the clock's seconds stand those of the processor, which other work on the machine disturbs less; with
+OMP_NUM_THREADS=1 no thread spins in them.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import platform
@@ -30,50 +32,67 @@ from benchmarks import _engine_peers as peers
 from benchmarks._engine_model import Bench, Work
 from benchmarks._engine_whole import WHOLE
 from sqlinfer.engine import segments
+from sqlinfer.engine.device import cache_bytes_per_token
 
-SIZES = (16, 32, 64)
+SIZES = {"cpu": (16, 32, 64), "cuda": (64, 128, 256)}
 SAME = 0.99  # of the rows: two tokens that are equally likely to the last digit may change places
 Ways = dict[str, Callable[[], list[list[int]]]]
 
 
 def main(argv: Sequence[str]) -> None:
     """Time the workloads asked for, or all, and print."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks engine", description=__doc__)
-    parser.add_argument("workload", nargs="*", metavar="WORKLOAD")
-    parser.add_argument("--rows", type=int, default=256, help="requests of each workload")
-    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
-    parser.add_argument("--rounds", type=int, default=3)
-    asked = parser.parse_args(argv)
-    if unknown := [name for name in asked.workload if name not in {*WORKLOADS, *WHOLE}]:
-        parser.error(f"no workload {unknown[0]}; there are {', '.join([*WORKLOADS, *WHOLE])}")
+    asked = _parse(argv)
     versions = f"torch {torch.__version__}, transformers {transformers.__version__}, Python {platform.python_version()}"
     machine = f"{os.cpu_count()} cores, {torch.get_num_threads()} threads"
-    print(f"{versions}, {machine}; {asked.dtype}, medians of {asked.rounds} rounds\n")
-    found: dict[str, Any] = {"dtype": asked.dtype, "rows": asked.rows}
+    machine += f", {torch.cuda.get_device_name()}" if asked.device == "cuda" else ""
+    print(f"{versions}, {machine}; {asked.model}, {asked.dtype}, medians of {asked.rounds} rounds\n")
+    found: dict[str, Any] = {"dtype": asked.dtype, "device": asked.device, "model": asked.model, "rows": asked.rows}
     with tempfile.TemporaryDirectory() as folder:
-        for name in asked.workload or [*WORKLOADS, *WHOLE]:
+        for name in asked.workload:
             run = WORKLOADS.get(name) or WHOLE[name]
             found[name] = run(Path(folder), asked)
             _report(name, found[name])
+            gc.collect()  # the engine's memory goes back
     print(json.dumps(found))
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks engine", description=__doc__)
+    parser.add_argument("workload", nargs="*", metavar="WORKLOAD")
+    parser.add_argument("--rows", type=int, default=256, help="requests of each workload")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], help="float32 on the CPU, bfloat16 on a GPU")
+    parser.add_argument("--device", default="cpu", choices=list(SIZES))
+    parser.add_argument("--model", choices=model.MODELS, help="the decoder")
+    parser.add_argument("--rounds", type=int, default=3)
+    asked = parser.parse_args(argv)
+    on_gpu = asked.device == "cuda"
+    if on_gpu and not torch.cuda.is_available():
+        parser.error("there is no CUDA device")
+    every = [*WORKLOADS, *WHOLE]
+    if unknown := [name for name in asked.workload if name not in every]:
+        parser.error(f"no workload {unknown[0]}; there are {', '.join(every)}")
+    asked.workload = asked.workload or [name for name in every if name not in (ON_CPU if on_gpu else ON_GPU)]
+    asked.dtype = asked.dtype or ("bfloat16" if on_gpu else "float32")
+    asked.model = asked.model or ("qwen3-0.6b" if on_gpu else "60m")
+    return asked
 
 
 def _decoder(folder: Path, asked: Any, *, work_of: Callable[[int], Work], more: Sequence[str] = ()) -> dict[str, Any]:
     """Ours against static generate, and against the peers named in more."""
-    bench, work = Bench("llama", folder, asked.dtype), work_of(asked.rows)
+    bench, work = Bench(None, folder, asked), work_of(asked.rows)
     theirs = peers.load(bench)
     ways: Ways = {"sqlinfer": partial(bench.run, work)}
-    size = _best(lambda size: peers.static(theirs, bench, work, size))
+    size = _best(lambda size: peers.static(theirs, bench, work, size), SIZES[asked.device])
     ways[f"generate, sorted, best batch of {size}"] = partial(peers.static, theirs, bench, work, size)
     if "pipeline" in more:
-        size = _best(lambda size: peers.pipeline(theirs, bench, work, size))
+        size = _best(lambda size: peers.pipeline(theirs, bench, work, size), SIZES[asked.device])
         ways[f"pipeline, best batch of {size}"] = partial(peers.pipeline, theirs, bench, work, size)
     if "continuous" in more:
         ways["generate_batch"] = partial(peers.continuous, theirs, bench, work)
     if "sharing" in more:
         ways["sqlinfer, sharing off"] = partial(_unshared, bench, work)
     found = _compare(ways, asked)
-    peak = _peak(bench.dtype)
+    peak = _peak(bench.dtype, asked.device)
     achieved = bench.flops(work) / found["seconds"]["sqlinfer"]["median"] / 1e9
     found["peak"] = {"gflops": round(peak), "useful_gflops": round(achieved), "share": round(achieved / peak, 3)}
     return found
@@ -87,9 +106,9 @@ def _unshared(bench: Bench, work: Work) -> list[list[int]]:
 
 def _encoder_decoder(folder: Path, asked: Any, *, shape: Any) -> dict[str, Any]:
     """Ours against static generate, greedy."""
-    bench, work = Bench(shape, folder, asked.dtype), model.distinct(asked.rows)
+    bench, work = Bench(shape, folder, asked), model.distinct(asked.rows)
     theirs = peers.load(bench)
-    size = _best(lambda size: peers.static(theirs, bench, work, size))
+    size = _best(lambda size: peers.static(theirs, bench, work, size), SIZES[asked.device])
     ways: Ways = {"sqlinfer": partial(bench.run, work)}
     ways[f"generate, sorted, best batch of {size}"] = partial(peers.static, theirs, bench, work, size)
     return _compare(ways, asked)
@@ -97,9 +116,9 @@ def _encoder_decoder(folder: Path, asked: Any, *, shape: Any) -> dict[str, Any]:
 
 def _beams(folder: Path, asked: Any, *, shape: Any) -> dict[str, Any]:
     """Ours against static generate with 4 beams, on a model that ends its answers by itself."""
-    bench, work = Bench(shape, folder, asked.dtype, ends_itself=True), model.beams(asked.rows // 4)
+    bench, work = Bench(shape, folder, asked, ends_itself=True), model.beams(asked.rows // 4)
     theirs = peers.load(bench)
-    size = _best(lambda size: peers.static(theirs, bench, work, size, 4), (4, 8, 16))
+    size = _best(lambda size: peers.static(theirs, bench, work, size, 4), [size // 4 for size in SIZES[asked.device]])
     ways: Ways = {"sqlinfer": partial(bench.run, work)}
     ways[f"generate, 4 beams, best batch of {size}"] = partial(peers.static, theirs, bench, work, size, 4)
     return _compare(ways, asked)
@@ -107,14 +126,15 @@ def _beams(folder: Path, asked: Any, *, shape: Any) -> dict[str, Any]:
 
 def _ctranslate(folder: Path, asked: Any, *, shape: Any) -> dict[str, Any]:
     """Ours against CTranslate2, greedy, all answers of 16 tokens."""
-    bench, work = Bench(shape, folder, "float32"), model.flat(asked.rows)
+    alike = argparse.Namespace(dtype="float32", device="cpu", model=asked.model)
+    bench, work = Bench(shape, folder, alike), model.flat(asked.rows)
     theirs = peers.ctranslate(bench, work)
     if theirs is None:
         return {"skipped": "CTranslate2 is not installed: pip install 'sqlinfer[peers]'"}
     return _compare({"sqlinfer": partial(bench.run, work), "CTranslate2": theirs}, asked)
 
 
-def _best(run: Callable[[int], object], sizes: Sequence[int] = SIZES) -> int:
+def _best(run: Callable[[int], object], sizes: Sequence[int]) -> int:
     """The batch size that takes the least time, each tried once."""
 
     def seconds(size: int) -> float:
@@ -158,21 +178,49 @@ def _compare(ways: Ways, asked: Any) -> dict[str, Any]:
     }
 
 
-def _peak(dtype: torch.dtype) -> float:
-    """GFLOP/s of the fastest large matrix product that torch has here, by MKL or by oneDNN."""
-    size, rates = 2048, []
-    left, right = (torch.randn(size, size).to(dtype) for _ in range(2))
-    laid_out = torch.ops.mkldnn._reorder_linear_weight(right, size)
-    products = (
-        lambda: left @ right.T,
-        lambda: torch.ops.mkldnn._linear_pointwise(left, laid_out, None, "none", [], ""),
-    )
-    for _ in range(8):
-        for product in products:
-            started_s = time.perf_counter()
-            product()
-            rates.append(2 * size**3 / (time.perf_counter() - started_s) / 1e9)
-    return max(rates)
+def _peak(dtype: torch.dtype, device: str) -> float:
+    """GFLOP/s of the fastest large matrix product that torch has here; on the CPU by MKL or by oneDNN."""
+    size = 2048 if device == "cpu" else 8192
+    left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    products = [lambda: left @ right.T]
+    if device == "cpu":
+        laid_out = torch.ops.mkldnn._reorder_linear_weight(right, size)
+        products.append(lambda: torch.ops.mkldnn._linear_pointwise(left, laid_out, None, "none", [], ""))
+    return max(2 * size**3 / _seconds(product, device) / 1e9 for _ in range(8) for product in products)
+
+
+def _seconds(work: Callable[[], object], device: str) -> float:
+    """Of work that may go on after it returns."""
+    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
+    wait()
+    started_s = time.perf_counter()
+    work()
+    wait()
+    return time.perf_counter() - started_s
+
+
+def _long(folder: Path, asked: Any) -> dict[str, Any]:
+    """Long prompts and answers: tokens a second, and the share of what the memory's speed allows.
+
+    In each step the weights and the keys and values of all rows are read once, which takes no less time than to copy
+    half as many bytes.
+    """
+    bench, work = Bench(None, folder, asked), model.long(asked.rows)
+    found = _compare({"sqlinfer": partial(bench.run, work)}, asked)
+    bytes_of = {"weights": sum(part.nbytes for part in bench.engine.model.parameters()) * max(work.ends)}
+    a_token = cache_bytes_per_token(bench.engine.config, bench.dtype)
+    lengths = [(len(row.prompt), end) for row, end in zip(bench.rows(work), work.ends, strict=True)]
+    bytes_of["keys and values"] = a_token * sum(end * prompt + end * end // 2 for prompt, end in lengths)
+    source = torch.empty(1 << (32 if asked.device == "cuda" else 27), dtype=torch.uint8, device=asked.device).fill_(1)
+    target = torch.empty_like(source)
+    copied = max(2 * source.nbytes / _seconds(lambda: target.copy_(source), asked.device) for _ in range(8))
+    seconds = found["seconds"]["sqlinfer"]["median"]
+    found["figures"] = {
+        "tokens_a_second": round(found["tokens_written"] / seconds, 1),
+        "gb_a_second_of_a_copy": round(copied / 1e9),
+        "share_of_the_bound": round(sum(bytes_of.values()) / copied / seconds, 3),
+    }
+    return found
 
 
 def _report(name: str, found: dict[str, Any]) -> None:
@@ -191,6 +239,7 @@ def _report(name: str, found: dict[str, Any]) -> None:
 WORKLOADS: dict[str, Callable[[Path, Any], dict[str, Any]]] = {
     "distinct": partial(_decoder, work_of=model.distinct, more=("pipeline",)),
     "flat": partial(_decoder, work_of=model.flat, more=("continuous",)),
+    "long": _long,
     "template": partial(_decoder, work_of=model.template, more=("sharing",)),
     "t5": partial(_encoder_decoder, shape="t5"),
     "bart": partial(_encoder_decoder, shape="bart"),
@@ -199,3 +248,5 @@ WORKLOADS: dict[str, Callable[[Path, Any], dict[str, Any]]] = {
     "t5-ctranslate2": partial(_ctranslate, shape="t5"),
     "bart-ctranslate2": partial(_ctranslate, shape="bart"),
 }
+ON_GPU = ("long",)  # only there by default, and the others only on the CPU
+ON_CPU = ("t5-ctranslate2", "bart-ctranslate2")
