@@ -1,6 +1,7 @@
 """Whether a model may run with a paged cache on this GPU: its logits on a few short texts must be its own.
 
-Kernels and drivers differ between machines, so that this is tried out wherever a model is loaded.
+Kernels and drivers differ between machines, so that this is tried out wherever a model is loaded: first its attention
+kernel, compared with plain attention, then its steps as CUDA graphs.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from torch.nn.functional import scaled_dot_product_attention
 
 from sqlinfer.engine.device import free_memory, is_out_of_memory, release_memory
+from sqlinfer.engine.feeds import Feeds
 from sqlinfer.engine.packed import find_unfit, is_plain
 from sqlinfer.engine.paged import PagedBatch
-from sqlinfer.engine.paged_model import PagedModel
+from sqlinfer.engine.paged_model import Attend, PagedModel
 from sqlinfer.engine.pages import PAGE, PageCache
 from sqlinfer.engine.sequence import Sequence
 from sqlinfer.engine.settings import Settings
@@ -24,6 +27,7 @@ logger = logging.getLogger(__name__)
 SHARE = 0.7  # of the free memory; the rest is for what a pass computes
 NUM_LINES = 512  # two full batches
 LONGEST = 400  # tokens of a text that is tried; keys of more than one tile, and pages of more than one row
+TOLERANCE = {torch.float32: 1e-4, torch.float16: 5e-3, torch.bfloat16: 2e-2}  # of the norm of an attention's result
 _ANY = Settings(1, 0, 0.0, 1.0, 0, 1, 0, (), frozenset(), {})
 
 
@@ -35,18 +39,70 @@ def open_paged(model: Any) -> tuple[PagedModel | None, str]:
         return None, f"Triton cannot be loaded ({error})"
     if obstacle := find_unfit(model):
         return None, obstacle
-    small = PageCache(8 * LONGEST // PAGE, 8, model.device)
-    can_replay, obstacle = True, try_out(PagedModel(model, small, attend, can_replay=True))
-    if obstacle:
-        logger.info("steps are not captured in graphs: %s", obstacle)
-        small = PageCache(8 * LONGEST // PAGE, 8, model.device)
-        can_replay, obstacle = False, try_out(PagedModel(model, small, attend, can_replay=False))
-    if obstacle:
+    compared = _Compared(attend)
+    small = PagedModel(model, PageCache(8 * LONGEST // PAGE, 8, model.device), compared, can_replay=False)
+    if obstacle := try_out(small) or compared.fault(model.dtype):
         return None, obstacle
-    cache = _sized(small)
+    no_graphs = try_out(PagedModel(model, small.cache, attend, can_replay=True))
+    if no_graphs:
+        logger.warning("steps are not captured in CUDA graphs, which is slower: %s", no_graphs)
+    cache = _sized(small.cache)
     if cache is None:
         return None, "no memory is left for a cache"
-    return PagedModel(model, cache, attend, can_replay=can_replay), ""
+    return PagedModel(model, cache, attend, can_replay=not no_graphs), ""
+
+
+class _Compared:
+    """An attention kernel whose results are compared with plain attention; logits would hide small faults."""
+
+    def __init__(self, attend: Attend) -> None:
+        self._attend = attend
+        self._worst = 0.0
+
+    def __call__(
+        self,
+        query: torch.Tensor,
+        keys: torch.Tensor,
+        values: torch.Tensor,
+        table: torch.Tensor,
+        feeds: Feeds,
+        scale: float | None,
+    ) -> torch.Tensor:
+        found = self._attend(query, keys, values, table, feeds, scale)
+        plain = plain_attend(query.float(), keys.float(), values.float(), table, feeds, scale)
+        difference = (found.float() - plain).norm() / plain.norm()
+        self._worst = max(self._worst, float(difference.nan_to_num(nan=torch.inf)))
+        return found
+
+    def fault(self, dtype: torch.dtype) -> str:
+        """What is wrong with the kernel; "" if it gives plain attention but for rounding."""
+        if self._worst <= TOLERANCE[dtype]:
+            return ""
+        return f"its attention kernel is off by {self._worst:.2g} of plain attention"
+
+
+def plain_attend(
+    query: torch.Tensor,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    table: torch.Tensor,
+    feeds: Feeds,
+    scale: float | None,
+) -> torch.Tensor:
+    """What kernels.attention.attend gives, by torch's own attention, one feed after the other."""
+    found = query.new_empty(len(query), query.shape[1], values.shape[-1])
+    for start, count, line, place in feeds.blocks(1 << 30).tolist():
+        slots = table[line, : place + count].long()
+        one = scaled_dot_product_attention(
+            query[start : start + count].transpose(0, 1)[None],
+            keys[slots].transpose(0, 1)[None],
+            values[slots].transpose(0, 1)[None],
+            attn_mask=torch.ones(count, place + count, dtype=torch.bool, device=query.device).tril(place),
+            scale=scale,
+            enable_gqa=query.shape[1] != keys.shape[1],
+        )
+        found[start : start + count] = one[0].transpose(0, 1)
+    return found
 
 
 def _sized(small: PageCache) -> PageCache | None:

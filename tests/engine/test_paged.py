@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import torch
 from engine_cases import TEXTS, EngineOf, answer, requests, texts
-from paged_cases import plain_attend
 from test_generate_equality import DECODERS, generate
 from test_generate_faults import _out_of_memory, intercept  # noqa: F401 - a fixture
 from test_shared_beginnings import ASKED, same_as_alone
@@ -21,7 +20,10 @@ from sqlinfer.engine.engine import TorchEngine
 from sqlinfer.engine.paged import PagedBatch
 from sqlinfer.engine.paged_model import Attend, PagedModel
 from sqlinfer.engine.pages import PAGE, PageCache
+from sqlinfer.engine.pool import open_engine
 from sqlinfer.engine.scheduler import Limits
+from sqlinfer.engine.trial import plain_attend
+from sqlinfer.types import ModelVersion
 
 CPU = torch.device("cpu")
 SCHEMA = '{"type": "object", "properties": {"name": {"enum": ["a", "b"]}, "number": {"type": "integer"}}}'
@@ -149,6 +151,11 @@ def _blind(*args: Any) -> torch.Tensor:
     return plain_attend(query, keys, values, table[:, torch.arange(table.shape[1]) % 64], feeds, scale)
 
 
+def _dim(*args: Any) -> torch.Tensor:
+    """Loses a little of everything."""
+    return plain_attend(*args) * 0.97
+
+
 def _broken(*_: object) -> torch.Tensor:
     raise ValueError("no such instruction")
 
@@ -185,8 +192,18 @@ def test_the_kernel_answers_as_generate(
     assert ours == [generate(engine, text, max_new_tokens=3) for text in few]
 
 
-@pytest.mark.parametrize(("attend", "said"), [(_blind, "other logits after"), (_broken, "no such instruction")])
+@pytest.mark.parametrize(
+    ("attend", "said"),
+    [(_blind, "other logits after"), (_broken, "no such instruction")],
+)
 def test_a_wrong_kernel_is_found_out(attend: Attend, said: str, engine_of: EngineOf, opened: Opened) -> None:
     model, obstacle = opened(engine_of("llama"), attend)
     assert model is None
     assert said in obstacle
+
+
+def test_a_kernel_that_is_a_little_off_is_found_out(version_of: Callable[..., ModelVersion], opened: Opened) -> None:
+    engine = open_engine(version_of("llama", dtype="bfloat16"), device="cpu")
+    assert opened(engine, plain_attend)[1] == ""
+    _, obstacle = opened(engine, _dim)
+    assert "its attention kernel is off by 0.03" in obstacle  # its logits would pass

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from paged_cases import plain_attend
 
 from sqlinfer.engine.feeds import Feeds
+from sqlinfer.engine.trial import plain_attend
 
 pytest.importorskip("triton", reason="Triton is not installed")
 from sqlinfer.engine.kernels import attention
