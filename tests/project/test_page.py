@@ -10,13 +10,16 @@ from typing import Any
 
 import pytest
 
+from sqlinfer.store import Store
+from tests.conftest import write_model
 from tests.project.conftest import REVIEWS, Invoke, Write
 
+OTHER = "another-model-with-a-very-long-name-of-one-word"
 FILES = {
     "seeds/reviews.csv": REVIEWS + "4,boom <b>&\n",
     "models/staging/clean.sql": "{{ config(materialized='ephemeral') }} FROM {{ ref('reviews') }}",
     "models/answers_of_a_model_with_a_very_long_name_indeed.sql": "{{ config(on_error='null', tags=['nightly']) }}\n"
-    "SELECT id, ai_gen(review) AS answer FROM {{ ref('clean') }} WHERE 'a long line of SQL that does not fit' <> ''",
+    f"SELECT id, ai_gen(review) AS answer, ai_gen(review, model := '{OTHER}') AS other FROM {{{{ ref('clean') }}}}",
     "models/counts.sql": "{{ config(materialized='incremental') }}\n"
     "SELECT count(*) AS n FROM {{ ref('answers_of_a_model_with_a_very_long_name_indeed') }}",
     "models/shown.sql": "{{ config(materialized='view') }} FROM {{ ref('counts') }}",
@@ -32,7 +35,10 @@ WIDTHS = {"desktop": (1280, 900), "phone": (390, 844)}
 
 
 @pytest.fixture
-def page(invoke: Invoke, write: Write, root: Path) -> Path:
+def page(invoke: Invoke, write: Write, root: Path, home: Path, tmp_path: Path) -> Path:
+    write_model(tmp_path / "other", weight=2.0)
+    with Store(home) as store:
+        store.registry.register(OTHER, str(tmp_path / "other"))
     write(FILES)
     invoke("build", code=1)
     invoke("docs", "--output", "docs.html")
@@ -48,6 +54,7 @@ def test_the_page_says_all_of_each_node_and_needs_nothing_else(page: Path, root:
     assert "What the &lt;model&gt; says." in text
     assert "boom &lt;b&gt;&amp;" in text
     assert "1 row is wrong" in text
+    assert f"<dd>echo/1, {OTHER}/1</dd>" in text
     assert "it stands on broken, which failed" in text
     assert text.count('<path d="M') == 7
     assert not re.findall(r"<script|<link rel=.stylesheet|https?://(?!www\.w3\.org)", text)
