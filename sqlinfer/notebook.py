@@ -14,6 +14,7 @@ from typing import Any
 from sqlinfer.errors import SqlinferError, nearest
 from sqlinfer.sql import Session, connect
 from sqlinfer.sql.caller import call_as
+from sqlinfer.sql.errors import DatabaseError
 from sqlinfer.sql.progress import on_terminal, wipe
 
 _USAGE = "Write %%sqlinfer [-c SESSION] [-o NAME], and SQL in the lines below it"
@@ -46,6 +47,10 @@ class Magic:
         try:
             result = call_as(self._shell.user_ns, self._session.sql, sql)
             rows = None if result is None or result.columns == ["Success"] else result.df()
+        except (SqlinferError, DatabaseError) as error:
+            shown = f"{type(error).__name__}: {error}"
+            error._render_traceback_ = lambda: [shown]  # type: ignore[union-attr]  # IPython's way to show no stack
+            raise
         finally:
             if self._is_terminal:
                 wipe(sys.stderr)

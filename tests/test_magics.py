@@ -42,6 +42,12 @@ def test_a_cell_takes_dataframes_and_gives_one(shell: Any, echo: EchoEngine) -> 
     assert shell.run_line_magic("sqlinfer", "DROP TABLE t") is None
 
 
+def test_a_cell_may_have_several_queries(shell: Any) -> None:
+    shown = shell.run_cell_magic("sqlinfer", "-c con", "SELECT i FROM range(5000) r(i); SHOW MODELS; SELECT 2 AS b")
+    assert shown["b"].tolist() == [2]
+    assert shell.run_line_magic("sqlinfer", "SELECT 5 AS five")["five"].tolist() == [5]
+
+
 def test_without_a_session_one_is_opened(shell: Any) -> None:
     shell.run_line_magic("sqlinfer", "CREATE TABLE t AS SELECT 1 AS i")
     assert shell.run_line_magic("sqlinfer", "FROM t")["i"].tolist() == [1]
@@ -60,6 +66,19 @@ def test_without_a_session_one_is_opened(shell: Any) -> None:
 def test_wrong_options_are_named(shell: Any, line: str, says: str) -> None:
     with pytest.raises(sqlinfer.SqlinferError, match=says.replace("?", r"\?")):
         shell.run_cell_magic("sqlinfer", line, "SELECT 1")
+
+
+@pytest.mark.parametrize(
+    ("sql", "says"),
+    [("SELECT ai_gne('a')", 'Did you mean "ai_gen"?'), ("SELECT ai_gen('a', modle := 'x')", "Did you mean model?")],
+)
+def test_what_is_wrong_in_sql_is_shown_without_a_stack(
+    shell: Any, capsys: pytest.CaptureFixture[str], sql: str, says: str
+) -> None:
+    assert not shell.run_cell(f"%%sqlinfer -c con\n{sql}").success
+    shown = capsys.readouterr().out
+    assert says in shown
+    assert "/sqlinfer/" not in shown
 
 
 def test_names_are_completed(shell: Any) -> None:

@@ -64,8 +64,7 @@ class Session:
             return self
         statements = split(query)
         with self._caller.seeing(caller_variables()):
-            for statement in statements[:-1]:
-                self._run(statement, None)
+            self._run_whole(statements[:-1])
             if statements:
                 self._run(statements[-1], parameters)
         return self
@@ -87,8 +86,7 @@ class Session:
         if not statements:
             return None
         with self._caller.seeing(caller_variables()):
-            for statement in statements[:-1]:
-                self._run(statement, None)
+            self._run_whole(statements[:-1])
             return self._lazy(statements[-1], alias, params)
 
     query = from_query = sql
@@ -200,6 +198,13 @@ class Session:
             self.answerer.cause = None
             return False
         return True
+
+    def _run_whole(self, statements: Sequence[str]) -> None:
+        """Run statements whose rows nobody reads. DuckDB 2.0 refuses others while one has rows left."""
+        for statement in statements:
+            self._run(statement, None)
+            with translated(self.answerer):
+                getattr(self._connection, "complete", bool)()
 
     def _run(self, statement: str, parameters: Parameters) -> None:
         if is_model_statement(statement):

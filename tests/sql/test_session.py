@@ -353,3 +353,12 @@ class TestTexts:
         assert con.execute(sql).fetchall() == [("summarize(x)", "ai_gen(y)")]
         assert con.execute("SUMMARIZE SELECT 1 AS i").fetchall()
         assert echo.asked == []
+
+
+@pytest.mark.parametrize("method", ["sql", "execute"])
+def test_of_several_statements_the_rows_of_the_last_are_given(con: Session, echo: EchoEngine, method: str) -> None:
+    run = getattr(con, method)
+    rows = run("SELECT ai_gen('a' || i) FROM range(5000) r(i); CREATE TABLE t AS SELECT 1 AS i; FROM t; SELECT 2")
+    assert rows.fetchall() == [(2,)]
+    assert len(echo.asked) == 5000
+    assert con.sql("FROM t").fetchall() == [(1,)]
