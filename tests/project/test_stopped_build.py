@@ -19,6 +19,7 @@ from tests.slow_echo import PATIENCE_S, wait_for_answers
 
 ROOT = Path(__file__).parents[2]
 NUM_ROWS = 300
+"""They take the slow engine a minute, so that the signal comes before the end on however busy a machine."""
 
 
 def files(materialized: str, num_rows: int) -> Mapping[str, str]:
@@ -36,9 +37,9 @@ def files(materialized: str, num_rows: int) -> Mapping[str, str]:
 def stop_a_build(home: Path, number: signal.Signals) -> str:
     """Send a signal to a build on a slow engine while `second` asks; what it said on stderr."""
     command = [sys.executable, "-m", "tests.slow_echo", "build"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "SLOW_ECHO_S": "0.2"}
     build = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    wait_for_answers(home, 3 + 2 + 10)  # all of `first`, those of the build before, some of `second`
+    wait_for_answers(home, 3 + 2 + 1)  # all of `first`, those of the build before, some of `second`
     build.send_signal(number)
     _, said = build.communicate(timeout=PATIENCE_S)
     assert build.returncode == (-number if number == signal.SIGKILL else 130), said

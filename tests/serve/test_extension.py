@@ -153,7 +153,7 @@ def test_a_server_that_is_killed_in_mid_query_is_an_error_and_a_rerun_goes_on(
     sql = "SELECT count(ai_gen('text ' || i)) FROM range(200) r(i)"
     con = duckdb.connect(config={"allow_unsigned_extensions": "true"})
     con.execute(f"LOAD '{extension}'")
-    with served(home) as process:
+    with served(home, answer_s=0.5) as process:
         con.execute((home / "functions.sql").read_text())
         killing = threading.Thread(target=kill_when_it_answers, args=(process.pid, home))
         killing.start()
@@ -175,13 +175,14 @@ def kill_when_it_answers(pid: int, home: Path) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
-def served(home: Path) -> subprocess.Popen[str]:
+def served(home: Path, answer_s: float = 0.02) -> subprocess.Popen[str]:
     """A process that serves a slow echo engine; it has begun to listen."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.slow_echo", "serve", "--model", "echo"],
         stdout=subprocess.PIPE,
         text=True,
         cwd=Path(__file__).parents[2],
+        env={**os.environ, "SLOW_ECHO_S": str(answer_s)},
     )
     until_s = time.monotonic() + PATIENCE_S
     while not (home / "functions.sql").exists() or not socket_path().exists() or not is_running():
