@@ -94,11 +94,8 @@ def ask(
                 yield Completion(request.request_id, error=str(broken), finish_reason="error", may_pass=True)
             elif broken is not None:
                 raise broken
-        if failed.again:
-            pause_s = failed.pause_s()
-            waiting.extend(failed.leave())
-            if stop.wait(pause_s):
-                return
+        if failed.again and stop.wait(failed.queue_again(waiting)):
+            return
 
 
 class _Failed:
@@ -119,17 +116,14 @@ class _Failed:
             self._said = said or self._said
         return may_retry
 
-    def pause_s(self) -> float:
-        """Seconds before the requests are asked again; the log says so."""
+    def queue_again(self, waiting: deque[Request]) -> float:
+        """Queue the requests that are asked again. Returns the seconds to wait before; the log says so."""
         tries = max(self._counts[request.request_id] for request in self.again)
         pause_s: float = min(_BACKOFF_S * 2 ** (tries - 1), _LONGEST_BACKOFF_S)
         _log.warning("%d requests are asked again in %.1f s: %s", len(self.again), pause_s, redact(self._said))
+        waiting.extend(self.again)
+        self.again = []
         return pause_s
-
-    def leave(self) -> list[Request]:
-        """Hand over the requests that are asked again."""
-        again, self.again = self.again, []
-        return again
 
 
 class _Asked:
