@@ -94,5 +94,7 @@ def test_no_message_shows_what_is_ours_alone(con: Session, direct: duckdb.DuckDB
 def test_arguments_stand_by_place_or_by_name(direct: duckdb.DuckDBPyConnection) -> None:
     direct.execute("PREPARE asked AS SELECT ai_gen(?)")
     assert direct.execute("EXECUTE asked('a')").fetchall() == [("<a>",)]
-    found = direct.execute("SELECT ai_gen('b'), ai_gen(prompt := 'b'), 'b'.ai_gen(), ai_gen(NULL)").fetchall()
+    found = direct.execute(
+        "SELECT ai_gen(x), ai_gen(prompt := x), x.ai_gen(), ai_gen(NULL) FROM (SELECT 'b' AS x)"
+    ).fetchall()
     assert found == [("<b>", "<b>", "<b>", None)]
