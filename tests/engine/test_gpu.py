@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -40,3 +42,13 @@ def test_greedy_is_generate(shape: str, max_lines: int, version_of: VersionOf) -
     for asked in (TEXTS, ASKED):
         ours = texts(answer(engine, requests(list(asked), max_tokens=24)))
         assert ours == [generate(on_cpu, text, max_new_tokens=24) for text in asked]
+
+
+def test_schemas_and_scores_are_those_of_the_cpu(version_of: VersionOf) -> None:
+    on_gpu, on_cpu = (open_engine(version_of("llama"), device=device) for device in ("cuda", "cpu"))
+    schema = '{"type": "object", "properties": {"name": {"enum": ["a", "b"]}, "number": {"type": "integer"}}}'
+    asked = [replace(request, schema=schema) for request in requests(max_tokens=40)]
+    assert answer(on_gpu, asked) == answer(on_cpu, asked)
+    scored = [replace(request, choices=("late delivery", "late", "a broken lamp")) for request in requests()]
+    for ours, theirs in zip(*(map(json.loads, texts(answer(e, scored))) for e in (on_gpu, on_cpu)), strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-4)
