@@ -7,7 +7,8 @@ from pathlib import Path
 
 from sqlinfer.errors import SqlinferError
 from sqlinfer.sql.select_part import created_table
-from sqlinfer.sql.tokens import closing, tokenize
+from sqlinfer.sql.tokens import tokenize
+from sqlinfer.sql.whole_file import copied_to
 
 
 def output_action(sql: str, action: str | None, exists: Callable[[str], bool]) -> str:
@@ -24,7 +25,7 @@ def output_action(sql: str, action: str | None, exists: Callable[[str], bool]) -
     table = created_table(sql)
     if table is not None and action in ("append_row", "replace"):
         return _created(sql, table, action, exists)
-    target = _copied_to(sql)
+    target = _file_of(sql)
     if target is not None and Path(target).is_file() and action != "replace":
         if action == "append_row":
             raise SqlinferError(f"COPY cannot append to {target}, which is there; write another file, or replace it")
@@ -44,12 +45,7 @@ def _created(sql: str, table: str, action: str, exists: Callable[[str], bool]) -
     return f"INSERT INTO {table} {sql[begins.end :].strip()}"
 
 
-def _copied_to(sql: str) -> str | None:
-    """The file that COPY (SELECT ..) TO writes; None for other statements and for what is no plain text."""
+def _file_of(sql: str) -> str | None:
     tokens = tokenize(sql)
-    if len(tokens) < 4 or tokens[0].keyword != "COPY" or tokens[1].text != "(":
-        return None
-    end = closing(tokens, 1)
-    if end + 2 >= len(tokens) or tokens[end + 1].keyword != "TO" or not tokens[end + 2].text.startswith("'"):
-        return None
-    return tokens[end + 2].text[1:-1].replace("''", "'")
+    target = copied_to(tokens)
+    return None if target is None else tokens[target].text[1:-1].replace("''", "'")

@@ -29,6 +29,7 @@ from sqlinfer.sql.runtime import Runtime
 from sqlinfer.sql.set_statements import is_set_statement, run_set_statement
 from sqlinfer.sql.statement import own_parameters, split
 from sqlinfer.sql.validate import exists, validate
+from sqlinfer.sql.whole_file import whole_file
 
 _LAZY_PARAMETERS = not duckdb.__version__.startswith("1.")
 """DuckDB 1.5 runs a relation with parameters when it is made, 2.0 when it is fetched."""
@@ -246,7 +247,7 @@ class Session:
         action = self.runtime.settings.over().output_action
         if action == "summary_only":
             return planned
-        acted = output_action(statement, action, partial(exists, execute))
+        acted = whole_file(output_action(statement, action, partial(exists, execute)))
         return planned if acted == statement else self.plan(acted, parameters)
 
     def settle(self, statement: str, planned: Plan) -> None:
