@@ -9,9 +9,11 @@ import json
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from sqlinfer.errors import StoreUnusable
 from sqlinfer.functions import Function
 from sqlinfer.types import ModelVersion, Parameters, Request
 
@@ -58,7 +60,8 @@ class Pending:
                 (r.request_id, self._origin(origin), self._shared_id(r), _beginning(r), len(r.text), _stored(r.text))
                 for origin, r in asked
             ]
-            added = self._db.executemany("INSERT OR IGNORE INTO pending VALUES (?, ?, ?, ?, ?, ?)", rows)
+            with _finding_room():
+                added = self._db.executemany("INSERT OR IGNORE INTO pending VALUES (?, ?, ?, ?, ?, ?)", rows)
             self.num_added += added.rowcount
 
     def count(self) -> int:
@@ -88,10 +91,11 @@ class Pending:
         every: 10 gives one in ten of them.
         """
         where, numbers = self._of(origins)
-        rowids = self._db.execute(
-            f"SELECT rowid FROM pending WHERE {where} AND rowid % ? = 0 ORDER BY shared, beginning, size DESC, rowid",
-            [*numbers, every],
-        )
+        in_order = "ORDER BY shared, beginning, size DESC, rowid"
+        with _finding_room():
+            rowids = self._db.execute(
+                f"SELECT rowid FROM pending WHERE {where} AND rowid % ? = 0 {in_order}", [*numbers, every]
+            )
         shared, template = -1, Request("")
         for (rowid,) in rowids:
             key, number, shared_id, text = self._db.execute(
@@ -142,6 +146,19 @@ class Pending:
                 del fields[own]
             self._db.execute("INSERT INTO shared VALUES (?, ?)", (number, json.dumps(fields)))
         return number
+
+
+@contextmanager
+def _finding_room() -> Iterator[None]:
+    """Say what a full disk means here."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise StoreUnusable(
+            f"The questions of a statement wait in a temporary file, which cannot grow ({error}). Make room in the "
+            "folder for such files, or name another one in the environment: SQLITE_TMPDIR=/path. What was answered "
+            "is kept."
+        ) from error
 
 
 def _template(fields: dict[str, Any]) -> Request:
