@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -20,7 +23,8 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; its errors end it."""
         try:
-            return super().invoke(ctx)
+            with _log_on_stderr():
+                return super().invoke(ctx)
         except (Interrupted, KeyboardInterrupt) as error:
             click.echo(str(error) or "Interrupted.", err=True)
             raise click.exceptions.Exit(INTERRUPTED) from None
@@ -30,6 +34,18 @@ class Commands(click.Group):
             if isinstance(error, duckdb_errors()) or _is_of_a_stream(error):
                 raise click.ClickException(message(error)) from None
             raise
+
+
+@contextmanager
+def _log_on_stderr() -> Iterator[None]:
+    """While open, what the package logs goes to stderr: warnings, or what a job's logging_level says."""
+    handler = logging.StreamHandler()
+    log = logging.getLogger("sqlinfer")
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
 
 
 def message(error: Exception) -> str:

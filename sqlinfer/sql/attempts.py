@@ -150,6 +150,20 @@ class _Asked:
 
 
 @contextmanager
+def logging_level(level: str | None) -> Iterator[None]:
+    """Inside, what the package logs begins at this level; None leaves it."""
+    log = logging.getLogger("sqlinfer")
+    before = log.level
+    if level is not None:
+        log.setLevel(level.upper())
+    try:
+        yield
+    finally:
+        if level is not None:
+            log.setLevel(before)
+
+
+@contextmanager
 def environment(variables: Mapping[str, str]) -> Iterator[None]:
     """Inside, these environment variables are set."""
     before = {name: os.environ.get(name) for name in variables}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +10,8 @@ from contextlib import closing, contextmanager
 
 from sqlinfer.errors import Interrupted, StoppedEarly
 from sqlinfer.job_settings import JobSettings
+from sqlinfer.redact import redact
+from sqlinfer.sql.attempts import logging_level
 from sqlinfer.sql.budget import Budget
 from sqlinfer.sql.counts import Counts
 from sqlinfer.sql.failures import Failure, summary
@@ -24,6 +27,8 @@ _MEASURED_TOKENS = 1000
 
 _POLL_S = 0.2
 _STOPPED = "stopped; every finished answer is kept. Run the same statement again to go on"
+
+_log = logging.getLogger(__name__)
 
 
 class Inference:
@@ -86,7 +91,10 @@ class Inference:
                 labels[request.request_id] = origin, request.text[:EXCERPT]
                 yield origin, request
 
-        with closing(self.runtime.infer(version, labelled(), self.cancel, budget.deadline_s)) as completions:
+        with (
+            logging_level(settings.logging_level),
+            closing(self.runtime.infer(version, labelled(), self.cancel, budget.deadline_s)) as completions,
+        ):
             for completion in completions:
                 origin, excerpt = labels.pop(completion.request_id)
                 with self._lock:
@@ -99,12 +107,13 @@ class Inference:
                 self.progress(self.counts)
                 budget.check()
                 yield completion
+            tokens = self.counts.prompt_tokens - before[0], self.counts.completion_tokens - before[1]
+            seconds = time.perf_counter() - started_s
+            _log.info("%s read %d tokens and wrote %d in %.1f s", version, *tokens, seconds)
         if self.cancel.is_set():
             raise Interrupted(_STOPPED)
         budget.end()
-        tokens = self.counts.prompt_tokens - before[0], self.counts.completion_tokens - before[1]
         if sum(tokens) >= _MEASURED_TOKENS:
-            seconds = time.perf_counter() - started_s
             self.runtime.store.jobs.record_speed(version.fingerprint, *tokens, seconds)
 
     def _allowed(self, asked: Iterator[tuple[Origin, Request]]) -> Iterator[tuple[Origin, Request]]:
@@ -128,6 +137,7 @@ class Inference:
         with self._lock:
             if key in failures:
                 return
+            _log.debug("%s", redact(str(failure)))
             failures[key] = failure
             if self.job_id is not None:
                 self.unrecorded[key] = failure

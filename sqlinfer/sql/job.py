@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from sqlinfer.errors import Interrupted, StoppedEarly
-from sqlinfer.job_settings import JobSettings
 from sqlinfer.sql.answerer import Answerer
+from sqlinfer.sql.attempts import logging_level
 from sqlinfer.sql.counts import Counts
 from sqlinfer.sql.progress import Progress
 
@@ -24,14 +23,14 @@ def recorded(answerer: Answerer, statement: str, settings: Mapping[str, Any] | N
         yield answerer.counts
         return
     jobs, cascade = answerer.runtime.store.jobs, answerer.runtime.settings
-    _log_as(cascade.over())
     answerer.counts = counts = Counts()
     answerer.job_id = job_id = jobs.start(statement, settings={**(settings or {}), **cascade.said()})
     watch, answerer.progress = answerer.progress, _updating(answerer, watched=answerer.progress)
     if isinstance(watch, Progress):
         watch.reset()
     try:
-        yield counts
+        with logging_level(cascade.over().logging_level):
+            yield counts
     except (KeyboardInterrupt, Interrupted) as error:
         _finish(answerer, "interrupted", str(error))
         raise
@@ -49,14 +48,6 @@ def recorded(answerer: Answerer, statement: str, settings: Mapping[str, Any] | N
         answerer.progress = watch
         if isinstance(watch, Progress):
             watch.finish(counts)
-
-
-def _log_as(settings: JobSettings) -> None:
-    log = logging.getLogger("sqlinfer")
-    if settings.logging_level is not None:
-        log.setLevel(settings.logging_level.upper())
-    if settings.mini_batch_size is not None:
-        log.warning("mini_batch_size changes nothing: batches are filled by tokens, as far as the memory goes")
 
 
 def _updating(answerer: Answerer, watched: Any) -> Any:

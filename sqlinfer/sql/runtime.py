@@ -19,7 +19,7 @@ from sqlinfer.store import Store
 from sqlinfer.types import Completion, Engine, ModelVersion, Request
 
 _FALLBACK = (
-    "No model is named: %s answers, a tiny model for trying things. To choose another: --model NAME, "
+    "No model is named: {} answers, a tiny model for trying things. To choose another: --model NAME, "
     "model := 'NAME' in the call, or sqlinfer models default NAME"
 )
 _SHOWN = 8
@@ -74,10 +74,15 @@ class Runtime:
     def _default(self, task: str) -> str:
         """The registry's model for a task. A built-in one that nobody chose answers only after a word about it."""
         name = self.store.registry.default(task)
-        if name not in self._told and self.store.registry.chosen_default(task) is None:
-            self._told.add(name)
-            _log.warning(_FALLBACK, name)
+        if self.store.registry.chosen_default(task) is None:
+            self._tell(_FALLBACK.format(name))
         return name
+
+    def _tell(self, word: str) -> None:
+        """Log a word once."""
+        if word not in self._told:
+            self._told.add(word)
+            _log.warning(word)
 
     def infer(
         self,
@@ -91,6 +96,8 @@ class Runtime:
         settings = self.settings.over(version.settings)
         asking = Asking(self.store, asked, cancel)
         with environment(settings.environment), closing(asking.rounds()) as rounds:
+            if settings.mini_batch_size is not None:
+                self._tell("mini_batch_size changes nothing: batches are filled by tokens, as far as the memory goes")
             for requests in rounds:
                 engine = self.open_engine(version)
                 for completion in ask(engine, requests, settings, cancel, deadline_s):

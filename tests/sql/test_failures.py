@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -93,12 +94,12 @@ def test_after_the_retries_a_failure_is_the_rows_and_a_broken_engine_the_stateme
 
 
 def test_a_batch_that_finishes_nothing_in_time_fails_and_the_rest_goes_on() -> None:
-    settings = JobSettings(max_retries=0, timeout=0.05)
+    settings = JobSettings(max_retries=0, timeout=0.5)
     assert outcomes(Hanging(), settings, "a", "slow", "b") == {b"a": "<a>", b"slow": None, b"b": "<b>"}
 
 
 def test_at_the_deadline_a_model_that_answers_nothing_ends_too() -> None:
-    late = ask(Hanging(), asked("a", "slow", "b"), JobSettings(), threading.Event(), time.monotonic() + 0.05)
+    late = ask(Hanging(), asked("a", "slow", "b"), JobSettings(), threading.Event(), time.monotonic() + 0.5)
     assert [completion.text for completion in late] == ["<a>"]
 
 
@@ -108,6 +109,28 @@ def test_variables_are_set_while_a_model_is_asked(monkeypatch: pytest.MonkeyPatc
     with environment({"ONE": "1", "TWO": "2"}):
         assert (os.environ["ONE"], os.environ["TWO"]) == ("1", "2")
     assert (os.environ["ONE"], os.environ.get("TWO")) == ("before", None)
+
+
+@pytest.mark.parametrize("said", ["registration", "SET"])
+def test_environment_and_logging_level_hold_while_a_model_is_asked(
+    con: Session, echo: EchoEngine, echo_folder: Any, caplog: pytest.LogCaptureFixture, said: str
+) -> None:
+    echo._answer = lambda request: os.environ.get("GREETING", "none")
+    if said == "SET":
+        con.execute("SET sqlinfer_environment = 'GREETING=hello'; SET sqlinfer_logging_level = 'debug'")
+    settings = ", environment = 'GREETING=hello', logging_level = 'debug'" if said == "registration" else ""
+    con.execute(f"CREATE MODEL other FROM '{echo_folder}' WITH (max_tokens = 5{settings})")
+    sql = "SELECT ai_query('other', x, failOnError => false).response FROM (VALUES ('a'), ('boom')) r(x)"
+    assert con.execute(sql).fetchall() == [("hello",), (None,)]
+    assert "GREETING" not in os.environ
+    assert "ai_query with model other/1 on 'boom': the model gave no answer" in caplog.text
+    assert "other/1 read 1 tokens and wrote 1 in" in caplog.text
+    assert logging.getLogger("sqlinfer").level == logging.NOTSET
+
+
+def test_mini_batch_size_is_explained_once(con: Session, caplog: pytest.LogCaptureFixture) -> None:
+    con.execute("SET sqlinfer_mini_batch_size = 10; SELECT ai_gen('a'); SELECT ai_gen('b')")
+    assert caplog.text.count("mini_batch_size changes nothing: batches are filled by tokens") == 1
 
 
 def test_failures_are_summed_up_by_kind_with_examples_and_the_way_on(con: Session) -> None:
