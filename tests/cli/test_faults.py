@@ -11,10 +11,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 import sqlinfer
@@ -28,14 +29,16 @@ SQL = f"""CREATE OR REPLACE TABLE t AS SELECT i, ai_gen('number ' || i, max_toke
     FROM range({NUM_ROWS}) r(i)"""
 
 
-def start(folder: Path, database: str, sql: str = SQL) -> subprocess.Popen[str]:
+def start(
+    folder: Path, database: str, sql: str = SQL, program: Sequence[str] = ("-m", "sqlinfer")
+) -> subprocess.Popen[str]:
     (folder / "query.sql").write_text(sql)
-    command = [sys.executable, "-m", "sqlinfer", "run", "query.sql", "--db", database, "--json"]
+    command = [sys.executable, *program, "run", "query.sql", "--db", database, "--json"]
     return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def finish(run: subprocess.Popen[str]) -> dict[str, Any]:
-    said = run.communicate(timeout=120)
+    said = run.communicate(timeout=300)
     assert run.returncode == 0, said
     return dict(json.loads(said[0].splitlines()[-1]))
 
@@ -53,7 +56,7 @@ def answers_in(home: Path) -> int:
 
 
 def wait_for_answers(home: Path, run: subprocess.Popen[str]) -> None:
-    until = time.monotonic() + 60
+    until = time.monotonic() + 180
     while time.monotonic() < until and run.poll() is None:
         if answers_in(home):
             return
@@ -80,6 +83,39 @@ def test_two_processes_ask_each_request_once(home: Path, tmp_path: Path) -> None
     assert table == rows(tmp_path / "b.duckdb")
     assert [row[0] for row in table] == list(range(NUM_ROWS))
     assert all(text for _, text in table)
+
+
+SLOW = """
+import time
+from sqlinfer import Parameters, Request
+
+
+def slow(t: str) -> Request:
+    "Ask about a number; reading the answer takes its time."
+    return Request(t, parameters=Parameters(max_tokens=4))
+
+
+def read(answer: str) -> str:
+    time.sleep(0.02)
+    return answer * 1000
+"""
+
+
+def test_a_copy_that_is_killed_leaves_no_part_of_a_file(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "udfs").mkdir()
+    (tmp_path / "udfs" / "slow.py").write_text(SLOW)
+    copy = "COPY (SELECT slow('number ' || i % 20) AS g FROM range(40000) t(i)) TO 'x.csv'"
+    run = start(tmp_path, "a.duckdb", copy)
+    while run.poll() is None and not any(file.stat().st_size for file in tmp_path.glob("*x.csv*")):
+        time.sleep(0.01)
+    run.send_signal(signal.SIGKILL)
+    assert run.wait() == -signal.SIGKILL, run.communicate()
+    run.communicate()
+    assert not (tmp_path / "x.csv").exists()
+    assert finish(start(tmp_path, "a.duckdb", copy))["generated"] == 0
+    assert [file.name for file in tmp_path.glob("*x.csv*")] == ["x.csv"]
+    with duckdb.connect() as connection:
+        assert connection.execute(f"SELECT count(g) FROM '{tmp_path}/x.csv'").fetchall() == [(40000,)]
 
 
 def test_what_a_killed_process_claimed_is_asked_by_the_other(home: Path, tmp_path: Path) -> None:
@@ -128,7 +164,7 @@ def test_a_full_disk_costs_no_answer_that_was_kept(
     filling = small_disk / "filling"
     filling.write_bytes(b"x" * (left - 48 * 1024))
     run = start(tmp_path, "a.duckdb")
-    _, said = run.communicate(timeout=120)
+    _, said = run.communicate(timeout=300)
     assert run.returncode == 1
     assert "The disk is full" in said
     assert "Traceback" not in said
@@ -138,6 +174,19 @@ def test_a_full_disk_costs_no_answer_that_was_kept(
     counts = finish(start(tmp_path, "a.duckdb"))
     assert (counts["known"], counts["generated"]) == (kept, NUM_ROWS - kept)
     assert [row[0] for row in rows(tmp_path / "a.duckdb")] == list(range(NUM_ROWS))
+
+
+def test_a_full_disk_for_the_questions_is_told(
+    small_disk: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SQLITE_TMPDIR", str(small_disk))
+    run = start(tmp_path, "a.duckdb", "SELECT count(ai_gen(repeat('x', 1000000) || i)) FROM range(100) t(i)")
+    _, said = run.communicate(timeout=300)
+    assert run.returncode == 1
+    assert "temporary file, which cannot grow" in said
+    assert "SQLITE_TMPDIR=/path" in said
+    assert "Traceback" not in said
+    assert answers_in(home) == 0
 
 
 def test_a_model_that_is_replaced_under_its_name_gives_new_answers(home: Path, tmp_path: Path) -> None:
@@ -171,19 +220,49 @@ def test_answers_of_a_model_that_changes_while_it_loads_are_not_kept(home: Path,
     assert answers_in(home) == 0
 
 
-def test_a_clock_that_goes_back_loses_nothing(
-    registered: None, home: Path, echo: EchoEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now, shift = time.time, [0.0]
-    monkeypatch.setattr(time, "time", lambda: now() + shift[0])
-    with sqlinfer.connect(model="echo") as session:
-        session.runtime.open_engine = lambda version: echo
-        session.execute("SELECT ai_gen('a')")
-        shift[0] = -86400.0
-        assert session.execute("SELECT ai_gen('a'), ai_gen('b')").fetchall() == [("<a>", "<b>")]
-        jobs = session.runtime.store.jobs.list()
-    assert echo.texts == ["a", "b"]
-    assert [(job.state, job.known, job.generated) for job in jobs] == [("done", 1, 1), ("done", 0, 1)]
+CLOCK = """
+import sys, time
+from pathlib import Path
+from sqlinfer.cli import main
+
+now = time.time
+time.time = lambda: now() - (86400 if Path("back").exists() else 0)
+main(sys.argv[1:])
+"""
+
+
+def test_a_clock_that_goes_back_loses_nothing(home: Path, tmp_path: Path) -> None:
+    run = start(tmp_path, "a.duckdb", program=("-c", CLOCK))
+    wait_for_answers(home, run)
+    (tmp_path / "back").touch()  # a day, while the run asks
+    assert finish(run)["generated"] == NUM_ROWS
+    again = finish(start(tmp_path, "b.duckdb", program=("-c", CLOCK)))
+    assert (again["known"], again["generated"]) == (NUM_ROWS, 0)
+    assert rows(tmp_path / "a.duckdb") == rows(tmp_path / "b.duckdb")
+    with Store(home) as store:
+        assert [job.state for job in store.jobs.list()] == ["done", "done"]
+
+
+@pytest.mark.parametrize("damaged", ["the whole file", "the answers"])
+def test_a_store_that_became_corrupt_is_made_anew_and_the_run_goes_on(home: Path, tmp_path: Path, damaged: str) -> None:
+    finish(start(tmp_path, "a.duckdb"))
+    right, path = rows(tmp_path / "a.duckdb"), home / "state.db"
+    whole = path.read_bytes()
+    keep = 0 if damaged == "the whole file" else len(whole) // 2
+    path.write_bytes(whole[:keep] + b"\xff" * (len(whole) - keep))
+    run = start(tmp_path, "a.duckdb")
+    counts, said = run.communicate(timeout=300)
+    if run.returncode:  # it was found out in the middle: that run ends, the next one begins with a new file
+        assert "is corrupt" in said
+        assert "Run the command again" in said
+        run = start(tmp_path, "a.duckdb")
+        counts, said = run.communicate(timeout=300)
+    assert run.returncode == 0, said
+    assert "state.db was corrupt. It is kept as state.db.corrupt-" in " ".join(said.split())
+    assert "Traceback" not in said
+    assert json.loads(counts.splitlines()[-1])["generated"] == NUM_ROWS
+    assert rows(tmp_path / "a.duckdb") == right
+    assert len(list(home.glob("state.db.corrupt-*"))) == 1
 
 
 def test_threads_of_a_session_do_not_wait_for_their_own_claims(registered: None, echo: EchoEngine) -> None:
