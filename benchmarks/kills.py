@@ -26,15 +26,29 @@ from sqlinfer.store import Store
 
 PHASES = ("probe", "infer", "replay", "commit")
 NUM_ROWS = 300
+KEY_BYTES = 16
+_SUMMED = ("has_table", "rows_lost", "rows_wrong", "finished", "not_kept", "asked_twice")
 _RIGHT: list[tuple[int, str]] = []
 
 FUNCTION = """
 import os, time
 from pathlib import Path
 from sqlinfer import Request, Parameters
+from sqlinfer.sql import runtime
 
 STARTED, SLOW = Path(os.environ["KILLS_FOLDER"]), os.environ.get("KILLS_SLOW", "")
-probes = 0
+_ask = runtime.ask
+
+
+def _noted(*asked):
+    "The engine's answers, each noted before it is handed on: a killed process can say it no more."
+    with open(STARTED / "finished", "ab", buffering=0) as finished:
+        for completion in _ask(*asked):
+            finished.write(completion.request_id)
+            yield completion
+
+
+runtime.ask = _noted
 
 
 def note(t: str) -> Request:
@@ -60,17 +74,22 @@ CREATE OR REPLACE TABLE done AS SELECT count(*) AS n FROM t, range({work}) s(j) 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One kill. kept: answers of the killed run. known, generated: of the run after it. asked_twice: answers that
-    were kept and were asked again all the same. rows_lost, rows_wrong: of the table, against an unharmed run's."""
+    """One kill. has_table: whether the killed run had committed its table. finished: answers that its engine gave;
+    kept: those in the store. known, generated: of the run after it. asked_twice: answers that were kept and were asked
+    again all the same. not_kept: answers that had finished, had not been committed when the kill came, and so were
+    asked again. rows_lost, rows_wrong: of the table, against an unharmed run's."""
 
     phase: str
     was_killed: bool
+    has_table: bool
+    finished: int
     kept: int
     known: int
     generated: int
     rows_lost: int
     rows_wrong: int
     asked_twice: int
+    not_kept: int
 
 
 class Trial:
@@ -105,18 +124,21 @@ class Trial:
         was_killed = run.poll() is None
         run.send_signal(signal.SIGKILL)
         run.communicate()
-        kept = self._kept()
+        kept, finished, has_table = self._kept(), self._finished(), self._has_table()
         counts = self._finish()
         table, right = self._table("t.duckdb"), self._right()
         return Outcome(
             phase,
             was_killed,
+            has_table,
+            finished,
             kept,
             counts["known"],
             counts["generated"],
             rows_lost=len(right) - len(set(table) & set(right)),
             rows_wrong=len(set(table) - set(right)) + len(table) - len(set(table)),
             asked_twice=kept + counts["generated"] - NUM_ROWS,
+            not_kept=finished - kept,
         )
 
     def _right(self) -> list[tuple[int, str]]:
@@ -141,6 +163,20 @@ class Trial:
         with Store(self.home) as store:
             return int(store.answers.stats()["answers"])
 
+    def _finished(self) -> int:
+        """How many answers the engine of the killed run gave."""
+        noted = self.folder / "finished"
+        return noted.stat().st_size // KEY_BYTES if noted.exists() else 0
+
+    def _has_table(self) -> bool:
+        """Whether the table stands in a copy of the database as the kill left it."""
+        copied = self.folder / "copy"
+        copied.mkdir()
+        for file in self.folder.glob("t.duckdb*"):
+            shutil.copy(file, copied)
+        with duckdb.connect(str(copied / "t.duckdb")) as connection:
+            return bool(connection.execute("FROM duckdb_tables() WHERE table_name = 't'").fetchall())
+
     def _finish(self) -> dict[str, Any]:
         run = self.start()
         said = run.communicate(timeout=600)
@@ -163,7 +199,7 @@ def main(argv: Sequence[str]) -> None:
             outcomes.append(trial.kill_in(PHASES[number % len(PHASES)]))
             print(outcomes[-1], flush=True)
             shutil.rmtree(trial.folder)
-    print(f"\n{'phase':10}{'kills':>7}{'survived':>10}{'rows lost':>11}{'rows wrong':>12}{'asked twice':>13}")
+    print("\nphase    kills survived" + "".join(f"{name.replace('_', ' '):>13}" for name in _SUMMED))
     for phase in (*PHASES, "all"):
         print(_line(phase, [outcome for outcome in outcomes if phase in (outcome.phase, "all")]))
     print(json.dumps([asdict(outcome) for outcome in outcomes]))
@@ -172,10 +208,8 @@ def main(argv: Sequence[str]) -> None:
 def _line(phase: str, outcomes: Sequence[Outcome]) -> str:
     kills = [outcome for outcome in outcomes if outcome.was_killed]
     survived = sum(outcome.rows_lost + outcome.rows_wrong == 0 for outcome in kills)
-    lost, wrong, twice = (
-        sum(getattr(outcome, name) for outcome in kills) for name in ("rows_lost", "rows_wrong", "asked_twice")
-    )
-    return f"{phase:10}{len(kills):>7}{survived:>10}{lost:>11}{wrong:>12}{twice:>13}"
+    sums = [sum(getattr(outcome, name) for outcome in kills) for name in _SUMMED]
+    return f"{phase:8}{len(kills):>6}{survived:>9}" + "".join(f"{number:>13}" for number in sums)
 
 
 if __name__ == "__main__":
