@@ -19,7 +19,7 @@ from sqlinfer.types import Completion, Request
 from tests.conftest import EchoEngine
 
 ANSWER_S = float(os.environ.get("SLOW_ECHO_S", "0.02"))
-PATIENCE_S = 300
+PATIENCE_S = 600
 """How long tests wait for what comes in the end, on however busy a machine."""
 
 

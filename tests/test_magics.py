@@ -15,6 +15,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 import sqlinfer
 from tests.conftest import EchoEngine
+from tests.slow_echo import PATIENCE_S
 
 ROOT = Path(__file__).parents[1]
 
@@ -95,7 +96,11 @@ def test_the_notebook_of_the_examples_runs(home: Path, monkeypatch: pytest.Monke
     assert any("text/html" in output.get("data", {}) for output in written)
     assert not any(output.output_type == "error" for output in written)
     nbclient.NotebookClient(
-        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": ROOT / "examples"}}
+        notebook,
+        timeout=PATIENCE_S,
+        startup_timeout=PATIENCE_S,
+        kernel_name="python3",
+        resources={"metadata": {"path": ROOT / "examples"}},
     ).execute()
     (moods,) = [cell for cell in notebook.cells if "AS sentiment, count(*)" in cell.source]
     (result,) = [output for output in moods.outputs if output.output_type == "execute_result"]

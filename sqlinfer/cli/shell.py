@@ -16,7 +16,7 @@ import click
 
 from sqlinfer.store import function_folders
 
-_WAIT_S = "60"
+_WAIT_S = "120"
 """How long a call waits for a server that is being started again."""
 _RESTART_S = 1.0
 

@@ -14,7 +14,7 @@ from sqlinfer.store import state_folder
 
 IDLE_S = 300
 """How long a server that was started here waits without a connection before it ends."""
-_START_S = 60.0
+_START_S = 120.0
 _POLL_S = 0.05
 
 

@@ -13,6 +13,7 @@ import pytest
 from sqlinfer.store import Store
 from tests.conftest import write_model
 from tests.project.conftest import REVIEWS, Invoke, Write
+from tests.slow_echo import PATIENCE_S
 
 OTHER = "another-model-with-a-very-long-name-of-one-word"
 FILES = {
@@ -77,7 +78,7 @@ def browser() -> Iterator[Any]:
     if program is None:
         pytest.skip("there is no Chromium on this machine")
     with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        opened = started.chromium.launch(executable_path=program, args=["--no-sandbox"], timeout=1000 * PATIENCE_S)
         yield opened
         opened.close()
 
@@ -87,6 +88,7 @@ def browser() -> Iterator[Any]:
 def test_a_browser_shows_it_whole_and_without_complaint(page: Path, browser: Any, device: str, scheme: str) -> None:
     width, height = WIDTHS[device]
     tab = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+    tab.set_default_timeout(1000 * PATIENCE_S)
     said: list[str] = []
     tab.on("console", lambda message: said.append(message.text))
     tab.on("pageerror", lambda error: said.append(str(error)))

@@ -8,6 +8,8 @@ from pathlib import Path
 import nbclient
 import nbformat
 
+from tests.slow_echo import PATIENCE_S
+
 CELL = """
 import time
 import sqlinfer
@@ -32,7 +34,11 @@ con.execute("SELECT count(ai_gen('text ' || i)) AS n FROM range(100) t(i)").fetc
 def test_a_notebook_shows_one_line_that_is_written_over(registered: None, tmp_path: Path) -> None:
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
     nbclient.NotebookClient(
-        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
+        notebook,
+        timeout=PATIENCE_S,
+        startup_timeout=PATIENCE_S,
+        kernel_name="python3",
+        resources={"metadata": {"path": tmp_path}},
     ).execute()
     outputs = notebook.cells[0].outputs
     assert [output.output_type for output in outputs] == ["display_data", "execute_result"]
@@ -47,7 +53,11 @@ def test_each_cell_has_its_own_line(registered: None, tmp_path: Path) -> None:
     cells = [nbformat.v4.new_code_cell(source) for source in (CELL, again)]
     notebook = nbformat.v4.new_notebook(cells=cells)
     nbclient.NotebookClient(
-        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
+        notebook,
+        timeout=PATIENCE_S,
+        startup_timeout=PATIENCE_S,
+        kernel_name="python3",
+        resources={"metadata": {"path": tmp_path}},
     ).execute()
     lines = [cell.outputs[0].data["text/plain"] for cell in notebook.cells]
     assert ["asking 100/100 requests" in lines[0], "asking 60/60 requests" in lines[1]] == [True, True]
