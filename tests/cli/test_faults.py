@@ -262,7 +262,7 @@ def test_a_store_that_became_corrupt_is_made_anew_and_the_run_goes_on(home: Path
     assert "Traceback" not in said
     assert json.loads(counts.splitlines()[-1])["generated"] == NUM_ROWS
     assert rows(tmp_path / "a.duckdb") == right
-    assert len(list(home.glob("state.db.corrupt-*"))) == 1
+    assert len([file for file in home.glob("state.db.corrupt-*") if not file.name.endswith(("-wal", "-shm"))]) == 1
 
 
 def test_threads_of_a_session_do_not_wait_for_their_own_claims(registered: None, echo: EchoEngine) -> None:
