@@ -7,6 +7,7 @@ ids into logits.
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from collections.abc import Sequence as Series
 from functools import partial
 from typing import Any
@@ -15,8 +16,8 @@ import torch
 
 from sqlinfer.engine import kv
 from sqlinfer.engine.attention import Pass, Unsupported, forward
-from sqlinfer.engine.cohort import Cohort, States
-from sqlinfer.engine.segments import Segment, split
+from sqlinfer.engine.cohort import Beginning, Cohort, States
+from sqlinfer.engine.segments import Segment, beginnings, split
 from sqlinfer.engine.sequence import Sequence
 
 NEEDED = ("position_ids", "logits_to_keep")
@@ -52,9 +53,7 @@ class PackedBatch:
         states = [self._states(done, segment) for segment in last]
         running, cohorts = self.rows, self._cohorts
         self.clear()  # memory that runs out in between leaves no row behind
-        for row, text, one in zip(rows, texts, states, strict=True):
-            row.num_unread = 0
-            _cohort(cohorts, len(text)).add(row, len(text), one)
+        self._add(cohorts, rows, last, states)
         longest = max(range(len(texts)), key=lambda i: texts[i])  # the next ones come in this order too
         self._remember(texts[longest], states[longest])
         self.rows, self._cohorts = running + rows, cohorts
@@ -106,6 +105,28 @@ class PackedBatch:
         self.rows = [row for cohort in self._cohorts for row in cohort.rows]
         return None
 
+    def _add(
+        self, cohorts: list[Cohort], rows: list[Sequence], last: list[Segment], states: list[list[list[States]]]
+    ) -> None:
+        """Put rows into cohorts, of which some may be new. states: of each row, for each layer, in pieces."""
+        texts = [row.history for row in rows]
+        known = {cohort.beginning.tokens: cohort.beginning for cohort in cohorts if cohort.beginning}
+        running = Counter[tuple[int, ...]]()
+        for cohort in cohorts:
+            if cohort.beginning:
+                running[cohort.beginning.tokens] += len(cohort.rows)
+        added: dict[int, list[list[list[States]]]] = {}
+        for row, text, tokens, one in zip(rows, texts, beginnings(texts, last, running), states, strict=True):
+            if tokens is not None and tokens not in known:
+                known[tokens] = Beginning(tokens, [_first(pieces, len(tokens)) for pieces in one])
+            cohort = _cohort(cohorts, len(text), known[tokens] if tokens else None)
+            cohort.add(row, len(text))
+            added.setdefault(id(cohort), []).append(one)
+            row.num_unread = 0
+        for cohort in cohorts:
+            if id(cohort) in added:
+                cohort.fill(added[id(cohort)])
+
     def _states(self, done: Pass, last: Segment) -> list[list[States]]:
         """For each layer the keys and values of a whole text, in pieces."""
         chain = last.chain()
@@ -130,11 +151,11 @@ class PackedBatch:
         return forward(self.model, done, *parts)
 
 
-def _cohort(cohorts: list[Cohort], length: int) -> Cohort:
+def _cohort(cohorts: list[Cohort], length: int, beginning: Beginning | None) -> Cohort:
     """The cohort of a new row, which may be a new one."""
-    found = next((cohort for cohort in cohorts if cohort.takes(length)), None)
+    found = next((cohort for cohort in cohorts if cohort.takes(length, beginning)), None)
     if found is None:
-        found = Cohort()
+        found = Cohort(beginning)
         cohorts.append(found)
     return found
 
@@ -158,6 +179,12 @@ def _continued(feeds: Series[tuple[Cohort, int, list[int]]], start: int) -> list
 def _joined(pieces: list[States]) -> States:
     keys, values = (torch.cat(part, dim=1) for part in zip(*pieces, strict=True))
     return keys, values
+
+
+def _first(pieces: list[States], count: int) -> States:
+    """A copy of the first keys and values, which does not hold the others in memory."""
+    keys, values = _joined(pieces)
+    return keys[:, :count].clone(), values[:, :count].clone()
 
 
 def find_obstacle(model: Any) -> str:

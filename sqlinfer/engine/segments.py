@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from collections.abc import Sequence as Series
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import Any
 
 LEAST_SHARED = 16  # tokens; to read fewer again costs less than to keep them apart
+LEAST_SAVED = 512  # tokens of a cache; to read fewer from memory costs less than an attention in two parts
 
 
 @dataclass(slots=True, eq=False)
@@ -57,6 +59,22 @@ def split(texts: Series[list[int]], kept: list[int], root: Any) -> tuple[list[Se
             if is_last:
                 last[place] = segment
     return every, [last[i] for i in range(len(texts))]
+
+
+def beginnings(
+    texts: Series[list[int]], last: Series[Segment], running: Mapping[tuple[int, ...], int]
+) -> list[tuple[int, ...] | None]:
+    """What each text should share with others in the cache: the beginning that saves most; None where none is worth it.
+
+    last: the last segment of each text. running: beginnings that rows share already, and how many rows.
+    """
+    fits = [{tuple(text[: part.depth]) for part in one.chain()} for text, one in zip(texts, last, strict=True)]
+    for text, fit in zip(texts, fits, strict=True):
+        fit |= {begin for begin in running if len(begin) < len(text) and tuple(text[: len(begin)]) == begin}
+    counts = Counter(running)
+    counts.update(begin for fit in fits for begin in fit)
+    best = [max(fit, key=lambda begin: (counts[begin] - 1) * len(begin)) for fit in fits]
+    return [begin if (counts[begin] - 1) * len(begin) >= LEAST_SAVED else None for begin in best]
 
 
 def _grow(

@@ -22,6 +22,14 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def _shared_caches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Share the cache of what rows begin with in batches as small as the tests' too."""
+    from sqlinfer.engine import segments
+
+    monkeypatch.setattr(segments, "LEAST_SAVED", 1)
+
+
 @pytest.fixture(scope="session")
 def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Folder of the tiny model of a shape."""

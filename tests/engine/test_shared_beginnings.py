@@ -12,11 +12,11 @@ from engine_cases import TEXTS, EngineOf, answer, requests, texts
 from test_generate_equality import DECODERS, KINDS, _other, generate
 from test_generate_faults import _out_of_memory, intercept  # noqa: F401 - a fixture
 
-from sqlinfer.engine import kv
+from sqlinfer.engine import cohort, kv, segments
 from sqlinfer.engine.engine import TorchEngine
 from sqlinfer.engine.packed import PackedBatch
 from sqlinfer.engine.scheduler import Limits
-from sqlinfer.engine.segments import split
+from sqlinfer.engine.segments import beginnings, split
 
 BEGINNING = "Classify this text: billing, delivery, account, other. Answer with one word. "
 ASKED = [BEGINNING + text for text in TEXTS]
@@ -33,9 +33,17 @@ def same_as_alone(engine: TorchEngine) -> None:
         assert texts(answer(engine, named)) == expected
 
 
+@pytest.mark.parametrize("least_saved", [1, 1 << 30], ids=["one cache", "caches apart"])
 @pytest.mark.parametrize("shape", DECODERS)
-def test_answers_are_those_of_generate(shape: str, engine_of: EngineOf) -> None:
+def test_answers_are_those_of_generate(
+    shape: str, least_saved: int, engine_of: EngineOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared: list[int] = []
+    attend = cohort._attend_twice
+    monkeypatch.setattr(segments, "LEAST_SAVED", least_saved)
+    monkeypatch.setattr(cohort, "_attend_twice", lambda *args: shared.append(len(args[0])) or attend(*args))
     same_as_alone(engine_of(shape))
+    assert (max(shared, default=0) > 1) == (least_saved == 1)
 
 
 @pytest.mark.parametrize("kind", ["mistral", "lfm2", "bloom"])
@@ -68,6 +76,19 @@ def test_nested_beginnings_are_read_once() -> None:
         assert [token for s in segment.chain() for token in s.tokens] == text
     starts = [s.start for s in every]
     assert starts == sorted(starts)
+
+
+def test_a_cache_is_shared_where_it_saves_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segments, "LEAST_SAVED", 100)
+    top, left, right = (1,) * 60, (2,) * 20, (3,) * 20
+    texts = [[*top, *left, 4], [*top, *left, 5], [*top, *right, 6], [7] * 90, [8] * 30]
+
+    def shared(running: dict[tuple[int, ...], int]) -> list[tuple[int, ...] | None]:
+        return beginnings(texts, split(texts, [], None)[1], running)
+
+    assert shared({}) == [top, top, top, None, None]
+    assert shared({top + left: 9}) == [top + left, top + left, top, None, None]  # beside rows that run already
+    assert shared({(7,) * 40: 3}) == [top, top, top, (7,) * 40, None]
 
 
 def test_what_an_earlier_batch_read_is_not_read_again() -> None:
