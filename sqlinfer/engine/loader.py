@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 UNKNOWN_LENGTH = 10**9  # tokenizers write 1e30 where they know no length
 LOCAL = {"local_files_only": True, "trust_remote_code": False}
 RELATIVE_POSITIONS = ("t5", "mt5", "umt5", "longt5", "switch_transformers")
+STRETCHED = ("longrope", "dynamic")  # kinds of rotary positions
 CLASSIFIER = "AutoModelForSequenceClassification"
 END_MARK = "sqlinfer"
 
@@ -34,7 +35,7 @@ def load_prompts(version: ModelVersion, config: Any) -> Prompts:
     is_encoder_decoder = bool(config.is_encoder_decoder)
     decoder = config.get_text_config(decoder=True)
     learned = config.model_type not in RELATIVE_POSITIONS
-    positions = getattr(decoder, "max_position_embeddings", None) if learned else None
+    positions = _steady_positions(decoder) if learned else None
     known = tokenizer.model_max_length or UNKNOWN_LENGTH
     tokenizer.model_max_length = int(1e30)  # or it warns; lengths are our business
     defaults = Defaults(
@@ -50,6 +51,14 @@ def load_prompts(version: ModelVersion, config: Any) -> Prompts:
         start=_decoder_start(version, config, generation) if is_encoder_decoder else (),
     )
     return Prompts(version, tokenizer, defaults, context)
+
+
+def _steady_positions(decoder: Any) -> int | None:
+    """Tokens of a row up to which its positions are its own: some models stretch those of a whole batch beyond."""
+    positions = getattr(decoder, "max_position_embeddings", None)
+    rotary = getattr(decoder, "rope_parameters", None) or {}
+    stretches = rotary.get("rope_type") in STRETCHED
+    return rotary.get("original_max_position_embeddings") or positions if stretches else positions
 
 
 def load_head(version: ModelVersion, config: Any) -> Head | None:

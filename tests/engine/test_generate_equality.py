@@ -105,6 +105,12 @@ SMALL = {
     "eos_token_id": 2,
 }
 WINDOW = {"sliding_window": 8, "head_dim": 16}
+STRETCHED = {
+    "rope_type": "longrope",
+    "rope_theta": 10000.0,
+    "short_factor": [1.0] * 8,
+    "long_factor": [8.0] * 8,
+}
 ENCODER_DECODER = {
     "d_model": 64,
     "encoder_layers": 2,
@@ -121,6 +127,11 @@ KINDS = {
     "mistral": WINDOW,
     "gemma3_text": {**WINDOW, "layer_types": ["sliding_attention", "full_attention"]},
     "lfm2": {"layer_types": ["conv", "full_attention"]},
+    "phi3": {
+        "max_position_embeddings": 2048,
+        "original_max_position_embeddings": 200,
+        "rope_parameters": STRETCHED,
+    },
     "mamba": {"state_size": 8},
     "bloom": {"n_layer": 2, "n_head": 4},
     "pegasus": ENCODER_DECODER,
@@ -184,3 +195,12 @@ def test_beam_search_without_refill_is_generate(tmp_path: Path, folder_of: Calla
     engine.limits = Limits(max_lines=9)
     ours = texts(answer(engine, requests(num_beams=3, max_tokens=10)))
     assert ours == [generate(engine, text, num_beams=3, max_new_tokens=10) for text in TEXTS]
+
+
+def test_a_long_row_does_not_stretch_the_positions_of_others(tmp_path: Path, folder_of: Callable[[str], Path]) -> None:
+    engine = _other("phi3", tmp_path, folder_of("gpt2"))
+    long = "The box was open. " * 60
+    asked = requests([TEXTS[0], long, TEXTS[2]], max_tokens=8)
+    first, cut, last = answer(engine, asked)
+    assert [first.text, last.text] == [generate(engine, text, max_new_tokens=8) for text in (TEXTS[0], TEXTS[2])]
+    assert cut.truncated and cut.prompt_tokens == 200 - 8
