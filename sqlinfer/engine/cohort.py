@@ -131,7 +131,8 @@ class Cohort:
             shape = (2, max(rows, MORE_ROWS), heads, slots + MORE_SLOTS, head_dim)
             self._states = [pieces[0][0].new_zeros(shape) for pieces in states]
             return
-        more = (self._states[0].shape[1] if rows > self._states[0].shape[1] else 0, slots - self._states[0].shape[3])
+        has_rows, has_slots = self._states[0].shape[1], self._states[0].shape[3]
+        more = (max(has_rows, rows - has_rows) if rows > has_rows else 0, slots - has_slots)
         if more[0] or more[1] > 0:
             slots_more = more[1] + MORE_SLOTS if more[1] > 0 else 0
             self._states = [_larger(one, more[0], slots_more) for one in self._states]

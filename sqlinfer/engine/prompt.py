@@ -226,7 +226,7 @@ class Prompts:
                 remedy = "Shorten the instruction, which has all labels, or take a model that reads more"
         else:
             what = f"the prompt has {len(prompt)}"
-            remedy = "Shorten the text or let it be cut (overflow: truncate)"
+            remedy = "Shorten the text, or let a function that has overflow := 'truncate' cut it"
         limit = max(self._room(settings) or 0, 0)
         if self.defaults.is_encoder_decoder:
             return f"{what} tokens, and model {self.version} reads {limit}. {remedy}."

@@ -19,7 +19,7 @@ def copied_to(tokens: list[Token]) -> int | None:
     """The index of the file that COPY (SELECT ..) TO writes; None for other statements and for what is no plain text.
 
     >>> copied_to(tokenize("COPY (SELECT f(x) FROM t) TO 'x.csv'"))
-    10
+    11
     """
     if len(tokens) < 4 or tokens[0].keyword != "COPY" or tokens[1].text != "(":
         return None
