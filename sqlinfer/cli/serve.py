@@ -33,6 +33,9 @@ def serve(model: str | None, tcp: str | None, idle: float | None) -> None:
     from sqlinfer.serve.server import Server
     from sqlinfer.sql.connect import make_runtime
 
+    # DuckDB waits for a call by running in a circle on one core. torch's threads, which wait for each other so too,
+    # then lose whole time slices at each product. Read when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     path = socket_path()
     runtime = make_runtime(model, True, None, None)
     token = os.environ.get(TOKEN) or (_token(path.with_name("serve.token")) if tcp else "")
