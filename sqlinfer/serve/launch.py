@@ -58,7 +58,13 @@ def start(options: Sequence[str] = ()) -> subprocess.Popen[bytes]:
             stdout=log,
             stderr=log,
             start_new_session=True,
-            env={**os.environ, "SQLINFER_HOME": str(folder)},
+            env={"OMP_NUM_THREADS": _free_cores(), **os.environ, "SQLINFER_HOME": str(folder)},
         )
     finally:
         os.close(log)
+
+
+def _free_cores() -> str:
+    """What the DuckDB that a server is started for leaves: it waits for a call by running in a circle on one core."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2
+    return str(max(1, cores - 1))
