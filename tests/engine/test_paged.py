@@ -13,7 +13,7 @@ import torch
 from engine_cases import TEXTS, EngineOf, answer, requests, texts
 from test_generate_equality import DECODERS, generate
 from test_generate_faults import _out_of_memory, intercept  # noqa: F401 - a fixture
-from test_shared_beginnings import ASKED, same_as_alone
+from test_shared_beginnings import ASKED, read_once, same_as_alone
 
 from sqlinfer.engine import trial
 from sqlinfer.engine.engine import TorchEngine
@@ -67,11 +67,7 @@ def test_a_beginning_is_read_once(paged_of: PagedOf, monkeypatch: pytest.MonkeyP
     forward = PagedModel.read
     monkeypatch.setattr(PagedModel, "read", lambda *args: read.append(len(args[3])) or forward(*args))
     answer(engine, requests(ASKED, max_tokens=1))
-    prompts = [s.prompt for s in engine.prompts.prepare(requests(ASKED))]
-    first, last = min(prompts), max(prompts)
-    shared = next(i for i in range(len(first)) if first[i] != last[i])
-    assert shared >= 16
-    assert sum(read) <= shared + sum(len(prompt) - shared for prompt in prompts)
+    read_once(engine, read)
 
 
 def test_scored_rows_and_schemas_answer_as_in_packed_batches(engine_of: EngineOf, paged_of: PagedOf) -> None:

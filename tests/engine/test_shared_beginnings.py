@@ -33,6 +33,15 @@ def same_as_alone(engine: TorchEngine) -> None:
         assert texts(answer(engine, named)) == expected
 
 
+def read_once(engine: TorchEngine, read: list[int]) -> None:
+    """The tokens read for all of ASKED have the beginning once. read: how many, of each pass."""
+    prompts = [s.prompt for s in engine.prompts.prepare(requests(ASKED))]
+    first, last = min(prompts), max(prompts)
+    shared = next(i for i in range(len(first)) if first[i] != last[i])
+    assert shared >= 16
+    assert sum(read) <= shared + sum(len(prompt) - shared for prompt in prompts)
+
+
 @pytest.mark.parametrize("least_saved", [1, 1 << 30], ids=["one cache", "caches apart"])
 @pytest.mark.parametrize("shape", DECODERS)
 def test_answers_are_those_of_generate(
@@ -60,11 +69,7 @@ def test_a_beginning_is_read_once(engine_of: EngineOf, monkeypatch: pytest.Monke
     forward = PackedBatch._forward
     monkeypatch.setattr(PackedBatch, "_forward", lambda *args: read.append(len(args[2])) or forward(*args))
     answer(engine, requests(ASKED, max_tokens=1))
-    prompts = [s.prompt for s in engine.prompts.prepare(requests(ASKED))]
-    first, last = min(prompts), max(prompts)
-    shared = next(i for i in range(len(first)) if first[i] != last[i])
-    assert shared >= 16
-    assert sum(read) <= shared + sum(len(prompt) - shared for prompt in prompts)
+    read_once(engine, read)
 
 
 def test_nested_beginnings_are_read_once() -> None:

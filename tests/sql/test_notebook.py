@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import nbclient
 import nbformat
@@ -31,16 +32,21 @@ con.execute("SELECT count(ai_gen('text ' || i)) AS n FROM range(100) t(i)").fetc
 """
 
 
-def test_a_notebook_shows_one_line_that_is_written_over(registered: None, tmp_path: Path) -> None:
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
+def outputs_of(folder: Path, *sources: str) -> list[Any]:
+    """What each cell of a notebook shows."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
     nbclient.NotebookClient(
         notebook,
         timeout=PATIENCE_S,
         startup_timeout=PATIENCE_S,
         kernel_name="python3",
-        resources={"metadata": {"path": tmp_path}},
+        resources={"metadata": {"path": folder}},
     ).execute()
-    outputs = notebook.cells[0].outputs
+    return [cell.outputs for cell in notebook.cells]
+
+
+def test_a_notebook_shows_one_line_that_is_written_over(registered: None, tmp_path: Path) -> None:
+    (outputs,) = outputs_of(tmp_path, CELL)
     assert [output.output_type for output in outputs] == ["display_data", "execute_result"]
     shown, result = (output.data["text/plain"] for output in outputs)
     assert re.fullmatch(r"1 rows, asking \d+/100 requests, \d+ \+ \d+ tokens/s(, 0:00:\d\d left)?", shown)
@@ -50,15 +56,6 @@ def test_a_notebook_shows_one_line_that_is_written_over(registered: None, tmp_pa
 
 def test_each_cell_has_its_own_line(registered: None, tmp_path: Path) -> None:
     again = "con.execute(\"SELECT count(ai_gen('other ' || i)) FROM range(60) t(i)\").fetchall()"
-    cells = [nbformat.v4.new_code_cell(source) for source in (CELL, again)]
-    notebook = nbformat.v4.new_notebook(cells=cells)
-    nbclient.NotebookClient(
-        notebook,
-        timeout=PATIENCE_S,
-        startup_timeout=PATIENCE_S,
-        kernel_name="python3",
-        resources={"metadata": {"path": tmp_path}},
-    ).execute()
-    lines = [cell.outputs[0].data["text/plain"] for cell in notebook.cells]
+    lines = [outputs[0].data["text/plain"] for outputs in outputs_of(tmp_path, CELL, again)]
     assert ["asking 100/100 requests" in lines[0], "asking 60/60 requests" in lines[1]] == [True, True]
     assert not any("-" in line for line in lines)
