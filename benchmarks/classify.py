@@ -1,9 +1,9 @@
 """Classification by scored labels against transformers' decision pipeline and against generating the label.
 
 Usage: python -m benchmarks classify [NUM_PROMPTS]. A llama of 60M parameters and more with random weights, float32, on
-the CPU. The peer reads the logits of four one-token labels, one prompt at a time, as it is built to; it and we get
-the same prompts, and must choose the same labels. Words of several tokens as labels we score and we generate.
-Prints a table, then one line of JSON.
+the CPU; texts of 5 to 60 words, then titles of 2 to 8. The peer reads the logits of four one-token labels, one prompt
+at a time, as it is built to; it and we get the same prompts, and must choose the same labels. Words of several tokens
+as labels we score and we generate. Prints a table for each, then one line of JSON.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 
 from sqlinfer.engine import open_engine
+from sqlinfer.engine.segments import split
 from sqlinfer.engine.shapes import TEXT, Size, build
 from sqlinfer.functions import load_functions
 from sqlinfer.types import ModelVersion, Parameters, Request
@@ -31,50 +33,64 @@ from sqlinfer.types import ModelVersion, Parameters, Request
 SIZE = Size(hidden=640, num_layers=12, num_heads=10, num_key_value_heads=5, vocabulary=8192, positions=1024)
 LETTERS = ("A", "B", "C", "D")
 WORDS = ("billing", "late delivery", "product quality", "account access")
+WORKLOADS = {"texts": (5, 60), "titles": (2, 8)}  # words of each
 ROUNDS = 3
 
 
 def main(argv: Sequence[str]) -> None:
     """Time peer and ours in turn, and print."""
     num_prompts = int(argv[0]) if argv else 256
+    print(
+        f"torch {torch.__version__}, transformers {transformers.__version__}, Python {platform.python_version()}, "
+        f"{os.cpu_count()} cores, {torch.get_num_threads()} threads; rows a second, median of {ROUNDS} rounds in turn"
+    )
+    found: dict[str, Any] = {"prompts": num_prompts}
     with tempfile.TemporaryDirectory() as folder:
         version = ModelVersion("bench", 1, folder, build("llama", folder, size=SIZE), "bench", dtype="float32")
+        found["parameters"] = sum(file.stat().st_size for file in Path(folder).glob("*.safetensors")) // 4
         engine = open_engine(version, device="cpu")
-        texts = _texts(num_prompts)
-        letters, words = _requests(texts, LETTERS), _requests(texts, WORDS)
-        tokens = 1 + max(engine.count_prompt_tokens([Request(word, task="count_tokens") for word in WORDS]))
-        generated = [replace(r, choices=(), parameters=Parameters(max_tokens=tokens)) for r in words]
-        decide = _pipeline(engine, folder, letters[0].instruction)
-        ways: dict[str, Callable[[], list[str]]] = {
-            "decision pipeline, letters": lambda: [decide(text) for text in texts],
-            "scored, letters": lambda: _answers(engine, letters),
-            "generated, words": lambda: _answers(engine, generated),
-            "scored, words": lambda: _answers(engine, words),
-        }
-        seconds, chosen = _time(ways)
-        lengths = engine.count_prompt_tokens(words)
-        num_parameters = sum(p.numel() for p in engine.model.parameters())
+        for name, words in WORKLOADS.items():
+            found[name] = _compare(engine, folder, _texts(num_prompts, *words))
+            _report(name, found[name], num_prompts)
+    print(json.dumps(found))
+
+
+def _compare(engine: Any, folder: str, texts: list[str]) -> dict[str, Any]:
+    letters, words = _requests(texts, LETTERS), _requests(texts, WORDS)
+    tokens = 1 + max(engine.count_prompt_tokens([Request(word, task="count_tokens") for word in WORDS]))
+    generated = [replace(r, choices=(), parameters=Parameters(max_tokens=tokens)) for r in words]
+    decide = _pipeline(engine, folder, letters[0].instruction)
+    ways: dict[str, Callable[[], list[str]]] = {
+        "decision pipeline, letters": lambda: [decide(text) for text in texts],
+        "scored, letters": lambda: _answers(engine, letters),
+        "generated, words": lambda: _answers(engine, generated),
+        "scored, words": lambda: _answers(engine, words),
+    }
+    seconds, chosen = _time(ways)
     same = sum(a == b for a, b in zip(chosen["decision pipeline, letters"], chosen["scored, letters"], strict=True))
-    if same != num_prompts:
-        raise SystemExit(f"the peer and we chose other labels: {same} of {num_prompts} are the same")
-    found = {
-        "prompts": num_prompts,
-        "parameters": num_parameters,
-        "prompt_tokens": [min(lengths), round(statistics.mean(lengths)), max(lengths)],
+    if same != len(texts):
+        raise SystemExit(f"the peer and we chose other labels: {same} of {len(texts)} are the same")
+    prompts = [row.prompt for row in engine.prompts.prepare(words)]
+    rates = {way: _rates(len(texts), took) for way, took in seconds.items()}
+    return {
+        "prompt_tokens": [min(map(len, prompts)), round(statistics.mean(map(len, prompts))), max(map(len, prompts))],
+        "own_tokens": round(sum(len(s.tokens) for s in split(prompts, [], None)[0]) / len(prompts), 1),
         "label_tokens": tokens,
         "same_labels": same,
         "distinct_labels": len(set(chosen["scored, letters"])),
-        "rows_per_s": {way: _rates(num_prompts, took) for way, took in seconds.items()},
+        "rows_per_s": rates,
+        "speedup_pipeline": _ratio(rates, "scored, letters", "decision pipeline, letters"),
+        "speedup_generated": _ratio(rates, "scored, words", "generated, words"),
     }
-    _report(found)
 
 
-def _texts(num_prompts: int) -> list[str]:
-    """Texts of 5 to 60 words, all different, the short ones more common."""
+def _texts(count: int, least: int, most: int) -> list[str]:
+    """Texts of least to most words, all different, the short ones more common."""
     source = random.Random(7)
-    vocabulary = " ".join(TEXT).split()
+    words = " ".join(TEXT).split()
     return [
-        " ".join(source.choices(vocabulary, k=5 + int(55 * source.random() ** 2))) + f" {i}" for i in range(num_prompts)
+        " ".join(source.choices(words, k=least + int((most - least) * source.random() ** 2))) + f" {i}"
+        for i in range(count)
     ]
 
 
@@ -132,29 +148,16 @@ def _rates(num_prompts: int, seconds: list[float]) -> dict[str, float]:
     return {"median": round(statistics.median(rates), 1), "least": round(min(rates), 1), "most": round(max(rates), 1)}
 
 
-def _report(found: dict[str, Any]) -> None:
-    rates = found["rows_per_s"]
+def _report(name: str, found: dict[str, Any], num_prompts: int) -> None:
     least, mean, most = found["prompt_tokens"]
-    print(f"{found['prompts']} prompts of {least} to {most} tokens, mean {mean}; {len(LETTERS)} labels of one token,")
     print(
-        print(
-            f"or of up to {found['label_tokens'] - 1}, and an end; {found['parameters'] / 1e6:.0f}M parameters, float32"
-        )
+        f"\n{name}: {num_prompts} prompts of {least} to {most} tokens, mean {mean}, of which {found['own_tokens']} are"
     )
-    print(
-        f"torch {torch.__version__}, transformers {transformers.__version__}, Python {platform.python_version()}, ",
-        end="",
-    )
-    print(
-        f"{os.cpu_count()} cores, {torch.get_num_threads()} threads; rows a second, median of {ROUNDS} rounds in turn\n"
-    )
-    for way, rate in rates.items():
+    print(f"read for each row; labels of one token, or of up to {found['label_tokens'] - 1} and an end")
+    for way, rate in found["rows_per_s"].items():
         print(f"{way:28}{rate['median']:>8.1f}  ({rate['least']:.1f} to {rate['most']:.1f})")
-    found["speedup_pipeline"] = _ratio(rates, "scored, letters", "decision pipeline, letters")
-    found["speedup_generated"] = _ratio(rates, "scored, words", "generated, words")
-    print(f"\nscored / pipeline   {found['speedup_pipeline']:.2f}x, equal labels {found['same_labels']}")
-    print(f"scored / generated  {found['speedup_generated']:.2f}x")
-    print(json.dumps(found))
+    print(f"scored / pipeline   {found['speedup_pipeline']:.2f}x, equal labels {found['same_labels']}")
+    print(f"scored / generated  {found['speedup_generated']:.2f}x", flush=True)
 
 
 def _ratio(rates: dict[str, dict[str, float]], way: str, peer: str) -> float:

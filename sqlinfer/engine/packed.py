@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter
+from collections.abc import Callable
 from collections.abc import Sequence as Series
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -24,8 +26,21 @@ NEEDED = ("position_ids", "logits_to_keep")
 PROBE_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.05}  # of the largest logit
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Prefilled:
+    """A row that was read and has no place in the cache yet; one that its prompt alone answers never needs it.
+
+    last: the segment that its text ends with. done: the pass that read it.
+    """
+
+    row: Sequence
+    text: list[int]
+    last: Segment
+    done: Pass
+
+
 class PackedBatch:
-    """Sequences in flight with their cache; those of one cohort are neighbours."""
+    """Sequences in flight with their cache; those of one cohort are neighbours, and those that just joined are last."""
 
     can_merge = True
     is_packed = True
@@ -42,26 +57,28 @@ class PackedBatch:
         """Drop all rows and their memory."""
         self.rows = []
         self._cohorts: list[Cohort] = []
+        self._prefilled: list[_Prefilled] = []
 
     @torch.inference_mode()
     def join(self, rows: list[Sequence]) -> torch.Tensor:
         """Prefill new rows and add them to the batch. Returns their logits (rows, vocab)."""
         texts = [row.history for row in rows]
-        every, last = split(texts, self._read, self._read_view)
+        every, last = split(texts, self._read, partial(_view, self._read_states))
         done = Pass([], every)
         logits = self._forward(done, *_read_by(every), [segment.end - 1 for segment in last])
-        states = [self._states(done, segment) for segment in last]
-        running, cohorts = self.rows, self._cohorts
-        self.clear()  # memory that runs out in between leaves no row behind
-        self._add(cohorts, rows, last, states)
-        longest = max(range(len(texts)), key=lambda i: texts[i])  # the next ones come in this order too
-        self._remember(texts[longest], states[longest])
-        self.rows, self._cohorts = running + rows, cohorts
+        joined = [_Prefilled(*each, done) for each in zip(rows, texts, last, strict=True)]
+        self._remember(max(joined, key=lambda one: one.text))  # the next ones come in this order too
+        self._prefilled += joined
+        self.rows = self.rows + rows
+        for row in rows:
+            row.num_unread = 0
         return logits
 
     @torch.inference_mode()
     def step(self) -> torch.Tensor:
         """Feed each row all that it has not read. Returns the logits (rows, vocab) of the next token."""
+        if self._prefilled:
+            self._settle()
         width = max(row.num_unread or 1 for row in self.rows)
         feeds = {id(row): row.feeds(width)[0] for row in self.rows}
         single = [c for c in self._cohorts if all(len(feeds[id(row)]) == 1 for row in c.rows)]
@@ -69,7 +86,13 @@ class PackedBatch:
         order = [id(row) for cohort in (*single, *several) for row in cohort.rows]
         first = sum(len(cohort.rows) for cohort in single)
         places = [(cohort, place) for cohort in several for place in range(len(cohort.rows))]
-        segments = _continued([(*at, feeds[row]) for at, row in zip(places, order[first:], strict=True)], first)
+        segments = _continued(
+            [
+                (partial(cohort.view, place=place), cohort.lengths[place], feeds[row])
+                for (cohort, place), row in zip(places, order[first:], strict=True)
+            ],
+            first,
+        )
         for cohort in self._cohorts:
             cohort.grow([len(feeds[id(row)]) for row in cohort.rows])
             cohort.prepare(self.model.device, self.model.dtype)
@@ -85,9 +108,17 @@ class PackedBatch:
 
     @torch.inference_mode()
     def read(self, lines: list[int], feeds: list[list[int]]) -> torch.Tensor:
-        """Logits (feeds, longest feed, vocab) after each token of feeds that continue lines; the batch stays."""
-        at = {id(row): (cohort, place) for cohort in self._cohorts for place, row in enumerate(cohort.rows)}
-        segments = _continued([(*at[id(self.rows[line])], feed) for line, feed in zip(lines, feeds, strict=True)], 0)
+        """Logits (feeds, longest feed, vocab) after each token of feeds that continue lines; the batch stays.
+
+        The rows of the lines have joined since the last step.
+        """
+        joined = {id(one.row): one for one in self._prefilled}
+        rows = {line: joined[id(self.rows[line])] for line in set(lines)}
+        roots = {
+            line: (partial(_view, [_joined(pieces) for pieces in self._states(one)]), len(one.text))
+            for line, one in rows.items()
+        }
+        segments = _continued([(*roots[line], feed) for line, feed in zip(lines, feeds, strict=True)], 0)
         longest = max(map(len, feeds))
         wanted = [min(segment.start + i, segment.end - 1) for segment in segments for i in range(longest)]
         return self._forward(Pass([], segments), *_read_by(segments), wanted).view(len(feeds), longest, -1)
@@ -97,53 +128,54 @@ class PackedBatch:
         """Go on with these rows only."""
         if not rows:
             return self.clear()
-        if len(rows) < sum(len(cohort.rows) for cohort in self._cohorts):
+        if len(rows) < len(self.rows):
             wanted = set(map(id, rows))
             for cohort in self._cohorts:
                 cohort.keep(wanted)
             self._cohorts = [cohort for cohort in self._cohorts if cohort.rows]
-        self.rows = [row for cohort in self._cohorts for row in cohort.rows]
+            self._prefilled = [one for one in self._prefilled if id(one.row) in wanted]
+        self._put_in_order()
         return None
 
-    def _add(
-        self, cohorts: list[Cohort], rows: list[Sequence], last: list[Segment], states: list[list[list[States]]]
-    ) -> None:
-        """Put rows into cohorts, of which some may be new. states: of each row, for each layer, in pieces."""
-        texts = [row.history for row in rows]
-        known = {cohort.beginning.tokens: cohort.beginning for cohort in cohorts if cohort.beginning}
+    def _put_in_order(self) -> None:
+        self.rows = [row for cohort in self._cohorts for row in cohort.rows]
+        self.rows += [one.row for one in self._prefilled]
+
+    def _settle(self) -> None:
+        """Put the rows that joined into cohorts, of which some may be new."""
+        joined, self._prefilled = self._prefilled, []
+        known = {cohort.beginning.tokens: cohort.beginning for cohort in self._cohorts if cohort.beginning}
         running = Counter[tuple[int, ...]]()
-        for cohort in cohorts:
+        for cohort in self._cohorts:
             if cohort.beginning:
                 running[cohort.beginning.tokens] += len(cohort.rows)
+        shared = beginnings([one.text for one in joined], [one.last for one in joined], running)
         added: dict[int, list[list[list[States]]]] = {}
-        for row, text, tokens, one in zip(rows, texts, beginnings(texts, last, running), states, strict=True):
+        for one, tokens in zip(joined, shared, strict=True):
+            states = self._states(one)
             if tokens is not None and tokens not in known:
-                known[tokens] = Beginning(tokens, [_first(pieces, len(tokens)) for pieces in one])
-            cohort = _cohort(cohorts, len(text), known[tokens] if tokens else None)
-            cohort.add(row, len(text))
-            added.setdefault(id(cohort), []).append(one)
-            row.num_unread = 0
-        for cohort in cohorts:
+                known[tokens] = Beginning(tokens, [_first(pieces, len(tokens)) for pieces in states])
+            cohort = _cohort(self._cohorts, len(one.text), known[tokens] if tokens else None)
+            cohort.add(one.row, len(one.text))
+            added.setdefault(id(cohort), []).append(states)
+        for cohort in self._cohorts:
             if id(cohort) in added:
                 cohort.fill(added[id(cohort)])
+        self._put_in_order()
 
-    def _states(self, done: Pass, last: Segment) -> list[list[States]]:
+    def _states(self, one: _Prefilled) -> list[list[States]]:
         """For each layer the keys and values of a whole text, in pieces."""
-        chain = last.chain()
+        chain = one.last.chain()
         root, depth = chain[0].root, chain[0].depth
         return [
-            [*([root(layer, depth)] if root else []), *(done.states(layer, segment) for segment in chain)]
+            [*([root(layer, depth)] if root else []), *(one.done.states(layer, segment) for segment in chain)]
             for layer in range(self._num_layers)
         ]
 
-    def _remember(self, text: list[int], states: list[list[States]]) -> None:
+    def _remember(self, one: _Prefilled) -> None:
         """Keep what was read of a text, for texts to come that begin like it."""
-        self._read_states = [_joined(pieces) for pieces in states]
-        self._read = text
-
-    def _read_view(self, layer: int, length: int) -> States:
-        keys, values = self._read_states[layer]
-        return keys[:, :length], values[:, :length]
+        self._read_states = [_joined(pieces) for pieces in self._states(one)]
+        self._read = one.text
 
     def _forward(self, done: Pass, ids: list[int], places: list[int], wanted: list[int]) -> torch.Tensor:
         """Logits (wanted, vocab) after some of the ids of a pass, given the place of each in its text."""
@@ -166,14 +198,19 @@ def _read_by(segments: Series[Segment]) -> tuple[list[int], list[int]]:
     return ids, [segment.depth + i for segment in segments for i in range(len(segment.tokens))]
 
 
-def _continued(feeds: Series[tuple[Cohort, int, list[int]]], start: int) -> list[Segment]:
-    """Segments of feeds that continue the rows at places in cohorts; the first one starts at start."""
+def _continued(feeds: Series[tuple[Callable[..., States], int, list[int]]], start: int) -> list[Segment]:
+    """Segments of feeds, each after what holds the tokens before it and their number; the first starts at start."""
     segments = []
-    for cohort, place, feed in feeds:
-        root = partial(cohort.view, place=place)
-        segments.append(Segment(feed, cohort.lengths[place], root=root, start=start))
+    for root, depth, feed in feeds:
+        segments.append(Segment(feed, depth, root=root, start=start))
         start += len(feed)
     return segments
+
+
+def _view(states: list[States], layer: int, length: int) -> States:
+    """The first keys and values of a text."""
+    keys, values = states[layer]
+    return keys[:, :length], values[:, :length]
 
 
 def _joined(pieces: list[States]) -> States:

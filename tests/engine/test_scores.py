@@ -14,6 +14,7 @@ from test_generate_equality import KINDS, _other
 from test_generate_faults import _out_of_memory, intercept  # noqa: F401 - a fixture
 
 from sqlinfer.engine.choices import END, Fork, build_choices
+from sqlinfer.engine.cohort import Cohort
 from sqlinfer.engine.engine import TorchEngine
 from sqlinfer.engine.pool import open_engine
 from sqlinfer.engine.scheduler import Limits
@@ -218,3 +219,18 @@ def test_a_long_text_is_cut_or_fails_with_room_for_the_longest_choice(engine_of:
     (cut,) = answer(engine, [replace(scored(LABELS, (text,))[0], overflow="truncate")])
     assert cut.truncated
     assert cut.prompt_tokens + engine.prompts.prepare(scored())[0].choices.longest == 512
+
+
+def test_rows_that_their_prompts_answer_take_no_place_in_the_cache(
+    engine_of: EngineOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled: list[int] = []
+    fill = Cohort.fill
+    monkeypatch.setattr(Cohort, "fill", lambda self, states: filled.append(len(states)) or fill(self, states))
+    engine = engine_of("llama")
+    one_token, several = answer(engine, scored(("a", "b"))), answer(engine, scored(LABELS))
+    assert all(completion.error is None for completion in (*one_token, *several))
+    assert filled == []
+    both = [replace(r, request_id=str(i).encode()) for i, r in enumerate([*scored(("a", "b")), *requests(TEXTS)])]
+    answer(engine, both)
+    assert sum(filled) == len(TEXTS)

@@ -31,3 +31,10 @@ def direct(registered: None, echo: EchoEngine) -> Iterator[duckdb.DuckDBPyConnec
         registration.runtime.open_engine = lambda version: EchoEngine()
         yield connection
     connection.close()
+
+
+@pytest.fixture
+def texts(con: Session) -> Session:
+    """The session, with six rows of three texts."""
+    con.execute("CREATE TABLE texts AS SELECT i, 'text ' || (i % 3) AS body FROM range(6) r(i)")
+    return con

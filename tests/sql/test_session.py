@@ -1,4 +1,4 @@
-"""A session behaves as DuckDB's connection, and its errors say what to do."""
+"""A session behaves as DuckDB's connection."""
 
 from __future__ import annotations
 
@@ -12,17 +12,10 @@ import pyarrow as pa
 import pytest
 
 import sqlinfer
-from sqlinfer.errors import Interrupted, ModelNotFound, RequestsFailed, SqlinferError
 from sqlinfer.sql import Session
 from sqlinfer.sql.runtime import Runtime
 from tests.conftest import EchoEngine, write_model
 from tests.sql.conftest import UDFS
-
-
-@pytest.fixture
-def texts(con: Session) -> Session:
-    con.execute("CREATE TABLE texts AS SELECT i, 'text ' || (i % 3) AS body FROM range(6) r(i)")
-    return con
 
 
 class TestResults:
@@ -180,158 +173,6 @@ class TestConnections:
                 thread.join()
             assert len(engines) == 4
             assert len({id(engine) for engine in engines}) == 1
-
-
-class TestParameters:
-    def test_parameters_may_be_columns(self, con: Session, echo: EchoEngine) -> None:
-        con.execute(
-            "CREATE TABLE t AS SELECT * FROM (VALUES ('a', 3, 0.5), ('a', 4, 0.5), ('a', 3, NULL)) v(s, n, temp)"
-        )
-        con.execute("SELECT ai_gen(s, max_tokens := n, temperature := temp) FROM t").fetchall()
-        asked = {(r.parameters.max_tokens, r.parameters.temperature) for r in echo.asked}
-        assert asked == {(3, 0.5), (4, 0.5), (3, None)}
-
-    def test_stop_is_a_text_or_a_list(self, con: Session, echo: EchoEngine) -> None:
-        con.execute("SELECT ai_gen('a', stop := '.'), ai_gen('a', stop := ['.', ';'])").fetchall()
-        assert [r.parameters.stop for r in echo.asked] == [(".",), (".", ";")]
-
-    def test_other_parameters_are_other_questions(self, con: Session, echo: EchoEngine) -> None:
-        for seed in (1, 2, 2):
-            con.execute("SELECT ai_gen('a', temperature := 1, seed := ?)", [seed]).fetchall()
-        assert len(echo.asked) == 2
-
-    def test_numbers_and_dates_are_texts(self, con: Session, echo: EchoEngine) -> None:
-        con.execute("SELECT ai_gen(42), ai_gen(DATE '2020-01-02'), ai_gen([1, 2])").fetchall()
-        assert set(echo.texts) == {"42", "2020-01-02", "[1, 2]"}
-
-    @pytest.mark.parametrize(
-        ("call", "says"),
-        [
-            ("ai_gen(body, temprature := 1)", ["no parameter temprature", "Did you mean temperature?"]),
-            ("ai_gen(body, temperature := 'warm')", ["temperature must be a number", "'warm'"]),
-            ("ai_gen(body, max_tokens := 0)", ["max_tokens must be a whole number of at least 1", "0"]),
-            ("ai_gen(body, on_error := 'ignore')", ["on_error must be 'fail' or 'null'", "'ignore'"]),
-            ("ai_gen(body, stop := 3)", ["stop must be a text or a list of texts", "3"]),
-            (
-                "summarize(body, overflow := 'cut')",
-                ["overflow must be 'truncate' or 'hierarchical' or 'error'", "'cut'"],
-            ),
-            ("summarize(body, max_words := 'few')", ["max_words must be a whole number", "'few'"]),
-            ("ai_gen(body, model := 'eco')", ["'eco'", "Did you mean echo?", "sqlinfer models register"]),
-            ("ai_query('echo@best', body)", ["best", "echo"]),
-        ],
-    )
-    def test_a_wrong_parameter_is_named_before_anything_is_asked(
-        self, call: str, says: list[str], texts: Session, echo: EchoEngine
-    ) -> None:
-        with pytest.raises(SqlinferError) as raised:
-            texts.execute(f"SELECT {call} FROM texts").fetchall()
-        assert all(part in str(raised.value) for part in says), str(raised.value)
-        assert echo.asked == []
-
-
-class TestErrors:
-    def test_duckdbs_own_errors_stay_its_own(self, texts: Session, echo: EchoEngine) -> None:
-        with pytest.raises(duckdb.ParserException, match='syntax error at or near "SELEC"'):
-            texts.execute("SELEC ai_gen(body) FROM texts")
-        with pytest.raises(duckdb.BinderException) as raised:
-            texts.execute("SELECT ai_gen(bodi) FROM texts")
-        lines = str(raised.value).split("\n")
-        assert lines[-2] == "LINE 1: SELECT ai_gen(bodi) FROM texts"
-        assert lines[-1].index("^") == lines[-2].index("bodi")
-        with pytest.raises(duckdb.IOException, match="missing"):
-            texts.execute("SELECT ai_gen(body) FROM 'missing.csv'")
-        assert echo.asked == []
-
-    def test_a_table_that_exists_is_refused_before_anything_is_asked(self, texts: Session, echo: EchoEngine) -> None:
-        with pytest.raises(SqlinferError, match="CREATE OR REPLACE TABLE texts"):
-            texts.execute("CREATE TABLE texts AS SELECT ai_gen('a') AS g")
-        texts.execute("CREATE TABLE IF NOT EXISTS texts AS SELECT 1 AS g, ai_count_tokens('a b') AS n")
-        assert all(request.task == "count_tokens" for request in echo.asked)
-
-    def test_a_failed_row_fails_the_statement_after_all_others_are_kept(self, texts: Session, echo: EchoEngine) -> None:
-        texts.execute("INSERT INTO texts VALUES (9, 'boom'), (10, 'last')")
-        with pytest.raises(RequestsFailed, match=r"(?s)1 request failed.*'boom'.*on_error := 'null'"):
-            texts.execute("CREATE TABLE out AS SELECT ai_gen(body) AS g FROM texts")
-        assert len(echo.asked) == 5
-        assert texts.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'out'").fetchone() == (0,)
-        assert texts.execute("SELECT ai_gen(body) FROM texts WHERE i = 10").fetchall() == [("<last>",)]
-        assert len(echo.asked) == 5
-
-    def test_a_failed_row_is_NULL_with_a_recorded_error_if_so_wanted(self, texts: Session, echo: EchoEngine) -> None:
-        texts.execute("INSERT INTO texts VALUES (9, 'boom')")
-        rows = texts.execute("SELECT ai_gen(body, on_error := 'null') FROM texts WHERE i > 4 ORDER BY i").fetchall()
-        assert rows == [("<text 2>",), (None,)]
-        errors = texts.runtime.store.jobs.errors(texts.answerer.last_job_id or 0)
-        assert [(error.excerpt, error.function) for error in errors] == [("boom", "ai_gen")]
-
-    def test_a_filter_that_failed_lets_no_row_through(self, texts: Session) -> None:
-        texts.execute("INSERT INTO texts VALUES (9, 'angry boom'), (10, 'angry')")
-        for condition, ids in (("is_angry", [10]), ("NOT is_angry", [0, 1, 2, 3, 4, 5])):
-            sql = f"SELECT i FROM texts WHERE {condition}(body, on_error := 'null') ORDER BY i"
-            assert [i for (i,) in texts.execute(sql).fetchall()] == ids
-
-    def test_interrupt_keeps_answers_and_the_next_run_goes_on(self, texts: Session) -> None:
-        texts.execute("CREATE TABLE many AS SELECT 'q' || i AS q FROM range(100) r(i)")
-        engine = EchoEngine(lambda request: (texts.interrupt() if request.text == "q40" else None, request.text)[1])
-        texts.runtime.open_engine = lambda version: engine
-        with pytest.raises(Interrupted, match="every finished answer is kept"):
-            texts.execute("SELECT ai_gen(q) FROM many")
-        before = len(engine.asked)
-        assert 0 < before < 100
-        texts.execute("SELECT ai_gen(q) FROM many").fetchall()
-        assert len(engine.asked) == 100
-        states = [job.state for job in texts.runtime.store.jobs.list(2)]
-        assert states == ["done", "interrupted"]
-
-    def test_an_error_in_the_users_own_function_names_its_file(
-        self, registered: None, echo: EchoEngine, tmp_path: Path
-    ) -> None:
-        header = "from sqlinfer import Request\n\n\n"
-        (tmp_path / "broken.py").write_text(
-            header + 'def broken(text: str) -> Request:\n    """Break."""\n    return text.nope()\n'
-        )
-        (tmp_path / "number.py").write_text(
-            header + 'def number(text: str) -> Request:\n    """Read a number."""\n    return Request(text)\n\n\n'
-            "def read(answer: str) -> int:\n    return int(answer.strip('<>'))\n"
-        )
-        with sqlinfer.connect(model="echo", udfs=[tmp_path]) as session:
-            session.runtime.open_engine = lambda version: echo
-            with pytest.raises(SqlinferError, match=r"broken\.py: broken failed on .*'a'.*nope"):
-                session.execute("SELECT broken('a')")
-            session.execute("CREATE TABLE t AS SELECT unnest(['7', 'seven']) AS x")
-            with pytest.raises(RequestsFailed, match=r"number\.py cannot use the answer '<seven>'"):
-                session.execute("SELECT number(x) FROM t").fetchall()
-            rows = session.execute("SELECT number(x, on_error := 'null') FROM t ORDER BY x").fetchall()
-            assert rows == [(7,), (None,)]
-
-
-class TestModels:
-    def test_models_are_made_shown_and_dropped_in_SQL(self, con: Session, tmp_path: Path) -> None:
-        write_model(tmp_path / "m", weight=2.0)
-        write_model(tmp_path / "n", weight=3.0)
-        con.execute(f"CREATE MODEL gists FROM '{tmp_path / 'm'}' WITH (task = 'summarize', max_tokens = 9)")
-        con.execute(f"CREATE OR REPLACE MODEL gists FROM '{tmp_path / 'n'}'")
-        con.execute("ALTER MODEL gists SET ALIAS champion = 1")
-        names = [(name, version) for name, version, *_ in con.execute("SHOW MODELS").fetchall()]
-        assert ("gists", 2) in names
-        described = dict(con.sql("DESCRIBE MODEL 'gists@champion'").fetchall())
-        assert (described["version"], described["max_tokens"], described["task"]) == ("1", "9", "summarize")
-        con.execute("DROP MODEL gists; DROP MODEL IF EXISTS gists")
-        with pytest.raises(ModelNotFound):
-            con.execute("SELECT ai_query('gists', 'a')")
-
-    def test_a_model_statement_that_does_not_parse_shows_the_forms(self, con: Session) -> None:
-        for sql in ("CREATE MODEL m", "CREATE MODEL m FROM x", "ALTER MODEL m SET ALIAS a", "SHOW MODELS m"):
-            with pytest.raises(SqlinferError, match="CREATE \\[OR REPLACE\\] MODEL name FROM"):
-                con.execute(sql)
-
-    def test_other_weights_under_a_name_are_asked_anew(self, con: Session, echo: EchoEngine, tmp_path: Path) -> None:
-        for weight in (5.0, 6.0):
-            write_model(tmp_path / str(weight), weight)
-            con.execute(f"CREATE OR REPLACE MODEL m FROM '{tmp_path / str(weight)}'")
-            con.execute("SELECT ai_query('m', 'a')").fetchall()
-        assert len(echo.asked) == 2
 
 
 class TestTexts:
