@@ -190,12 +190,12 @@ class Bench:
     def run(self, work: Work) -> list[list[int]]:
         """What the engine answers, in token ids, in the order of the requests."""
         self._work, seen = work, []
-        remember = self.engine._complete
-        self.engine._complete = lambda row: (seen.append(row), remember(row))[1]
+        remember = self.engine.prompts.complete
+        self.engine.prompts.complete = lambda row: (seen.append(row), remember(row))[1]
         try:
             failed = [c.error for c in self.engine.generate(work.requests) if c.error]
         finally:
-            self.engine._complete = remember
+            self.engine.prompts.complete = remember
         if failed:
             raise SystemExit(f"{len(failed)} requests failed: {failed[0]}")
         outputs = {int(row.request.request_id): row.output for row in seen}

@@ -150,3 +150,30 @@ class Encoder:
             each = dict(zip((choice for label in labels for choice in yes_or_no(label)), both, strict=True))
             chances = torch.tensor([each[name] for name in names])
         return {name: float(f"{chance:.6g}") for name, chance in zip(names, chances.tolist(), strict=True)}
+
+
+class EncoderRun:
+    """Texts on their way through an encoder, one batch a step."""
+
+    fill = 0.0
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+        self._batches: deque[list[Input]] = deque()
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self._batches)
+
+    @property
+    def needs_rows(self) -> bool:
+        """Whether none is waiting."""
+        return not self._batches
+
+    def add(self, rows: Series[Input]) -> None:
+        """Queue texts."""
+        self._batches = self._encoder.batches(rows)
+
+    def step(self) -> list[Completion]:
+        """Answer one batch."""
+        return self._encoder.run(self._batches)

@@ -6,16 +6,18 @@ import logging
 import threading
 from collections.abc import Iterable, Iterator
 from collections.abc import Sequence as Series
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from sqlinfer.engine.inputs import Input, Inputs
+from sqlinfer.engine.inputs import Inputs
 from sqlinfer.engine.kind import Kind, find_kind
 from sqlinfer.engine.prompt import Prompts
 from sqlinfer.engine.run import Batch, Run
 from sqlinfer.engine.scheduler import Limits
-from sqlinfer.engine.sequence import Sequence
+from sqlinfer.engine.steps import Steps, StepsBeside
+from sqlinfer.engine.windows import split
 from sqlinfer.types import Completion, ModelVersion, Request, Task
 
 if TYPE_CHECKING:
@@ -23,8 +25,7 @@ if TYPE_CHECKING:
     from sqlinfer.engine.paged_model import PagedModel
 
 logger = logging.getLogger(__name__)
-WINDOW_REQUESTS = 1024
-WINDOW_CHARACTERS = 8 << 20
+POLL_S = 0.05  # between two looks whether to go on, while no row ends
 _engines: WeakSet[TorchEngine] = WeakSet()
 
 
@@ -41,7 +42,7 @@ class TorchEngine:
         self._dtype_name = dtype or version.dtype
         self._device_name = device
         self._load_lock = threading.RLock()
-        self._step_lock = threading.Lock()
+        self._turns = threading.Lock()
         self._prompts: Prompts | None = None
         self._inputs: Inputs | None = None
         self._encoder: Encoder | None = None
@@ -57,43 +58,30 @@ class TorchEngine:
         requests are pulled in windows, so the iterable may be endless. cancel: once set, the iterator ends
         within a step, unfinished requests unanswered. Raises ModelUnusable.
         """
-        windows = _windows(requests)
-        if self.kind != "generate":
-            yield from self._encode(windows, cancel)
-            return
-        run: Run | None = None
-        while not (cancel is not None and cancel.is_set()):
-            if run is None or not run.scheduler.waiting:
-                window = next(windows, [])
-                outcomes = self.prompts.prepare(window)
-                yield from (o for o in outcomes if isinstance(o, Completion))
-                if asked := [o for o in outcomes if isinstance(o, Sequence)]:
-                    run = run or self._start()
-                    run.scheduler.add(asked)
-                elif window:
+        writes = self.kind == "generate"
+        prepare = self.prompts.prepare if writes else self.inputs.prepare
+        windows = split(requests)
+        steps: Steps | None = None
+        with ExitStack() as closing:
+            while not (cancel is not None and cancel.is_set()):
+                if steps is None or steps.wants_rows:
+                    window = next(windows, None)
+                    if window is not None:
+                        outcomes = prepare(window)
+                        if asked := [o for o in outcomes if not isinstance(o, Completion)]:
+                            steps = steps or closing.enter_context(self._steps())
+                            steps.add(asked)
+                        yield from (o for o in outcomes if isinstance(o, Completion))
+                    elif steps is None:
+                        return
+                    else:
+                        steps.add_no_more()
                     continue
-            if run is None or not run.scheduler.has_work:
-                return
-            with self._step_lock:
-                finished = run.step()
-                self.batch_fill = run.fill
-            yield from map(self._complete, finished)
-
-    def _encode(self, windows: Iterator[list[Request]], cancel: threading.Event | None) -> Iterator[Completion]:
-        """The completions of a model that reads and does not write."""
-        for window in windows:
-            outcomes = self.inputs.prepare(window)
-            yield from (o for o in outcomes if isinstance(o, Completion))
-            if not (asked := [o for o in outcomes if isinstance(o, Input)]):
-                continue
-            encoder = self.encoder
-            batches = encoder.batches(asked)
-            while batches:
-                if cancel is not None and cancel.is_set():
+                ended = steps.take(POLL_S)
+                if ended is None:
                     return
-                with self._step_lock:
-                    finished = encoder.run(batches)
-                yield from finished
+                self.batch_fill = steps.fill
+                yield from map(self.prompts.complete, ended) if writes else ended
 
     def defaults(self, task: Task = "generate") -> dict[str, Any]:
         """What a request of this task gets when it leaves every parameter open, by name."""
@@ -224,7 +212,7 @@ class TorchEngine:
         """Free the weights; the next request loads them again."""
         from sqlinfer.engine.device import release_memory
 
-        with self._load_lock, self._step_lock:
+        with self._load_lock, self._turns:
             if self._model is not None:
                 device, self._model, self._encoder = self._model.device, None, None
                 if self._paged is not None:
@@ -241,8 +229,15 @@ class TorchEngine:
         finally:
             self._load_lock.release()
 
-    def _start(self) -> Run:
-        """A run with an empty batch of the right kind."""
+    def _steps(self) -> Steps:
+        """Steps of work of the right kind; a device of its own works beside the caller, whose cores a CPU needs."""
+        from sqlinfer.engine.encoder import EncoderRun
+
+        work = self._run() if self.kind == "generate" else EncoderRun(self.encoder)
+        return (Steps if self.model.device.type == "cpu" else StepsBeside)(work, self._turns)
+
+    def _run(self) -> Run:
+        """With an empty batch, as large as the device can hold."""
         from sqlinfer.engine.device import limits
         from sqlinfer.engine.paged import PagedBatch
 
@@ -268,39 +263,3 @@ class TorchEngine:
         if self.model.device.type not in ("cpu", "cuda") or self.obstacle:
             return DecoderBatch(self.model)
         return PagedBatch(self._paged) if self._paged is not None else PackedBatch(self.model)
-
-    def _complete(self, sequence: Sequence) -> Completion:
-        """The completion of a finished sequence; its text ends before the first stop text."""
-        text, reason = None, sequence.finish_reason or "error"
-        if sequence.error is None:
-            text = sequence.answer
-            if text is None:
-                say = self.prompts.text if sequence.constraint is None else sequence.constraint.text
-                text = say(sequence.output)
-            cuts = [text.find(stop) for stop in sequence.settings.stop if stop in text]
-            if cuts:
-                text, reason = text[: min(cuts)], "stop"
-        return Completion(
-            sequence.request.request_id,
-            text,
-            prompt_tokens=len(sequence.prompt),
-            completion_tokens=len(sequence.output),
-            finish_reason=reason,
-            truncated=sequence.truncated,
-            error=sequence.error,
-            may_pass=sequence.may_pass,
-        )
-
-
-def _windows(requests: Iterable[Request]) -> Iterator[list[Request]]:
-    """Requests in lists that are bounded in number and in text."""
-    window: list[Request] = []
-    characters = 0
-    for request in requests:
-        window.append(request)
-        characters += len(request.text) + len(request.instruction)
-        if len(window) >= WINDOW_REQUESTS or characters >= WINDOW_CHARACTERS:
-            yield window
-            window, characters = [], 0
-    if window:
-        yield window

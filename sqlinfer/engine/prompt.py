@@ -65,6 +65,28 @@ class Prompts:
         """What token ids say, special tokens left out."""
         return self._tokenizer.text(token_ids)
 
+    def complete(self, sequence: Sequence) -> Completion:
+        """The completion of a finished sequence; its text ends before the first stop text."""
+        text, reason = None, sequence.finish_reason or "error"
+        if sequence.error is None:
+            text = sequence.answer
+            if text is None:
+                say = self.text if sequence.constraint is None else sequence.constraint.text
+                text = say(sequence.output)
+            cuts = [text.find(stop) for stop in sequence.settings.stop if stop in text]
+            if cuts:
+                text, reason = text[: min(cuts)], "stop"
+        return Completion(
+            sequence.request.request_id,
+            text,
+            prompt_tokens=len(sequence.prompt),
+            completion_tokens=len(sequence.output),
+            finish_reason=reason,
+            truncated=sequence.truncated,
+            error=sequence.error,
+            may_pass=sequence.may_pass,
+        )
+
     def count(self, requests: Series[Request]) -> list[int]:
         """Prompt tokens of each request; 0 for one that cannot be asked."""
         return [len(o.prompt) if isinstance(o, Sequence) else o.prompt_tokens for o in self.prepare(requests)]

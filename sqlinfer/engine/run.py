@@ -5,7 +5,7 @@ Loads torch when the first batch runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlinfer.engine.device import is_out_of_memory, release_memory
@@ -46,6 +46,19 @@ class Run:
         self.fill = 0.0
         self._device = device
         self._text = text
+
+    @property
+    def has_work(self) -> bool:
+        return self.scheduler.has_work
+
+    @property
+    def needs_rows(self) -> bool:
+        """Whether none is waiting."""
+        return not self.scheduler.waiting
+
+    def add(self, rows: Iterable[Sequence]) -> None:
+        """Queue rows."""
+        self.scheduler.add(rows)
 
     def step(self) -> list[Sequence]:
         """Schedule, run the model once, choose tokens. Returns the sequences that finished."""

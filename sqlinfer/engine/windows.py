@@ -1,0 +1,24 @@
+"""Requests in windows, which bound what is held at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from sqlinfer.types import Request
+
+WINDOW_REQUESTS = 1024
+WINDOW_CHARACTERS = 8 << 20
+
+
+def split(requests: Iterable[Request]) -> Iterator[list[Request]]:
+    """Requests in lists that are bounded in number and in text."""
+    window: list[Request] = []
+    characters = 0
+    for request in requests:
+        window.append(request)
+        characters += len(request.text) + len(request.instruction)
+        if len(window) >= WINDOW_REQUESTS or characters >= WINDOW_CHARACTERS:
+            yield window
+            window, characters = [], 0
+    if window:
+        yield window
