@@ -165,7 +165,7 @@ class Bench:
     """
 
     def __init__(self, shape: Shape | None, folder: Path, asked: Any, *, ends_itself: bool = False) -> None:
-        self.dtype: torch.dtype = getattr(torch, asked.dtype)
+        self.dtype: torch.dtype = torch.bfloat16 if asked.dtype == "int8" else getattr(torch, asked.dtype)  # of peers
         name = asked.model
         if shape is None:
             shape = KNOWN[name][0] if name in KNOWN else "llama"

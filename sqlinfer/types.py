@@ -12,6 +12,7 @@ from typing import Any, Literal, NewType, Protocol, TypeVar
 
 Overflow = Literal["truncate", "error", "split"]
 Task = Literal["generate", "summarize", "count_tokens", "embed", "predict"]
+DTYPES = ("auto", "float32", "bfloat16", "float16", "int8")
 FinishReason = Literal["stop", "length", "error"]
 Float = NewType("Float", float)
 """A number of 32 bits, as embeddings have them: SQL's FLOAT, where float is DOUBLE."""

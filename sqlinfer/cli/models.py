@@ -37,7 +37,7 @@ def models() -> None:
 @click.argument("name")
 @click.argument("source")
 @click.option("--task", default="", help="What it is for: generate, summarize or embed; open if not said.")
-@click.option("--dtype", default="auto", help="auto, float32, bfloat16 or float16.")
+@click.option("--dtype", default="auto", help="auto, float32, bfloat16, float16, or int8 on a CPU.")
 @click.option("--revision", help="Commit, branch or tag of a hub repository; the commit is pinned.")
 @click.option("--description", default="", help="A few words for people and for search.")
 @click.option("--tag", "tags", metavar="KEY=VALUE", multiple=True, help="A tag; may be given several times.")

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from sqlinfer.engine.scheduler import Limits
 from sqlinfer.errors import ModelUnusable, SqlinferError, nearest
+from sqlinfer.types import DTYPES
 
 if TYPE_CHECKING:
     import torch
 
-DTYPES = ("auto", "float32", "bfloat16", "float16")
 OVERFLOWS_IN_FP16 = ("t5", "mt5", "umt5", "longt5", "switch_transformers", "pop2piano")
 OUT_OF_MEMORY = (
     "out of memory",
@@ -41,17 +41,32 @@ def pick_device(name: str | None = None) -> torch.device:
 
 
 def pick_dtype(name: str, device: torch.device, model_type: str) -> torch.dtype:
-    """The dtype of that name; "auto" is bfloat16 where the hardware computes in it, else float32."""
+    """What a model of that dtype is loaded in; "auto" is bfloat16 where the hardware computes in it, else float32.
+
+    "int8" is float32, of whose matrix products those of weights are made in int8.
+    """
     import torch
 
     if name not in DTYPES:
         raise ModelUnusable(f"Unknown dtype {name!r}. {nearest(name, DTYPES)}")
     if name == "float16" and model_type in OVERFLOWS_IN_FP16:
         raise ModelUnusable(f"A {model_type} model overflows in float16. Use bfloat16 or float32.")
+    if name == "int8":
+        _check_int8(device)
+        name = "float32"
     if name == "auto":
         name = "bfloat16" if _computes_in_bfloat16(device) else "float32"
     dtype: torch.dtype = getattr(torch, name)
     return dtype
+
+
+def _check_int8(device: torch.device) -> None:
+    from sqlinfer.engine.linear import multiplies_int8
+
+    if device.type != "cpu":
+        raise ModelUnusable(f"int8 is for the CPU; on {device} use bfloat16.")
+    if not multiplies_int8():
+        raise ModelUnusable("This processor's products of int8 are not exact. Use bfloat16 or float32.")
 
 
 def _computes_in_bfloat16(device: torch.device) -> bool:

@@ -18,6 +18,7 @@ from sqlinfer.engine.run import Batch, Run
 from sqlinfer.engine.scheduler import Limits
 from sqlinfer.engine.steps import Steps, StepsBeside
 from sqlinfer.engine.windows import split
+from sqlinfer.errors import ModelUnusable
 from sqlinfer.types import Completion, ModelVersion, Request, Task
 
 if TYPE_CHECKING:
@@ -182,9 +183,13 @@ class TorchEngine:
                 for other in list(_engines):
                     other._release_cache()  # its memory may be needed for the weights
                 dtype = pick_dtype(self._dtype_name, device, self.config.model_type)
+                as_int8 = self._dtype_name == "int8"
+                if as_int8 and not has_plain_cache(self.config):
+                    what = "keeps states other than keys and values and cannot run in int8"
+                    raise ModelUnusable(f"Model {self.version} {what}. Use bfloat16 or float32.")
                 self._model = load_model(self.version, self.config, device, dtype)
                 if device.type == "cpu" and has_plain_cache(self.config):
-                    pack(self._model)
+                    pack(self._model, as_int8=as_int8)
             return self._model
 
     @property

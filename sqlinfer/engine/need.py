@@ -47,7 +47,7 @@ def memory_need(version: ModelVersion, num_tokens: int) -> Need:
     dtype = pick_dtype(version.dtype, device, config.model_type)
     return Need(
         device=str(device),
-        dtype=str(dtype).removeprefix("torch."),
+        dtype="int8" if version.dtype == "int8" else str(dtype).removeprefix("torch."),
         weights_bytes=_weights_bytes(Path(version.path), dtype.itemsize),
         row_bytes=cache_bytes_per_token(config, dtype) * num_tokens,
         free_bytes=free_memory(device),
@@ -55,7 +55,7 @@ def memory_need(version: ModelVersion, num_tokens: int) -> Need:
 
 
 def _weights_bytes(folder: Path, itemsize: int) -> int:
-    """Bytes of the weights once they are loaded: floating numbers take the dtype in which the model runs."""
+    """Bytes of the weights as they are loaded: floating numbers take the dtype in which the model is."""
     files = sorted(folder.glob("model*.safetensors"))
     if not files:
         return sum(file.stat().st_size for file in folder.glob("pytorch_model*.bin"))

@@ -18,10 +18,9 @@ from sqlinfer.store.lock import RegistryLock
 from sqlinfer.store.names import Reference, check_alias, check_name, parse_reference
 from sqlinfer.store.source import check_files, find_source, is_folder, is_hub_id
 from sqlinfer.store.versions import add_version, read_versions
-from sqlinfer.types import ModelVersion, Parameters
+from sqlinfer.types import DTYPES, ModelVersion, Parameters
 
 TASKS = ("", "generate", "summarize", "embed")
-DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 Builtins = Mapping[str, ModelVersion]
 
