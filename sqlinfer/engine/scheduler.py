@@ -86,10 +86,12 @@ class Scheduler:
         return self.limits.refill and free >= max(1, self.limits.max_lines // 8)
 
     def _fits(self, joining: list[Sequence], candidate: Sequence) -> bool:
-        """Whether candidate may join too; what runs alone always may."""
+        """Whether candidate may join too, beside rows of as many lines; what runs alone always may."""
         batch = [*self.running, *joining, candidate]
         if len(batch) == 1:
             return True
+        if candidate.num_lines != batch[0].num_lines:
+            return False
         joiners = [*joining, candidate]
         read = [len(s.prompt) + len(s.output) for s in joiners]
         prefill = sum(read) if self.limits.is_packed else max(read) * len(read)
@@ -110,8 +112,8 @@ def _lines(batch: list[Sequence]) -> int:
     return sum(s.num_lines for s in batch)
 
 
-def _padded_order(sequence: Sequence) -> tuple[int, list[int]]:
-    return -sequence.max_length, sequence.prompt
+def _padded_order(sequence: Sequence) -> tuple[int, int, list[int]]:
+    return sequence.num_lines, -sequence.max_length, sequence.prompt
 
 
 def _packed_order(sequence: Sequence) -> tuple[int, list[int]]:

@@ -1,21 +1,22 @@
 """The running batch of an encoder-decoder model: encode, decode, rows and beams that join and leave.
 
-A row fills one line of the batch, or one a beam. The encoder's side is padded on the right, the decoder's on
-the left. Knows no sampling and no beam search: it turns token ids into logits.
+A row fills one line of the batch, or one a beam; all rows of a batch fill as many. The encoder's side is padded on the
+right, and kept once a row where the model allows it; the decoder's is padded on the left. Knows no sampling and no beam
+search: it turns token ids into logits.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from transformers import EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
-from sqlinfer.engine import kv
+from sqlinfer.engine import beam_attention, kv
 from sqlinfer.engine.loader import RELATIVE_POSITIONS
 from sqlinfer.engine.sequence import Sequence, feed_width
 
@@ -29,6 +30,7 @@ class Seq2SeqBatch:
         self.model = model
         self.rows: list[Sequence] = []
         self._embed_positions = getattr(model.get_decoder(), "embed_positions", None)
+        self._shares = beam_attention.is_supported(model)
         self.can_merge = self._knows_row_positions() and kv.new_cache(model.config)[1]
         self.clear()
 
@@ -44,8 +46,9 @@ class Seq2SeqBatch:
         self.rows = []
         self._cache: Any = None
         self._mask: Any = None  # (lines, decoder slots)
-        self._encoder_mask: Any = None  # (lines, encoder slots)
+        self._encoder_mask: Any = None  # (rows, encoder slots), or (lines, ..) where beams do not share it
         self._width = 0  # of the encoder's states
+        self._beams = 1  # lines of a row that share the encoder's side
 
     @torch.inference_mode()
     def join(self, rows: list[Sequence]) -> torch.Tensor:
@@ -53,13 +56,16 @@ class Seq2SeqBatch:
         device = self.model.device
         ids, encoder_mask = kv.padded([row.prompt for row in rows], device, left=False)
         states = self.model.get_encoder()(input_ids=ids, attention_mask=encoder_mask).last_hidden_state
-        per_row = torch.tensor([row.num_lines for row in rows], device=device)
         self._width = states.shape[-1]
-        states, encoder_mask = (t.repeat_interleave(per_row, dim=0) for t in (states, encoder_mask))
-        starts = [row.start for row in rows for _ in range(row.num_lines)]
-        ids, mask = kv.padded(starts, device, left=True)
+        self._beams = rows[0].num_lines if self._shares else 1
+        copies = rows[0].num_lines // self._beams
+        states, encoder_mask = (t.repeat_interleave(copies, dim=0) for t in (states, encoder_mask))
+        ids, mask = kv.padded([row.start for row in rows for _ in range(copies)], device, left=True)
         cache = EncoderDecoderCache(kv.new_cache(self.model.config)[0], kv.new_cache(self.model.config)[0])
         logits = self._forward(ids, mask, states, encoder_mask, cache)[:, -1]
+        if self._beams > 1:  # which begin alike
+            cache.self_attention_cache.batch_repeat_interleave(self._beams)
+            mask, logits = (t.repeat_interleave(self._beams, dim=0) for t in (mask, logits))
         for row in rows:
             row.num_unread = 0
         running, self.rows = self.rows, []  # a merge that breaks off leaves no row behind
@@ -84,7 +90,8 @@ class Seq2SeqBatch:
         feeds = [feed for row in self.rows for feed in row.feeds(width)]
         ids = torch.tensor(feeds, device=self.model.device)
         mask = torch.cat([self._mask, self._mask.new_ones(ids.shape)], dim=1)
-        logits = self._forward(ids, mask, self._encoded(self._encoder_mask), self._encoder_mask, self._cache)[:, -1]
+        encoder_mask = self._encoder_mask.repeat_interleave(self._beams, dim=0)
+        logits = self._forward(ids, mask, self._encoded(encoder_mask), encoder_mask, self._cache)[:, -1]
         self._mask = mask
         return logits
 
@@ -94,9 +101,11 @@ class Seq2SeqBatch:
         index = torch.tensor(lines, device=self.model.device)
         ids, mask = kv.padded(feeds, self.model.device, left=False)
         mask = torch.cat([self._mask[index], mask], dim=1)
-        encoder_mask = self._encoder_mask[index]
-        caches = (self._cache.self_attention_cache, self._cache.cross_attention_cache)
-        cache = EncoderDecoderCache(*(kv.select(one, index) for one in caches))
+        encoder_mask = self._encoder_mask[index // self._beams]
+        cache = EncoderDecoderCache(
+            kv.select(self._cache.self_attention_cache, index),
+            kv.select(self._cache.cross_attention_cache, index // self._beams),
+        )
         return self._forward(ids, mask, self._encoded(encoder_mask), encoder_mask, cache)
 
     def _encoded(self, encoder_mask: torch.Tensor) -> torch.Tensor:
@@ -111,20 +120,15 @@ class Seq2SeqBatch:
             return self.clear()
         if lines == list(range(len(self._mask))):
             pass
-        elif len({row.num_lines for row in self.rows}) == 1:
-            rows = self._move(rows, lines)
         else:
-            index = torch.tensor(lines, device=self.model.device)
-            self._cache.reorder_cache(index)
-            self._mask = self._mask.index_select(0, index)
-            self._encoder_mask = self._encoder_mask.index_select(0, index)
+            rows = self._move(rows, lines)
         self.rows = rows
         if self.can_merge:
             self._trim()
         return None
 
     def _move(self, rows: list[Sequence], lines: list[int]) -> list[Sequence]:
-        """Keep rows of one width, in a new order: the last ones take the places of those that left.
+        """Keep rows, in a new order: the last ones take the places of those that left.
 
         The encoder's side of all beams of a row is the same, so that only the decoder's follows their lines.
         """
@@ -132,8 +136,8 @@ class Seq2SeqBatch:
         kept = [line // width for line in lines[::width]]
         order = kv.fill_holes(kept)
         at = {place: i for i, place in enumerate(kept)}
-        kv.move_rows(self._cache.cross_attention_cache, order, width)
-        self._encoder_mask = kv.move(self._encoder_mask, order, width)
+        kv.move_rows(self._cache.cross_attention_cache, order, width // self._beams)
+        self._encoder_mask = kv.move(self._encoder_mask, order, width // self._beams)
         if width == 1:
             kv.move_rows(self._cache.self_attention_cache, order, width)
             self._mask = kv.move(self._mask, order, width)
@@ -155,7 +159,8 @@ class Seq2SeqBatch:
     def _forward(
         self, ids: torch.Tensor, mask: torch.Tensor, states: torch.Tensor, encoder_mask: torch.Tensor, cache: Any
     ) -> torch.Tensor:
-        with self._row_positions(kv.positions(mask)[:, -ids.shape[1] :]):
+        shared = beam_attention.shared_by_beams(self.model) if self._beams > 1 else nullcontext()
+        with shared, self._row_positions(kv.positions(mask)[:, -ids.shape[1] :]):
             output = self.model(
                 encoder_outputs=BaseModelOutput(last_hidden_state=states),
                 attention_mask=encoder_mask,
