@@ -10,6 +10,8 @@ from torch.nn.functional import pad
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
+from sqlinfer.engine.room import RoomyLayer, add_rows
+
 
 def new_cache(config: Any) -> tuple[DynamicCache, bool]:
     """An empty cache for a model, and whether batches of it can be merged.
@@ -22,7 +24,7 @@ def new_cache(config: Any) -> tuple[DynamicCache, bool]:
     chunked = getattr(text, "attention_chunk_size", None) is not None
     if chunked or any(type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer) for layer in cache.layers):
         return cache, False
-    cache.layers = [DynamicLayer() for _ in range(_num_layers(config) or len(cache.layers))]
+    cache.layers = [RoomyLayer() for _ in range(_num_layers(config) or len(cache.layers))]
     return cache, True
 
 
@@ -40,9 +42,8 @@ def _num_layers(config: Any) -> int | None:
 def merge(cache: DynamicCache, other: DynamicCache, *, left: bool) -> None:
     """Append the rows of other to cache; the shorter is padded, on the left or on the right."""
     for mine, new in zip(cache.layers, other.layers, strict=True):
-        missing = mine.keys.shape[-2] - new.keys.shape[-2]
-        mine.keys = torch.cat([_pad(mine.keys, -missing, left), _pad(new.keys, missing, left)])
-        mine.values = torch.cat([_pad(mine.values, -missing, left), _pad(new.values, missing, left)])
+        mine.keys = add_rows(mine.keys, new.keys, left=left)
+        mine.values = add_rows(mine.values, new.values, left=left)
 
 
 def has_windows(config: Any) -> bool:
@@ -125,10 +126,3 @@ def padded(rows: list[list[int]], device: torch.device, *, left: bool) -> tuple[
 def positions(mask: torch.Tensor) -> torch.Tensor:
     """Position of each slot in its row; 0 for padding."""
     return (mask.cumsum(-1) - 1).clamp_(min=0)
-
-
-def _pad(states: torch.Tensor, count: int, left: bool) -> torch.Tensor:
-    """states (rows, heads, slots, head_dim) with count more slots of zeros, if count is positive."""
-    if count <= 0:
-        return states
-    return pad(states, (0, 0, count, 0) if left else (0, 0, 0, count))
