@@ -112,7 +112,10 @@ class DecoderBatch:
             return self.clear()
         if lines != list(range(len(self.rows))):
             index = torch.tensor(lines, device=self.model.device)
-            self._cache.reorder_cache(index)
+            if self.can_merge:
+                kv.reorder_rows(self._cache, index)
+            else:
+                self._cache.reorder_cache(index)
             self._mask = self._mask.index_select(0, index)
         self.rows = rows
         if self.can_merge:

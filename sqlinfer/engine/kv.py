@@ -10,7 +10,7 @@ from torch.nn.functional import pad
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from sqlinfer.engine.room import RoomyLayer, add_rows
+from sqlinfer.engine.room import RoomyLayer, add_rows, reorder
 
 
 def new_cache(config: Any) -> tuple[DynamicCache, bool]:
@@ -69,6 +69,12 @@ def select(cache: DynamicCache, index: torch.Tensor) -> DynamicCache:
     selected.layers = [copy(layer) for layer in cache.layers]
     selected.reorder_cache(index)
     return selected
+
+
+def reorder_rows(cache: DynamicCache, index: torch.Tensor) -> None:
+    """Keep the rows at index, repeated or left out at will."""
+    for layer in cache.layers:
+        layer.keys, layer.values = reorder(layer.keys, index), reorder(layer.values, index)
 
 
 def fill_holes(kept: list[int]) -> list[int]:

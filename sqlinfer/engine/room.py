@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from transformers.cache_utils import DynamicLayer
 
-MORE_SLOTS = 32
+MORE_SLOTS, MORE_ROWS = 32, 128
 
 
 class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers is not typed
@@ -49,7 +49,7 @@ def add_rows(states: torch.Tensor, new: torch.Tensor, *, left: bool) -> torch.Te
     rows, slots = len(new), new.shape[2]
     missing = slots - states.shape[2]
     if missing > 0:
-        grown = _copied(states, rows, missing, room=(len(states), MORE_SLOTS))
+        grown = _copied(states, rows, missing, room=(_more_rows(states), MORE_SLOTS))
         if left:
             grown[:-rows, :, missing:] = states
             grown[:-rows, :, :missing] = 0
@@ -58,11 +58,23 @@ def add_rows(states: torch.Tensor, new: torch.Tensor, *, left: bool) -> torch.Te
         grown[-rows:] = new
         return grown
     fitting = _grown(states, rows, 0)
-    grown = _copied(states, rows, 0, room=(len(states), MORE_SLOTS)) if fitting is None else fitting
+    grown = _copied(states, rows, 0, room=(_more_rows(states), MORE_SLOTS)) if fitting is None else fitting
     own, rest = (slice(-slots, None), slice(0, -missing)) if left else (slice(0, slots), slice(slots, None))
     grown[-rows:, :, own] = new
     grown[-rows:, :, rest] = 0
     return grown
+
+
+def reorder(states: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """The rows at index, repeated or left out at will and no more than there are; written in place."""
+    kept = states[: len(index)]
+    kept.copy_(states.index_select(0, index))
+    return kept
+
+
+def _more_rows(states: torch.Tensor) -> int:
+    """A machine's memory is only taken once it is written to."""
+    return MORE_ROWS if states.device.type == "cpu" else len(states)
 
 
 def _grown(states: torch.Tensor, rows: int, slots: int) -> torch.Tensor | None:

@@ -144,7 +144,7 @@ class Seq2SeqBatch:
         else:
             followed = [line for place in order for line in lines[at[place] * width : (at[place] + 1) * width]]
             index = torch.tensor(followed, device=self.model.device)
-            self._cache.self_attention_cache.reorder_cache(index)
+            kv.reorder_rows(self._cache.self_attention_cache, index)
             self._mask = self._mask.index_select(0, index)
         return [rows[at[place]] for place in order]
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import pad
 
-from sqlinfer.engine.room import MORE_SLOTS, add_rows, append
+from sqlinfer.engine.room import MORE_SLOTS, add_rows, append, reorder
 
 SHAPE = (3, 2, 5, 4)  # rows, heads, slots, head_dim
 
@@ -65,3 +65,12 @@ def test_rows_take_the_places_of_those_that_left() -> None:
     again = add_rows(kept, states(3, 2, 4, 4), left=True)
     assert is_in(again, full)
     assert not is_in(add_rows(states(*SHAPE), states(1, 2, 5, 4), left=True), full)
+
+
+@pytest.mark.parametrize("index", [[2, 0, 0], [1], [0, 1, 2]])
+def test_rows_are_put_into_another_order_in_place(index: list[int]) -> None:
+    given = append(states(*SHAPE), states(3, 2, 1, 4))
+    expected = given[index]
+    found = reorder(given, torch.tensor(index))
+    assert torch.equal(found, expected)
+    assert is_in(append(found, states(len(index), 2, 1, 4)), given)
