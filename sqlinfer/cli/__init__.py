@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import gc
-
 import click
 
 from sqlinfer import __version__
@@ -37,7 +34,6 @@ def main() -> None:
     sqlinfer build                      the model files of a project, in order
     sqlinfer models register short ./m  give a model a name for SQL
     """
-    atexit.register(gc.freeze)  # else Python searches all of torch for cycles as it ends, which takes a second
 
 
 for command in (

@@ -1,6 +1,6 @@
 """Attention of a row's beams to what the row's encoder has read, which is in memory once for all of them.
 
-transformers' own attention layers call it instead of their kernel. Knows no sequences and no caches.
+transformers' own attention layers call it instead of their kernel. Knows no sequences.
 """
 
 from __future__ import annotations
@@ -8,19 +8,54 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
-from transformers import AttentionInterface, AttentionMaskInterface
+from transformers import AttentionInterface, AttentionMaskInterface, EncoderDecoderCache
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+from transformers.modeling_outputs import BaseModelOutput
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from sqlinfer.engine import kv
+from sqlinfer.engine.linear import tolerance
 
 NAME = "sqlinfer_beams"
 KERNEL = "sdpa"
+_supported: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
 
 
 def is_supported(model: Any) -> bool:
-    """Whether all attention of a model's decoder goes through transformers' interface."""
-    return bool(model._supports_sdpa) and model.get_decoder().config._attn_implementation == KERNEL
+    """Whether all attention of a model's decoder goes through transformers' interface, which is tried out once."""
+    if model not in _supported:
+        uses_kernel = bool(model._supports_sdpa) and model.get_decoder().config._attn_implementation == KERNEL
+        _supported[model] = uses_kernel and _try_out(model)
+    return _supported[model]
+
+
+@torch.inference_mode()
+def _try_out(model: Any) -> bool:
+    """Whether two beams of two rows give the same logits with what a row's encoder has read once and twice."""
+    ids = torch.tensor([[4, 5, 6, 3], [5, 3, 4, 6]], device=model.device)
+    states = model.get_encoder()(input_ids=ids).last_hidden_state
+    found = []
+    for times in (1, 2):
+        cache = EncoderDecoderCache(kv.new_cache(model.config)[0], kv.new_cache(model.config)[0])
+        repeated = BaseModelOutput(last_hidden_state=states.repeat_interleave(times, dim=0))
+        first = ids[:, :1].repeat_interleave(times, dim=0)
+        lines = BaseModelOutput(last_hidden_state=states.repeat_interleave(2, dim=0))
+        following = torch.tensor([[3], [4], [5], [6]], device=model.device)
+        try:
+            model(encoder_outputs=repeated, decoder_input_ids=first, past_key_values=cache, use_cache=True)
+            cache.self_attention_cache.batch_repeat_interleave(2 // times)
+            with shared_by_beams(model):
+                output = model(
+                    encoder_outputs=lines, decoder_input_ids=following, past_key_values=cache, use_cache=True
+                )
+        except (RuntimeError, TypeError, ValueError, KeyError, AttributeError, IndexError):
+            return False
+        found.append(output.logits.float())
+    once, twice = found
+    return torch.allclose(once, twice, rtol=0, atol=tolerance(model) * float(twice.abs().max()))
 
 
 def beam_attention(

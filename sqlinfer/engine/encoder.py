@@ -163,6 +163,7 @@ class EncoderRun:
 
     @property
     def has_work(self) -> bool:
+        """Whether a text waits."""
         return bool(self._batches)
 
     @property
@@ -172,7 +173,7 @@ class EncoderRun:
 
     def add(self, rows: Series[Input]) -> None:
         """Queue texts."""
-        self._batches = self._encoder.batches(rows)
+        self._batches.extend(self._encoder.batches(rows))
 
     def step(self) -> list[Completion]:
         """Answer one batch."""

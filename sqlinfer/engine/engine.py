@@ -16,7 +16,7 @@ from sqlinfer.engine.kind import Kind, find_kind
 from sqlinfer.engine.prompt import Prompts
 from sqlinfer.engine.run import Batch, Run
 from sqlinfer.engine.scheduler import Limits
-from sqlinfer.engine.steps import Steps, StepsBeside
+from sqlinfer.engine.stepping import Stepping, SteppingBeside
 from sqlinfer.engine.windows import split
 from sqlinfer.errors import ModelUnusable
 from sqlinfer.types import Completion, ModelVersion, Request, Task
@@ -61,28 +61,34 @@ class TorchEngine:
         """
         writes = self.kind == "generate"
         prepare = self.prompts.prepare if writes else self.inputs.prepare
+        complete = self.prompts.complete if writes else lambda done: done
         windows = split(requests)
-        steps: Steps | None = None
+        stepping: Stepping | None = None
         with ExitStack() as closing:
-            while not (cancel is not None and cancel.is_set()):
-                if steps is None or steps.wants_rows:
-                    window = next(windows, None)
-                    if window is not None:
-                        outcomes = prepare(window)
-                        if asked := [o for o in outcomes if not isinstance(o, Completion)]:
-                            steps = steps or closing.enter_context(self._steps())
-                            steps.add(asked)
-                        yield from (o for o in outcomes if isinstance(o, Completion))
-                    elif steps is None:
+            try:
+                while not (cancel is not None and cancel.is_set()):
+                    if stepping is None or stepping.wants_rows:
+                        window = next(windows, None)
+                        if window is not None:
+                            outcomes = prepare(window)
+                            if asked := [o for o in outcomes if not isinstance(o, Completion)]:
+                                stepping = stepping or closing.enter_context(self._stepping())
+                                stepping.add(asked)
+                            yield from (o for o in outcomes if isinstance(o, Completion))
+                        elif stepping is None:
+                            return
+                        else:
+                            stepping.add_no_more()
+                        continue
+                    ended = stepping.take(POLL_S)
+                    if ended is None:
                         return
-                    else:
-                        steps.add_no_more()
-                    continue
-                ended = steps.take(POLL_S)
-                if ended is None:
-                    return
-                self.batch_fill = steps.fill
-                yield from map(self.prompts.complete, ended) if writes else ended
+                    self.batch_fill = stepping.fill
+                    yield from map(complete, ended)
+            except Exception:
+                yield from map(complete, stepping.stop() if stepping else [])
+                raise
+            yield from map(complete, stepping.stop() if stepping else [])
 
     def defaults(self, task: Task = "generate") -> dict[str, Any]:
         """What a request of this task gets when it leaves every parameter open, by name."""
@@ -234,12 +240,12 @@ class TorchEngine:
         finally:
             self._load_lock.release()
 
-    def _steps(self) -> Steps:
+    def _stepping(self) -> Stepping:
         """Steps of work of the right kind; a device of its own works beside the caller, whose cores a CPU needs."""
         from sqlinfer.engine.encoder import EncoderRun
 
         work = self._run() if self.kind == "generate" else EncoderRun(self.encoder)
-        return (Steps if self.model.device.type == "cpu" else StepsBeside)(work, self._turns)
+        return (Stepping if self.model.device.type == "cpu" else SteppingBeside)(work, self._turns)
 
     def _run(self) -> Run:
         """With an empty batch, as large as the device can hold."""

@@ -12,6 +12,7 @@ import torch
 
 TYPICAL_ROWS = 128  # the layout is made for so many; others run as well
 MOST = 127
+TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.05}
 LEAST_SCALE = 1e-30  # of a row of zeros
 
 
@@ -66,19 +67,26 @@ def multiplies_int8() -> bool:
     return torch.equal(torch._int_mm(left, right), left.int() @ right.int())
 
 
+def tolerance(model: Any) -> float:
+    """How far apart two ways to the same states of a model may be, in shares of the largest of them."""
+    is_int8 = any(isinstance(module, Int8Linear) for module in model.modules())
+    return TOLERANCE[torch.bfloat16 if is_int8 else model.dtype]
+
+
 def pack(model: Any, *, as_int8: bool = False) -> None:
     """Replace the linear layers of a model on the CPU; one that torch cannot pack stays as it is.
 
-    as_int8: in products of int8, but for the head, which chooses the tokens.
+    as_int8: in products of int8, but for heads, which choose tokens and labels.
     """
     from transformers.pytorch_utils import Conv1D
 
-    if not (as_int8 or torch.backends.mkldnn.is_available()):  # type: ignore[no-untyped-call]
-        return
-    head = model.get_output_embeddings() if as_int8 else None
+    can_pack = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    body = set(model.base_model.modules()) - {model.get_output_embeddings()} if as_int8 else set()
     for parent in list(model.modules()):
         for name, layer in parent.named_children():
-            packed = Int8Linear if as_int8 and layer is not head else PackedLinear
+            packed = Int8Linear if layer in body else PackedLinear
+            if packed is PackedLinear and not can_pack:
+                continue
             if type(layer) is torch.nn.Linear:
                 setattr(parent, name, packed(layer.weight, layer.bias))
             elif type(layer) is Conv1D:

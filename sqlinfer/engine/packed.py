@@ -19,11 +19,11 @@ import torch
 from sqlinfer.engine import kv
 from sqlinfer.engine.attention import Pass, Unsupported, forward
 from sqlinfer.engine.cohort import Beginning, Cohort, States
+from sqlinfer.engine.linear import tolerance
 from sqlinfer.engine.segments import Segment, beginnings, split
 from sqlinfer.engine.sequence import Sequence
 
 NEEDED = ("position_ids", "logits_to_keep")
-PROBE_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.05}  # of the largest logit
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -259,5 +259,5 @@ def is_plain(model: Any, found: torch.Tensor, texts: Series[list[int]]) -> bool:
     """Whether logits (texts, vocab) are those that the model gives by itself after each text, but for rounding."""
     ids = [torch.tensor([text], device=model.device) for text in texts]
     plain = torch.cat([model(input_ids=one, use_cache=False).logits[:, -1] for one in ids])
-    tolerance = PROBE_TOLERANCE[model.dtype] * float(plain.float().abs().max())
-    return torch.allclose(found.float(), plain.float(), rtol=0, atol=tolerance)
+    most = tolerance(model) * float(plain.float().abs().max())
+    return torch.allclose(found.float(), plain.float(), rtol=0, atol=most)

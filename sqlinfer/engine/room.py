@@ -1,7 +1,7 @@
 """Keys and values with room for more, so that tokens and rows join them without a copy of what is there.
 
-States are (rows, heads, slots, head_dim). The memory behind them may hold more rows and more slots; what lies there is
-free, as states are cut from their own end only. Knows no sequences.
+States are (rows, heads, slots, head_dim). The memory behind them, which append or add_rows made, may hold more rows and
+more slots; nobody else holds what lies there. Knows no sequences.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from transformers.cache_utils import DynamicLayer
 
-MORE_SLOTS, MORE_ROWS = 32, 128
+MORE_SLOTS, MORE_ROWS, MORE_BYTES = 32, 128, 64 << 20
 
 
 class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers is not typed
@@ -37,7 +37,7 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers is not typ
 def append(states: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
     """States with the slots of new after their own; written in place where there is room."""
     if not states.numel():
-        return new
+        return _copied(new, 0, 0, room=(0, MORE_SLOTS))
     fitting = _grown(states, 0, new.shape[2])
     grown = _copied(states, 0, new.shape[2], room=(0, MORE_SLOTS)) if fitting is None else fitting
     grown[:, :, -new.shape[2] :] = new
@@ -73,8 +73,10 @@ def reorder(states: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
 
 
 def _more_rows(states: torch.Tensor) -> int:
-    """A machine's memory is only taken once it is written to."""
-    return MORE_ROWS if states.device.type == "cpu" else len(states)
+    """Room for rows to come; a machine's memory, other than a device's, is only taken once it is written to."""
+    if states.device.type != "cpu":
+        return max(1, len(states) // 4)
+    return max(len(states), min(MORE_ROWS, MORE_BYTES // states[0].nbytes))
 
 
 def _grown(states: torch.Tensor, rows: int, slots: int) -> torch.Tensor | None:

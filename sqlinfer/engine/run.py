@@ -49,6 +49,7 @@ class Run:
 
     @property
     def has_work(self) -> bool:
+        """Whether a row waits or runs."""
         return self.scheduler.has_work
 
     @property

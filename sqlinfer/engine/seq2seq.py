@@ -97,15 +97,16 @@ class Seq2SeqBatch:
 
     @torch.inference_mode()
     def read(self, lines: list[int], feeds: list[list[int]]) -> torch.Tensor:
-        """Logits (feeds, longest feed, vocab) after each token of feeds that continue lines; the batch stays."""
+        """Logits (feeds, longest feed, vocab) after each token of feeds that continue lines; the batch stays.
+
+        A row that is scored has one line, and so have those beside it.
+        """
         index = torch.tensor(lines, device=self.model.device)
         ids, mask = kv.padded(feeds, self.model.device, left=False)
         mask = torch.cat([self._mask[index], mask], dim=1)
-        encoder_mask = self._encoder_mask[index // self._beams]
-        cache = EncoderDecoderCache(
-            kv.select(self._cache.self_attention_cache, index),
-            kv.select(self._cache.cross_attention_cache, index // self._beams),
-        )
+        encoder_mask = self._encoder_mask[index]
+        caches = (self._cache.self_attention_cache, self._cache.cross_attention_cache)
+        cache = EncoderDecoderCache(*(kv.select(one, index) for one in caches))
         return self._forward(ids, mask, self._encoded(encoder_mask), encoder_mask, cache)
 
     def _encoded(self, encoder_mask: torch.Tensor) -> torch.Tensor:

@@ -14,8 +14,8 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from sqlinfer.engine.attention import Unsupported, packed
+from sqlinfer.engine.linear import tolerance
 
-TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.05}  # of the largest state
 TRIED = ([7, 3, 5, 4, 6], [4, 6, 9], [5, 9, 8])
 
 
@@ -77,5 +77,5 @@ def can_pack(model: Any, first_position: int) -> bool:
         return False
     alone = [model(input_ids=torch.tensor([text], device=model.device)).last_hidden_state[0] for text in TRIED]
     expected = torch.cat(alone).float()
-    tolerance = TOLERANCE[model.dtype] * float(expected.abs().max())
-    return found.shape == expected.shape and torch.allclose(found.float(), expected, rtol=0, atol=tolerance)
+    most = tolerance(model) * float(expected.abs().max())
+    return found.shape == expected.shape and torch.allclose(found.float(), expected, rtol=0, atol=most)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +12,11 @@ import torch
 from engine_cases import TEXTS, EngineOf, answer, requests, texts
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
+from sqlinfer.engine import beam_attention
 from sqlinfer.engine.engine import TorchEngine
 from sqlinfer.engine.pool import open_engine
 from sqlinfer.engine.scheduler import Limits
+from sqlinfer.engine.seq2seq import Seq2SeqBatch
 from sqlinfer.types import ModelVersion, Request
 
 DECODERS = ("llama", "qwen3", "gpt2")
@@ -73,6 +76,42 @@ def test_beam_search_by_the_models_defaults_is_generate(
         params = {k: v for k, v in engine.model.config.task_specific_params["summarization"].items() if k != "prefix"}
     ours = texts(answer(engine, requests(task=task)))
     assert ours == [generate(engine, text, task, **params) for text in TEXTS]
+
+
+@pytest.mark.parametrize("shares", [True, False])
+@pytest.mark.parametrize("shape", ["t5", "bart"])
+def test_beams_share_what_their_rows_encoder_has_read_where_the_model_can(
+    shape: str, shares: bool, engine_of: EngineOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = engine_of(shape)
+    assert beam_attention.is_supported(engine.model)
+    if not shares:
+        monkeypatch.setitem(beam_attention._supported, engine.model, False)
+    lines: set[tuple[int, int]] = set()
+    step = Seq2SeqBatch.step
+
+    def look(batch: Seq2SeqBatch) -> torch.Tensor:
+        lines.add((len(batch.rows), len(batch._cache.cross_attention_cache.layers[0].keys)))
+        return step(batch)
+
+    monkeypatch.setattr(Seq2SeqBatch, "step", look)
+    ours = texts(answer(engine, requests(num_beams=3, max_tokens=9)))
+    assert ours == [generate(engine, text, num_beams=3, max_new_tokens=9) for text in TEXTS]
+    assert all(read == (rows if shares else 3 * rows) for rows, read in lines)
+    assert lines
+
+
+def test_a_model_whose_attention_is_of_another_kind_does_not_share(
+    engine_of: EngineOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = engine_of("bart").model
+    monkeypatch.setattr(beam_attention, "_supported", {})
+    monkeypatch.setattr(type(model), "_supports_sdpa", False)
+    assert not beam_attention.is_supported(model)
+    monkeypatch.undo()
+    monkeypatch.setattr(beam_attention, "_supported", {})
+    monkeypatch.setattr(beam_attention, "shared_by_beams", lambda model: nullcontext())
+    assert not beam_attention.is_supported(model)
 
 
 @pytest.mark.parametrize("early_stopping", [True, False, "never"])

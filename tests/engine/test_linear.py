@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from engine_cases import EngineOf, answer, requests, texts
 from test_generate_equality import _other
+from transformers import BertConfig, BertForSequenceClassification
 from transformers.pytorch_utils import Conv1D
 
 from sqlinfer.engine.device import pick_dtype
@@ -56,7 +60,7 @@ def test_a_layer_of_int8_is_about_the_layer_and_each_row_is_as_alone(layer: torc
     states = torch.randn(2, 3, 640) * torch.logspace(-3, 3, 6).view(2, 3, 1)
     with torch.inference_mode():
         expected = model(states)
-        model.get_output_embeddings = lambda: None
+        model.get_output_embeddings, model.__dict__["base_model"] = lambda: None, model
         pack(model, as_int8=True)
         assert isinstance(model[0], Int8Linear)
         found = model(states)
@@ -96,3 +100,27 @@ def test_int8_is_refused_where_it_cannot_be(tmp_path: Path, folder_of: Callable[
         list(engine.generate(requests(max_tokens=2)))
     with pytest.raises(ModelUnusable, match="int8 is for the CPU; on meta use bfloat16"):
         pick_dtype("int8", torch.device("meta"), "llama")
+
+
+@pytest.mark.skipif(not multiplies_int8(), reason="this processor's products of int8 are not exact")
+def test_an_encoder_in_int8_embeds_about_as_in_float32(folder_of: Callable[[str], Path]) -> None:
+    folder = folder_of("bert")
+    asked = [replace(request, task="embed") for request in requests()]
+    plain, whole = (
+        [
+            np.frombuffer(base64.b64decode(completion.text), dtype="<f4")
+            for completion in answer(open_engine(version, device="cpu"), asked)
+        ]
+        for dtype in ("float32", "int8")
+        for version in [ModelVersion("bert", 1, str(folder), folder, "bert", dtype=dtype)]
+    )
+    for one, other in zip(plain, whole, strict=True):
+        assert 0.99 < float(one @ other / np.linalg.norm(one) / np.linalg.norm(other)) < 1 - 1e-9
+
+
+def test_heads_stay_as_they_are_in_int8() -> None:
+    config = BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, vocab_size=9)
+    model = BertForSequenceClassification(config)
+    pack(model, as_int8=True)
+    assert isinstance(model.classifier, PackedLinear)
+    assert isinstance(model.bert.encoder.layer[0].output.dense, Int8Linear)

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Sequence as Series
 from typing import Any, Protocol
 
+TURN_S = 0.05
+
 
 class Work(Protocol):
     """What has steps: a Run, or an EncoderRun."""
@@ -23,15 +25,15 @@ class Work(Protocol):
     def step(self) -> Series[Any]: ...
 
 
-class Steps:
-    """Steps in the caller's thread, one at each take; to be closed. turns: held during a step."""
+class Stepping:
+    """Steps in the caller's thread, one at each take, within a with statement. turns: held during a step."""
 
     def __init__(self, work: Work, turns: threading.Lock) -> None:
         self._work = work
         self._turns = turns
         self._is_last = False
 
-    def __enter__(self) -> Steps:
+    def __enter__(self) -> Stepping:
         return self
 
     def __exit__(self, *error: object) -> None: ...
@@ -61,8 +63,12 @@ class Steps:
         with self._turns:
             return self._work.step()
 
+    def stop(self) -> Series[Any]:
+        """End after the step that runs. Returns what has ended and was not taken."""
+        return []
 
-class StepsBeside(Steps):
+
+class SteppingBeside(Stepping):
     """Steps on a thread of their own: beside them the caller tokenises the next window and keeps answers.
 
     For a device that computes by itself. Where the work needs rows it waits for them, so that what runs together does
@@ -80,11 +86,7 @@ class StepsBeside(Steps):
         self._thread.start()
 
     def __exit__(self, *error: object) -> None:
-        """End after the step that runs."""
-        with self._changed:
-            self._is_closed = True
-            self._changed.notify_all()
-        self._thread.join()
+        self.stop()
 
     @property
     def wants_rows(self) -> bool:
@@ -113,15 +115,28 @@ class StepsBeside(Steps):
             ended, self._ended = self._ended, []
             if ended or not self._is_over:
                 return ended
-        if self._error is not None:
-            raise self._error
+        error, self._error = self._error, None  # whose traceback holds what the step held
+        if error is not None:
+            raise error
         return None
+
+    def stop(self) -> Series[Any]:
+        """End after the step that runs. Returns what has ended and was not taken."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+        if self._thread is not threading.current_thread():  # where the garbage of another call is collected
+            self._thread.join()
+        ended, self._ended = self._ended, []
+        return ended
 
     def _run(self) -> None:
         try:
-            while self._get_ready():
-                with self._turns:
+            while self._get_ready() and self._get_turn():
+                try:
                     ended = self._work.step()
+                finally:
+                    self._turns.release()
                 if ended:
                     with self._changed:
                         self._ended += ended
@@ -131,6 +146,13 @@ class StepsBeside(Steps):
         with self._changed:
             self._is_over = True
             self._changed.notify_all()
+
+    def _get_turn(self) -> bool:
+        """Wait for a turn, as long as nobody stops: who has it may be the one who waits for the end."""
+        while not self._is_closed:
+            if self._turns.acquire(timeout=TURN_S):
+                return True
+        return False
 
     def _get_ready(self) -> bool:
         """Wait for rows if there must be some; whether there is a step to make."""
