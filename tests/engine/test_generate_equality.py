@@ -95,8 +95,8 @@ def test_beams_share_what_their_rows_encoder_has_read_where_the_model_can(
         return step(batch)
 
     monkeypatch.setattr(Seq2SeqBatch, "step", look)
-    ours = texts(answer(engine, requests(num_beams=3, max_tokens=9)))
-    assert ours == [generate(engine, text, num_beams=3, max_new_tokens=9) for text in TEXTS]
+    ours = texts(answer(engine, requests(num_beams=3, max_tokens=9, min_tokens=0)))
+    assert ours == [generate(engine, text, num_beams=3, max_new_tokens=9, min_length=0) for text in TEXTS]
     assert all(read == (rows if shares else 3 * rows) for rows, read in lines)
     assert lines
 
