@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Sequence as Series
 from contextlib import ExitStack
 from dataclasses import replace
@@ -61,7 +61,7 @@ class TorchEngine:
         """
         writes = self.kind == "generate"
         prepare = self.prompts.prepare if writes else self.inputs.prepare
-        complete = self.prompts.complete if writes else lambda done: done
+        complete: Callable[[Any], Completion] = self.prompts.complete if writes else lambda done: done
         windows = split(requests)
         stepping: Stepping | None = None
         with ExitStack() as closing:
