@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from collections.abc import Sequence as Series
 from contextlib import ExitStack
 from dataclasses import replace
@@ -61,7 +61,10 @@ class TorchEngine:
         """
         writes = self.kind == "generate"
         prepare = self.prompts.prepare if writes else self.inputs.prepare
-        complete: Callable[[Any], Completion] = self.prompts.complete if writes else lambda done: done
+
+        def completions(ended: Series[Any]) -> Iterator[Completion]:
+            return map(self.prompts.complete, ended) if writes else iter(ended)
+
         windows = split(requests)
         stepping: Stepping | None = None
         with ExitStack() as closing:
@@ -84,11 +87,11 @@ class TorchEngine:
                     if ended is None:
                         return
                     self.batch_fill = stepping.fill
-                    yield from map(complete, ended)
+                    yield from completions(ended)
             except Exception:
-                yield from map(complete, stepping.stop() if stepping else [])
+                yield from completions(stepping.stop() if stepping else [])
                 raise
-            yield from map(complete, stepping.stop() if stepping else [])
+            yield from completions(stepping.stop() if stepping else [])
 
     def defaults(self, task: Task = "generate") -> dict[str, Any]:
         """What a request of this task gets when it leaves every parameter open, by name."""
