@@ -119,9 +119,7 @@ class Seq2SeqBatch:
         """Go on with these rows; lines are what continues as their lines, repeated or dropped at will."""
         if not rows:
             return self.clear()
-        if lines == list(range(len(self._mask))):
-            pass
-        else:
+        if lines != list(range(len(self._mask))):
             rows = self._move(rows, lines)
         self.rows = rows
         if self.can_merge:
