@@ -12,9 +12,9 @@ import torch
 import transformers
 
 from sqlinfer.engine import open_engine
-from sqlinfer.engine.segments import split
+from sqlinfer.engine.cache.prefix_tree import split
 from sqlinfer.engine.sequence import Sequence as Row
-from sqlinfer.engine.shapes import TEXT, Shape, Size, build, build_tokenizer
+from tools.random_models import TEXT, Shape, Size, build, build_tokenizer
 from sqlinfer.types import Completion, ModelVersion, Parameters, Request
 
 SIZES: dict[Shape, Size] = {

@@ -50,7 +50,7 @@ def whole(folder: Path, asked: Any) -> dict[str, Any]:
 
 def growth(folder: Path, asked: Any) -> dict[str, Any]:
     """The command on tables that grow tenfold, with a model so small that what surrounds it counts."""
-    from sqlinfer.engine.shapes import build
+    from tools.random_models import build
 
     small = build("llama", folder / "small")
     figures = {}
@@ -67,7 +67,7 @@ def growth(folder: Path, asked: Any) -> dict[str, Any]:
 
 
 def _model(folder: Path) -> Path:
-    from sqlinfer.engine.shapes import build
+    from tools.random_models import build
 
     path = folder / "llama"
     return path if path.exists() else build("llama", path, size=model.SIZES["llama"])

@@ -25,8 +25,8 @@ import torch
 import transformers
 
 from sqlinfer.engine import open_engine
-from sqlinfer.engine.segments import split
-from sqlinfer.engine.shapes import TEXT, Size, build
+from sqlinfer.engine.cache.prefix_tree import split
+from tools.random_models import TEXT, Size, build
 from sqlinfer.functions import load_functions
 from sqlinfer.types import ModelVersion, Parameters, Request
 

@@ -24,7 +24,7 @@ import torch
 
 import sqlinfer
 from sqlinfer.engine import open_engine
-from sqlinfer.engine.shapes import TEXT, Size, build
+from tools.random_models import TEXT, Size, build
 from sqlinfer.types import ModelVersion, Parameters, Request
 
 TYPES = (

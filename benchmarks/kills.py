@@ -34,7 +34,7 @@ FUNCTION = """
 import os, time
 from pathlib import Path
 from sqlinfer import Request, Parameters
-from sqlinfer.sql import runtime
+from sqlinfer.inference import runtime
 
 STARTED, SLOW = Path(os.environ["KILLS_FOLDER"]), os.environ.get("KILLS_SLOW", "")
 _ask = runtime.ask

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlinfer.engine import open_engine
-from sqlinfer.engine.builtin import BUILTINS
+from sqlinfer.engine.model.builtin import BUILTINS
 from sqlinfer.functions import Functions, load_functions
 from sqlinfer.types import Parameters, Request
 

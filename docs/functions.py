@@ -16,7 +16,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from sqlinfer.cli import main
-from sqlinfer.engine.shapes import build
+from tools.random_models import build
 from sqlinfer.functions import OPTIONS, Function, load_functions
 from sqlinfer.store import Store
 

@@ -18,13 +18,13 @@ from dbt_common.events.event_manager_client import add_callback_to_manager
 from duckdb import DuckDBPyConnection
 
 from sqlinfer.errors import SqlinferError, nearest
-from sqlinfer.sql.bindings import Binding
+from sqlinfer.sql.udf.registration import Binding
 from sqlinfer.sql.connect import make_runtime
-from sqlinfer.sql.counts import Counts
-from sqlinfer.sql.macros import quoted
-from sqlinfer.sql.progress import Progress
-from sqlinfer.sql.select_part import created_table
-from sqlinfer.sql.statement_answerer import STATEMENT, StatementAnswerer
+from sqlinfer.inference.counters import Counts
+from sqlinfer.sql_text import quote_identifier
+from sqlinfer.inference.progress import Progress
+from sqlinfer.sql.rewrite.probe_queries import created_table
+from sqlinfer.sql.statement_prefetch import STATEMENT, StatementAnswerer
 
 _CONFIG = ("model", "settings", "store", "udfs")
 _EVERY_S = 10.0
@@ -70,7 +70,7 @@ class Plugin(BasePlugin):
         other = cursor.cursor()
         for name, value in self._duckdb_settings.items():
             text = str(value).replace("'", "''")
-            other.execute(f"SET {quoted(name)} = '{text}'")
+            other.execute(f"SET {quote_identifier(name)} = '{text}'")
         return other
 
     def _hear(self, event: Any) -> None:

@@ -13,9 +13,9 @@ from typing import Any
 
 from sqlinfer.errors import SqlinferError, nearest
 from sqlinfer.sql import Session, connect
-from sqlinfer.sql.caller import call_as
-from sqlinfer.sql.errors import DatabaseError
-from sqlinfer.sql.progress import on_terminal, wipe
+from sqlinfer.sql.replacement_scan import call_as
+from sqlinfer.sql.error_translation import DatabaseError
+from sqlinfer.inference.progress import on_terminal, wipe
 
 _USAGE = "Write %%sqlinfer [-c SESSION] [-o NAME], and SQL in the lines below it"
 

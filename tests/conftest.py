@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from sqlinfer.engine.cut import places
+from sqlinfer.engine.input.text_splitter import places
 from sqlinfer.store import Store
 from sqlinfer.types import Completion, Request
 

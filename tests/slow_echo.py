@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlinfer.cli import main
-from sqlinfer.sql import runtime
+from sqlinfer.inference import runtime
 from sqlinfer.store import Store
 from sqlinfer.types import Completion, Request
 from tests.conftest import EchoEngine

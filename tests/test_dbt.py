@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from sqlinfer.sql.select_part import created_table
+from sqlinfer.sql.rewrite.probe_queries import created_table
 from sqlinfer.store import Store
 from sqlinfer.store.jobs import Job
 from tests.slow_echo import PATIENCE_S, wait_for_answers

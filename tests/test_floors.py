@@ -83,9 +83,9 @@ def test_the_package_itself_imports_no_floor_but_the_lowest() -> None:
     assert at_import <= {
         "__future__",
         "typing",
-        "sqlinfer.details",
+        "sqlinfer.functions.details",
         "sqlinfer.errors",
-        "sqlinfer.parts",
+        "sqlinfer.functions.long_texts",
         "sqlinfer.types",
     }
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 import sqlinfer
 from sqlinfer.cli import main
-from sqlinfer.engine.shapes import build
+from tools.random_models import build
 
 ROOT = Path(__file__).parents[1]
 LANGUAGES = {"sql", "bash", "python", "text"}

@@ -2,7 +2,7 @@ from typing import Literal
 
 from sqlinfer import Request
 from sqlinfer.types import Vector
-from sqlinfer.vectors import from_text
+from sqlinfer.functions.vectors import from_text
 
 
 def ai_embed(text: str, overflow: Literal["truncate", "error"] = "truncate") -> Request:

@@ -2,7 +2,7 @@ import json
 from typing import Any
 
 from sqlinfer import Parameters, Request, SqlinferError, Steps, answer_type
-from sqlinfer.sql.options import read_parameters
+from sqlinfer.functions.call_options import read_parameters
 from sqlinfer.types import Columns
 
 

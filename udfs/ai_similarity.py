@@ -1,7 +1,7 @@
 from typing import Literal
 
 from sqlinfer import Request, Steps
-from sqlinfer.vectors import cosine, from_text
+from sqlinfer.functions.vectors import cosine, from_text
 
 
 def ai_similarity(a: str, b: str, overflow: Literal["truncate", "error"] = "truncate") -> Steps[float]:

@@ -11,7 +11,7 @@ from sqlinfer.cli.state import IN_MEMORY, open_session, read_scripts, session_op
 from sqlinfer.cli.tables import echo_json, echo_table
 
 if TYPE_CHECKING:
-    from sqlinfer.sql.explain import Call, Explanation
+    from sqlinfer.sql.explain.explain import Call, Explanation
 
 _CALL_WIDTH = 36
 
@@ -37,7 +37,7 @@ def explain(files: tuple[str, ...], as_json: bool, **given: Any) -> None:
     sqlinfer explain query.sql --db news.duckdb --json
     sqlinfer explain --select moods+
     """
-    from sqlinfer.sql.explain import explain as explained
+    from sqlinfer.sql.explain.explain import explain as explained
 
     if not files:
         _explain_project(as_json, given)

@@ -82,7 +82,7 @@ def watch(job_id: int) -> None:
     \b
     sqlinfer jobs watch 3
     """
-    from sqlinfer.sql.progress import progress_line, wipe
+    from sqlinfer.inference.progress import progress_line, wipe
 
     on_terminal, shown = sys.stdout.isatty(), ""
     with open_store() as store:

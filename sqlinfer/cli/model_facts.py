@@ -34,7 +34,7 @@ def generation_of(version: ModelVersion) -> dict[str, Any]:
 
     Of a model that does not write: its labels, or how it embeds, and how much it reads.
     """
-    from sqlinfer.engine.pool import open_engine
+    from sqlinfer.engine.engine_pool import open_engine
     from sqlinfer.errors import ModelUnusable
 
     try:

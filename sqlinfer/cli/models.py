@@ -12,7 +12,7 @@ from sqlinfer.cli.model_facts import echo_versions, facts_of, generation_of
 from sqlinfer.cli.state import key_values, open_store
 from sqlinfer.cli.tables import echo_facts, echo_json, echo_table
 from sqlinfer.errors import SqlinferError
-from sqlinfer.job_settings import NAMES
+from sqlinfer.config.job_settings import NAMES
 from sqlinfer.types import Parameters
 
 if TYPE_CHECKING:
@@ -249,7 +249,7 @@ def default(task_and_name: tuple[str, ...], as_json: bool) -> None:
 
 def _parameters(texts: dict[str, str], place: str) -> Parameters:
     """Parameters from texts: numbers and lists as JSON has them, all else as it stands."""
-    from sqlinfer.sql.options import read_parameters
+    from sqlinfer.functions.call_options import read_parameters
 
     return read_parameters({name: _value(text) for name, text in texts.items()}, place)
 

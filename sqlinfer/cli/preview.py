@@ -30,7 +30,7 @@ def preview(files: tuple[str, ...], rows: int, as_json: bool, **given: Any) -> N
     \b
     sqlinfer preview query.sql --rows 3
     """
-    from sqlinfer.sql.preview import preview as previewed
+    from sqlinfer.sql.explain.preview import preview as previewed
 
     job_settings = take_job_settings(given)
     scripts = read_scripts(files)

@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sqlinfer.sql.counts import Counts
+    from sqlinfer.inference.counters import Counts
 
 
 class Watch:
     """Follows the questions of a session. quiet: show nothing."""
 
     def __init__(self, quiet: bool = False) -> None:
-        from sqlinfer.sql.progress import as_lines, on_terminal
+        from sqlinfer.inference.progress import as_lines, on_terminal
 
         self._quiet = quiet
         self._on_terminal = sys.stderr.isatty()
@@ -40,7 +40,7 @@ class Watch:
 
     def stop(self) -> None:
         """Take the line away."""
-        from sqlinfer.sql.progress import wipe
+        from sqlinfer.inference.progress import wipe
 
         if self._is_drawn and self._on_terminal:
             wipe(sys.stderr)

@@ -84,7 +84,7 @@ def _lines(session: Session) -> Iterator[str]:
 
 def _statements(lines: Iterable[str]) -> Iterator[str]:
     """Statements, and dot-commands, from lines."""
-    from sqlinfer.sql.statement import split
+    from sqlinfer.sql.rewrite.split_statements import split
 
     begun = ""
     for line in lines:
@@ -102,7 +102,7 @@ def _statements(lines: Iterable[str]) -> Iterator[str]:
 
 def is_complete(text: str) -> bool:
     """Whether a text ends with the semicolon that ends a statement."""
-    from sqlinfer.sql.tokens import tokenize
+    from sqlinfer.sql.rewrite.tokens import tokenize
 
     return bool(text.strip()) and (tokens := tokenize(text))[-1:] != [] and tokens[-1].text == ";"
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from sqlinfer.sql import Session
-    from sqlinfer.sql.counts import Counts
+    from sqlinfer.inference.counters import Counts
 
 _BATCH_ROWS = 10_000
 NO_ROWS = (["Count"], ["Success"])
@@ -72,8 +72,8 @@ def run(files: tuple[str, ...], format_: Format, as_json: bool, **given: Any) ->
 
 def _run(session: Session, scripts: list[Script], results: Results, settings: dict[str, Any], quiet: bool) -> Counts:
     """Run all scripts as one job; say on stderr how it ended."""
-    from sqlinfer.sql.job import recorded
-    from sqlinfer.sql.statement import placed
+    from sqlinfer.inference.job import recorded
+    from sqlinfer.sql.rewrite.split_statements import placed
 
     text = "\n".join(script.text for script in scripts)
     answerer = session.answerer
@@ -124,7 +124,7 @@ def _placed(place: str, is_stopped: Callable[[], bool]) -> Iterator[None]:
 
 def _run_statement(session: Session, statement: str, results: Results, watch: Watch) -> None:
     """Run one statement; questions are asked before the first row is printed."""
-    from sqlinfer.sql.errors import translated
+    from sqlinfer.sql.error_translation import translated
 
     with translated(session.answerer):
         with watch.asking():
@@ -135,8 +135,8 @@ def _run_statement(session: Session, statement: str, results: Results, watch: Wa
 
 def _reader(session: Session, statement: str) -> pa.RecordBatchReader | None:
     """The rows of a statement, as a stream if it is a query; None if it gives no rows."""
-    from sqlinfer.sql.model_statements import is_model_statement, run_model_statement
-    from sqlinfer.sql.set_statements import is_set_statement
+    from sqlinfer.sql.commands.model_statements import is_model_statement, run_model_statement
+    from sqlinfer.sql.commands.set_statements import is_set_statement
 
     if is_model_statement(statement):
         return run_model_statement(session.runtime.store.registry, statement).to_reader()

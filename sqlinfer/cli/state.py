@@ -61,7 +61,7 @@ def session_options(command: _Command) -> _Command:
 
 def job_options(command: _Command) -> _Command:
     """The options of every command that asks: the settings of its job, by their names."""
-    from sqlinfer.job_settings import NAMES
+    from sqlinfer.config.job_settings import NAMES
 
     for name in reversed(NAMES):
         flag = "--" + name.replace("_", "-")
@@ -75,7 +75,7 @@ def job_options(command: _Command) -> _Command:
 
 def take_job_settings(given: dict[str, Any]) -> dict[str, Any]:
     """Take the settings out of a command's options: those that were said, checked."""
-    from sqlinfer.job_settings import NAMES, read_settings
+    from sqlinfer.config.job_settings import NAMES, read_settings
 
     said: dict[str, Any] = {name: given.pop(name) for name in NAMES}
     said["environment"] = key_values(said["environment"])
@@ -116,7 +116,7 @@ def read_scripts(files: Iterable[str]) -> list[Script]:
 
 def open_store() -> Store:
     """The store with the built-in models, as every command and session has it."""
-    from sqlinfer.engine.builtin import BUILTINS, DEFAULTS
+    from sqlinfer.engine.model.builtin import BUILTINS, DEFAULTS
 
     return Store(builtins=BUILTINS, defaults=DEFAULTS)
 

@@ -11,19 +11,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from sqlinfer.engine.inputs import Inputs
-from sqlinfer.engine.kind import Kind, find_kind
-from sqlinfer.engine.prompt import Prompts
-from sqlinfer.engine.run import Batch, Run
+from sqlinfer.engine.input.encoder_inputs import Inputs
+from sqlinfer.engine.model.model_kind import Kind, find_kind
+from sqlinfer.engine.input.prompts import Prompts
+from sqlinfer.engine.generation_loop import Batch, Run
 from sqlinfer.engine.scheduler import Limits
-from sqlinfer.engine.stepping import Stepping, SteppingBeside
-from sqlinfer.engine.windows import split
+from sqlinfer.engine.step_thread import Stepping, SteppingBeside
+from sqlinfer.engine.request_windows import split
 from sqlinfer.errors import ModelUnusable
 from sqlinfer.types import Completion, ModelVersion, Request, Task
 
 if TYPE_CHECKING:
-    from sqlinfer.engine.encoder import Encoder
-    from sqlinfer.engine.paged_model import PagedModel
+    from sqlinfer.engine.batch.encoder import Encoder
+    from sqlinfer.engine.attention.paged_runner import PagedModel
 
 logger = logging.getLogger(__name__)
 POLL_S = 0.05  # between two looks whether to go on, while no row ends
@@ -108,7 +108,7 @@ class TorchEngine:
 
     def reads(self) -> dict[str, Any]:
         """How much a model that does not write reads, and its labels or how it embeds, by name."""
-        from sqlinfer.engine.loader import load_head
+        from sqlinfer.engine.model.weights import load_head
 
         reader, head = self.inputs.reader, load_head(self.version, self.config)
         shown: dict[str, Any] = {"max_tokens": reader.max_tokens}
@@ -122,7 +122,7 @@ class TorchEngine:
     @property
     def embedding_width(self) -> int | None:
         """Numbers in an embedding; None if the model does not embed."""
-        from sqlinfer.engine.loader import load_head
+        from sqlinfer.engine.model.weights import load_head
 
         head = load_head(self.version, self.config) if self.kind == "embed" else None
         return head.width(self.config.hidden_size) if head else None
@@ -140,7 +140,7 @@ class TorchEngine:
     @property
     def config(self) -> Any:
         """The transformers configuration of the model."""
-        from sqlinfer.engine.loader import load_config
+        from sqlinfer.engine.model.weights import load_config
 
         with self._load_lock:
             self._config = self._config or load_config(self.version)
@@ -149,7 +149,7 @@ class TorchEngine:
     @property
     def prompts(self) -> Prompts:
         """The tokenizer's side of the model, without weights."""
-        from sqlinfer.engine.loader import load_prompts
+        from sqlinfer.engine.model.weights import load_prompts
 
         with self._load_lock:
             self._prompts = self._prompts or load_prompts(self.version, self.config)
@@ -158,7 +158,7 @@ class TorchEngine:
     @property
     def inputs(self) -> Inputs:
         """The tokenizer's side of a model that reads and does not write, without weights."""
-        from sqlinfer.engine.loader import load_inputs
+        from sqlinfer.engine.model.weights import load_inputs
 
         with self._load_lock:
             self._inputs = self._inputs or load_inputs(self.version, self.config)
@@ -167,8 +167,8 @@ class TorchEngine:
     @property
     def encoder(self) -> Encoder:
         """The weights of such a model, ready to run."""
-        from sqlinfer.engine.encoder import Encoder
-        from sqlinfer.engine.loader import load_head
+        from sqlinfer.engine.batch.encoder import Encoder
+        from sqlinfer.engine.model.weights import load_head
 
         with self._load_lock:
             if self._encoder is None:
@@ -181,10 +181,10 @@ class TorchEngine:
     @property
     def model(self) -> Any:
         """The transformers model, loaded once."""
-        from sqlinfer.engine.device import pick_device, pick_dtype
-        from sqlinfer.engine.kv import has_plain_cache
-        from sqlinfer.engine.linear import pack
-        from sqlinfer.engine.loader import load_model
+        from sqlinfer.engine.model.device import pick_device, pick_dtype
+        from sqlinfer.engine.cache.padded_cache import has_plain_cache
+        from sqlinfer.engine.model.cpu_linear import pack
+        from sqlinfer.engine.model.weights import load_model
 
         with self._load_lock:
             if self._model is None:
@@ -204,8 +204,8 @@ class TorchEngine:
     @property
     def obstacle(self) -> str:
         """Why a decoder-only model runs in padded batches, which are slower; "" if it does not."""
-        from sqlinfer.engine.packed import find_obstacle
-        from sqlinfer.engine.trial import open_paged
+        from sqlinfer.engine.batch.packed_decoder import find_obstacle
+        from sqlinfer.engine.batch.paged_self_test import open_paged
 
         with self._load_lock:
             if self._obstacle is None:
@@ -224,7 +224,7 @@ class TorchEngine:
 
     def close(self) -> None:
         """Free the weights; the next request loads them again."""
-        from sqlinfer.engine.device import release_memory
+        from sqlinfer.engine.model.device import release_memory
 
         with self._load_lock, self._turns:
             if self._model is not None:
@@ -245,15 +245,15 @@ class TorchEngine:
 
     def _stepping(self) -> Stepping:
         """Steps of work of the right kind; a device of its own works beside the caller, whose cores a CPU needs."""
-        from sqlinfer.engine.encoder import EncoderRun
+        from sqlinfer.engine.batch.encoder import EncoderRun
 
         work = self._run() if self.kind == "generate" else EncoderRun(self.encoder)
         return (Stepping if self.model.device.type == "cpu" else SteppingBeside)(work, self._turns)
 
     def _run(self) -> Run:
         """With an empty batch, as large as the device can hold."""
-        from sqlinfer.engine.device import limits
-        from sqlinfer.engine.paged import PagedBatch
+        from sqlinfer.engine.model.device import limits
+        from sqlinfer.engine.batch.paged_decoder import PagedBatch
 
         model = self.model
         with self._load_lock:
@@ -267,10 +267,10 @@ class TorchEngine:
 
     def _batch(self) -> Batch:
         """An empty batch: packed where model and device allow it, padded else."""
-        from sqlinfer.engine.decoder import DecoderBatch
-        from sqlinfer.engine.packed import PackedBatch
-        from sqlinfer.engine.paged import PagedBatch
-        from sqlinfer.engine.seq2seq import Seq2SeqBatch
+        from sqlinfer.engine.batch.padded_decoder import DecoderBatch
+        from sqlinfer.engine.batch.packed_decoder import PackedBatch
+        from sqlinfer.engine.batch.paged_decoder import PagedBatch
+        from sqlinfer.engine.batch.padded_seq2seq import Seq2SeqBatch
 
         if self.config.is_encoder_decoder:
             return Seq2SeqBatch(self.model)

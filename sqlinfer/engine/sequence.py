@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlinfer.types import FinishReason, Request
 
 if TYPE_CHECKING:
-    from sqlinfer.engine.settings import Settings
+    from sqlinfer.engine.generation_settings import Settings
 
 
 class Sequence:

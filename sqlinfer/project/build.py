@@ -17,10 +17,10 @@ from sqlinfer.project.project import Project
 from sqlinfer.project.state import LastBuild, Result
 from sqlinfer.redact import redact
 from sqlinfer.sql import Session
-from sqlinfer.sql.counts import Counts
-from sqlinfer.sql.errors import DatabaseError
-from sqlinfer.sql.job import recorded
-from sqlinfer.sql.options import Options
+from sqlinfer.inference.counters import Counts
+from sqlinfer.sql.error_translation import DatabaseError
+from sqlinfer.inference.job import recorded
+from sqlinfer.functions.call_options import Options
 
 _SHOWN_ROWS = 3
 _SHOWN_WIDTH = 200

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from sqlinfer.errors import SqlinferError, nearest
-from sqlinfer.project.node import Column, Node, quoted
+from sqlinfer.project.node import Column, Node
+from sqlinfer.sql_text import quote_identifier
 
 _Check = Callable[[str, Mapping[str, Any], str], tuple[str, str]]
 
@@ -29,7 +30,7 @@ def _node(node: Node, column: Column, name: str, arguments: Mapping[str, Any], p
     for argument in arguments:
         if argument not in known:
             raise SqlinferError(f"{where}: {name} has no argument {argument}. {nearest(argument, known)}")
-    before, after = CHECKS[name](quoted(column.name), arguments, where)
+    before, after = CHECKS[name](quote_identifier(column.name), arguments, where)
     text = f"{_as_it_is(before)}{{{{ ref({json.dumps(node.name)}) }}}}{_as_it_is(after)}"
     words = re.sub(r"\W+", "_", f"{name}_{node.name}_{column.name}")
     return Node(words, "test", path, text, refs=(node.key,))

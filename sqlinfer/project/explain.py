@@ -11,8 +11,8 @@ from sqlinfer.project.materialise import EXISTING, Existing, is_incremental, see
 from sqlinfer.project.node import Node
 from sqlinfer.project.project import Project
 from sqlinfer.sql import Session
-from sqlinfer.sql.explain import Call, Explanation
-from sqlinfer.sql.explain import explain as explained
+from sqlinfer.sql.explain.explain import Call, Explanation
+from sqlinfer.sql.explain.explain import explain as explained
 
 
 @dataclass(frozen=True, slots=True)

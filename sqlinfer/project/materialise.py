@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sqlinfer.project.node import Node, quoted
+from sqlinfer.project.node import Node
+from sqlinfer.sql_text import quote_identifier
 
 Existing = Mapping[str, str]
 """Tables and views that are there: TABLE or VIEW, by name in lower case."""
@@ -28,8 +29,8 @@ def statements(node: Node, sql: str, existing: Existing, adds: bool) -> list[str
     if made == "VIEW":
         create = f"CREATE OR REPLACE VIEW {node.relation} AS\n{sql}"
         return ["BEGIN", f"DROP TABLE {node.relation}", create, "COMMIT"] if there == "TABLE" else [create]
-    staged = f"temp.{quoted(node.name + '__new')}"
-    stage = f"CREATE OR REPLACE TEMP TABLE {quoted(node.name + '__new')} AS\n{sql}"
+    staged = f"temp.{quote_identifier(node.name + '__new')}"
+    stage = f"CREATE OR REPLACE TEMP TABLE {quote_identifier(node.name + '__new')} AS\n{sql}"
     if adds:
         put = [*_delete(node, staged), f"INSERT INTO {node.relation} BY NAME FROM {staged}"]
     elif there == "VIEW":
@@ -49,5 +50,5 @@ def _delete(node: Node, staged: str) -> list[str]:
     """Takes out the rows that new ones replace."""
     if not node.config.unique_key:
         return []
-    same = " AND ".join(f"old.{quoted(key)} = new.{quoted(key)}" for key in node.config.unique_key)
+    same = " AND ".join(f"old.{quote_identifier(key)} = new.{quote_identifier(key)}" for key in node.config.unique_key)
     return [f"DELETE FROM {node.relation} AS old USING {staged} AS new WHERE {same}"]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sqlinfer.errors import SqlinferError, nearest
+from sqlinfer.sql_text import quote_identifier
 
 Kind = Literal["model", "seed", "test"]
 
@@ -80,7 +81,7 @@ class Node:
     @property
     def relation(self) -> str:
         """Its name in SQL."""
-        return quoted(self.name)
+        return quote_identifier(self.name)
 
 
 def read_config(said: Mapping[str, Any], where: str, base: Config | None = None) -> Config:
@@ -127,8 +128,3 @@ _READERS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "on_error": _one_of("fail", "null"),
     "tags": ("a name or a list of names", _names),
 }
-
-
-def quoted(name: str) -> str:
-    """A name as SQL has it, whatever characters it has."""
-    return '"' + name.replace('"', '""') + '"'

@@ -14,10 +14,10 @@ from sqlinfer.project.graph import check
 from sqlinfer.project.node import Config, Node, Source, read_config
 from sqlinfer.project.properties import Properties, read_properties
 from sqlinfer.project.template import Names, Scan, Templates
-from sqlinfer.project_file import ProjectFile, read_project_file
-from sqlinfer.sql.statement import split
-from sqlinfer.sql.tokens import tokenize
-from sqlinfer.store.home import PROJECT_FILE
+from sqlinfer.config.project_file import ProjectFile, read_project_file
+from sqlinfer.sql.rewrite.split_statements import split
+from sqlinfer.sql.rewrite.tokens import tokenize
+from sqlinfer.config.folders import PROJECT_FILE
 
 _SEEDS = ("csv", "parquet")
 

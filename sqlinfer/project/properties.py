@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from sqlinfer.errors import SqlinferError, nearest
-from sqlinfer.project.node import Column, Source, quoted
-from sqlinfer.project_file import read_yaml
+from sqlinfer.project.node import Column, Source
+from sqlinfer.sql_text import quote_identifier
+from sqlinfer.config.project_file import read_yaml
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ def _sources(entry: Mapping[str, Any], path: Path) -> Iterable[Source]:
         location = _location(table, place) or _location(entry, where)
         if location is None:
             parts = [entry.get("database"), entry.get("schema", group), table.get("identifier", table["name"])]
-            relation = ".".join(quoted(str(part)) for part in parts if part is not None)
+            relation = ".".join(quote_identifier(str(part)) for part in parts if part is not None)
         else:
             location = location.replace("{name}", table["name"])
             relation = location if "(" in location else "'" + location.replace("'", "''") + "'"

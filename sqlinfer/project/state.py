@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sqlinfer.errors import SqlinferError
-from sqlinfer.project_file import read_project_file
+from sqlinfer.config.project_file import read_project_file
 from sqlinfer.store import state_folder
-from sqlinfer.store.home import PROJECT_FILE
+from sqlinfer.config.folders import PROJECT_FILE
 
 State = Literal["done", "failed", "skipped"]
 

@@ -21,12 +21,12 @@ from sqlinfer.functions import Function, load_functions
 from sqlinfer.serve.context import read_context
 from sqlinfer.serve.macros import macros
 from sqlinfer.serve.wire import Message
-from sqlinfer.sql.answerer import Answerer
-from sqlinfer.sql.columns import as_json
-from sqlinfer.sql.direct import recorded_queue
-from sqlinfer.sql.live_tables import TABLES, table_rows
-from sqlinfer.sql.marks import CONSTANT, Marks
-from sqlinfer.sql.runtime import Runtime
+from sqlinfer.sql.udf.evaluator import Answerer
+from sqlinfer.sql.udf.arrow_rows import as_json
+from sqlinfer.sql.direct_mode import recorded_queue
+from sqlinfer.sql.udf.system_tables import TABLES, table_rows
+from sqlinfer.sql.udf.call_metadata import CONSTANT, Marks
+from sqlinfer.inference.runtime import Runtime
 
 _LABEL = "sqlinfer serve"
 _ONE_ROW = 5

@@ -5,9 +5,10 @@ Arguments and options go as JSON, and values come back as texts, which the macro
 
 from __future__ import annotations
 
-from sqlinfer.functions import Function, Functions, sql_literal
-from sqlinfer.sql.live_tables import TABLES, table_macro, table_type
-from sqlinfer.sql.macros import MakeCall, macro
+from sqlinfer.functions import Function, Functions
+from sqlinfer.sql_text import quote_literal
+from sqlinfer.sql.udf.system_tables import TABLES, table_macro, table_type
+from sqlinfer.sql.udf.macros import MakeCall, macro
 
 _SCALARS = {"VARCHAR": "", "BOOLEAN": "::BOOLEAN", "INTEGER": "::INTEGER", "DOUBLE": "::DOUBLE", "FLOAT": "::FLOAT"}
 
@@ -42,4 +43,4 @@ def _remote(function: Function, address: str, context: str) -> MakeCall:
 
 
 def _literals(*texts: str) -> str:
-    return ", ".join(map(sql_literal, texts))
+    return ", ".join(map(quote_literal, texts))

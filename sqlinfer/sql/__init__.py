@@ -1,6 +1,6 @@
 """The DuckDB side: functions on a connection, and statements run as probe, infer, replay."""
 
-from sqlinfer.sql.answer_types import answer_type
+from sqlinfer.sql.udf.answer_types import answer_type
 from sqlinfer.sql.connect import Registration, connect, register
 from sqlinfer.sql.session import Session
 

@@ -10,17 +10,17 @@ from typing import Any
 
 import duckdb
 
-from sqlinfer.engine.builtin import BUILTINS, DEFAULTS
+from sqlinfer.engine.model.builtin import BUILTINS, DEFAULTS
 from sqlinfer.functions import load_functions
-from sqlinfer.job_settings import Cascade, read_settings
-from sqlinfer.project_file import read_project_file
-from sqlinfer.sql.answerer import Answerer
-from sqlinfer.sql.bindings import Binding
-from sqlinfer.sql.direct import engine_queue
-from sqlinfer.sql.runtime import Runtime
+from sqlinfer.config.job_settings import Cascade, read_settings
+from sqlinfer.config.project_file import read_project_file
+from sqlinfer.sql.udf.evaluator import Answerer
+from sqlinfer.sql.udf.registration import Binding
+from sqlinfer.sql.direct_mode import engine_queue
+from sqlinfer.inference.runtime import Runtime
 from sqlinfer.sql.session import Session
 from sqlinfer.store import Store, function_folders
-from sqlinfer.store.home import PROJECT_FILE, project_folder
+from sqlinfer.config.folders import PROJECT_FILE, project_folder
 
 
 def connect(  # noqa: PLR0913 - what a user may say of a session, by keyword

@@ -10,11 +10,11 @@ import duckdb
 import pyarrow as pa
 
 from sqlinfer.errors import StoppedEarly
-from sqlinfer.sql.answerer import Answerer
-from sqlinfer.sql.budget import Budget
-from sqlinfer.sql.estimate import expect
-from sqlinfer.sql.pending import Origin, Pending
-from sqlinfer.sql.questions import Question
+from sqlinfer.sql.udf.evaluator import Answerer
+from sqlinfer.inference.budget import Budget
+from sqlinfer.inference.cost_estimate import expect
+from sqlinfer.inference.request_spool import Origin, Pending
+from sqlinfer.sql.udf.request_builder import Question
 
 OpenReader = Callable[[], pa.RecordBatchReader]
 Choose = Callable[[Sequence[Question]], Sequence[Question]]

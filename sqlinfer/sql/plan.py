@@ -6,19 +6,19 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlinfer.sql.aggregates import aggregates
-from sqlinfer.sql.ai_schema import ai_schema
-from sqlinfer.sql.check_constants import check_constants
-from sqlinfer.sql.guard import guard
-from sqlinfer.sql.mentions import Mentions
-from sqlinfer.sql.merge_guard import merge_guard
-from sqlinfer.sql.result_types import result_types
-from sqlinfer.sql.runtime import Runtime
-from sqlinfer.sql.select_part import QUERY_VERBS, select_part
-from sqlinfer.sql.spelling import spelling
-from sqlinfer.sql.statement import name_parameters
-from sqlinfer.sql.tokens import has_name, tokenize
-from sqlinfer.sql.vector_types import vector_types
+from sqlinfer.sql.rewrite.lower_aggregates import aggregates
+from sqlinfer.sql.rewrite.bigquery_names import ai_schema
+from sqlinfer.sql.rewrite.check_constants import check_constants
+from sqlinfer.sql.rewrite.order_predicates import guard
+from sqlinfer.sql.rewrite.references import Mentions
+from sqlinfer.sql.rewrite.guard_merge_values import merge_guard
+from sqlinfer.sql.rewrite.annotate_result_types import result_types
+from sqlinfer.inference.runtime import Runtime
+from sqlinfer.sql.rewrite.probe_queries import QUERY_VERBS, select_part
+from sqlinfer.sql.rewrite.quote_reserved_names import spelling
+from sqlinfer.sql.rewrite.split_statements import name_parameters
+from sqlinfer.sql.rewrite.tokens import has_name, tokenize
+from sqlinfer.sql.rewrite.cast_embeddings import vector_types
 
 Parameters = Sequence[Any] | Mapping[str, Any] | None
 _QUERY = {*QUERY_VERBS, "WITH", "("}

@@ -12,24 +12,24 @@ import duckdb
 import pyarrow as pa
 
 from sqlinfer.errors import SqlinferError
-from sqlinfer.sql.answerer import Answerer
-from sqlinfer.sql.bindings import Binding
-from sqlinfer.sql.caller import Caller, call_as, caller_variables
-from sqlinfer.sql.errors import translated
-from sqlinfer.sql.job import recorded
-from sqlinfer.sql.mentions import Mentions
-from sqlinfer.sql.model_statements import is_model_statement, run_model_statement
-from sqlinfer.sql.output_action import output_action
-from sqlinfer.sql.pairs import asks_pairs
+from sqlinfer.sql.udf.evaluator import Answerer
+from sqlinfer.sql.udf.registration import Binding
+from sqlinfer.sql.replacement_scan import Caller, call_as, caller_variables
+from sqlinfer.sql.error_translation import translated
+from sqlinfer.inference.job import recorded
+from sqlinfer.sql.rewrite.references import Mentions
+from sqlinfer.sql.commands.model_statements import is_model_statement, run_model_statement
+from sqlinfer.sql.rewrite.output_action import output_action
+from sqlinfer.sql.rewrite.semantic_joins import asks_pairs
 from sqlinfer.sql.phases import OpenReader, settle, silent
 from sqlinfer.sql.plan import Parameters, Plan, plan
-from sqlinfer.sql.progress import in_notebook
+from sqlinfer.inference.progress import in_notebook
 from sqlinfer.sql.relation import Relation, left_rows, open_reader, plain
-from sqlinfer.sql.runtime import Runtime
-from sqlinfer.sql.set_statements import is_set_statement, run_set_statement
-from sqlinfer.sql.statement import own_parameters, split
+from sqlinfer.inference.runtime import Runtime
+from sqlinfer.sql.commands.set_statements import is_set_statement, run_set_statement
+from sqlinfer.sql.rewrite.split_statements import own_parameters, split
 from sqlinfer.sql.validate import exists, validate
-from sqlinfer.sql.whole_file import whole_file
+from sqlinfer.sql.rewrite.atomic_copy import whole_file
 
 _LAZY_PARAMETERS = not duckdb.__version__.startswith("1.")
 """DuckDB 1.5 runs a relation with parameters when it is made, 2.0 when it is fetched."""

@@ -10,10 +10,10 @@ import duckdb
 
 from sqlinfer.errors import SqlinferError, nearest
 from sqlinfer.functions import RETURNS, Functions
-from sqlinfer.sql.arguments import written_calls
+from sqlinfer.sql.rewrite.parsed_calls import written_calls
 from sqlinfer.sql.plan import Parameters
-from sqlinfer.sql.select_part import created_table
-from sqlinfer.sql.tokens import closing, tokenize
+from sqlinfer.sql.rewrite.probe_queries import created_table
+from sqlinfer.sql.rewrite.tokens import closing, tokenize
 
 Execute = Callable[..., duckdb.DuckDBPyConnection]
 _EXPLAIN = "EXPLAIN "

@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from sqlinfer.errors import ModelNotFound, ModelUnusable, SqlinferError, nearest
-from sqlinfer.job_settings import read_registration
+from sqlinfer.config.job_settings import read_registration
 from sqlinfer.store.database import Database, printable
 from sqlinfer.store.fingerprint import FileHashes, fingerprint
 from sqlinfer.store.lock import RegistryLock

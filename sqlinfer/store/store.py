@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
-from sqlinfer.store.answers import Answers
-from sqlinfer.store.claims import Claim
+from sqlinfer.store.answer_cache import Answers
+from sqlinfer.store.leases import Claim
 from sqlinfer.store.database import TIMEOUT_S, Database
-from sqlinfer.store.home import state_folder
+from sqlinfer.config.folders import state_folder
 from sqlinfer.store.jobs import Jobs
 from sqlinfer.store.registry import Builtins, Registry
 

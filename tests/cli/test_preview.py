@@ -18,7 +18,7 @@ TABLE = "CREATE TABLE t AS SELECT 'text ' || range AS s FROM range(30); "
 
 @pytest.fixture
 def shown(invoke: Invoke, query: Query, echoing: EchoEngine, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    monkeypatch.setattr("sqlinfer.sql.preview.read_prompt", lambda _, request: f"read {request.text}")
+    monkeypatch.setattr("sqlinfer.sql.explain.preview.read_prompt", lambda _, request: f"read {request.text}")
 
     def preview(sql: str, *words: str) -> list[dict[str, Any]]:
         return list(json.loads(invoke("preview", query(TABLE + sql), "--model", "echo", "--json", *words).stdout))

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from sqlinfer.sql.progress import Progress, progress_line
+from sqlinfer.inference.progress import Progress, progress_line
 from sqlinfer.store import Store
 from tests.cli.conftest import Invoke
 from tests.conftest import EchoEngine

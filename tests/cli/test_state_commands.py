@@ -149,7 +149,7 @@ def test_explain_tells_call_from_call(invoke: Invoke, query: Query) -> None:
 def test_explain_says_whether_the_model_fits(invoke: Invoke, query: Query, monkeypatch: pytest.MonkeyPatch) -> None:
     sql = query("SELECT ai_gen('a')")
     assert re.search(r"sqlinfer/tiny in \w+ needs [\d.]+ GB on \w+.*: it fits", invoke("explain", sql).stdout)
-    monkeypatch.setattr("sqlinfer.engine.need.free_memory", lambda _: 1_000_000)
+    monkeypatch.setattr("sqlinfer.engine.model.memory_estimate.free_memory", lambda _: 1_000_000)
     said = " ".join(invoke("explain", sql).stdout.split())
     assert "where 0.00 GB are free: it does not fit: register a smaller model" in said
 

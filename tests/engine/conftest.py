@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from sqlinfer.engine.engine import TorchEngine
-from sqlinfer.engine.pool import open_engine
+from sqlinfer.engine.engine_pool import open_engine
 from sqlinfer.types import ModelVersion
 
 if not torch.cuda.is_available():  # kernels run in Triton's interpreter, which is chosen when they are loaded
@@ -25,7 +25,7 @@ def _one_thread() -> None:
 @pytest.fixture(autouse=True)
 def _shared_caches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Share the cache of what rows begin with in batches as small as the tests' too."""
-    from sqlinfer.engine import segments
+    from sqlinfer.engine.cache import prefix_tree as segments
 
     monkeypatch.setattr(segments, "LEAST_SAVED", 1)
 
@@ -33,7 +33,7 @@ def _shared_caches(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Folder of the tiny model of a shape."""
-    from sqlinfer.engine import shapes
+    from tools import random_models as shapes
 
     root = tmp_path_factory.mktemp("models")
     return lambda shape: root / shape if (root / shape).exists() else shapes.build(shape, root / shape)

@@ -12,11 +12,11 @@ import torch
 from engine_cases import TEXTS, EngineOf, answer, requests, texts
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
-from sqlinfer.engine import beam_attention
+from sqlinfer.engine.attention.packed_decoder import beam_cross_attention as beam_attention
 from sqlinfer.engine.engine import TorchEngine
-from sqlinfer.engine.pool import open_engine
+from sqlinfer.engine.engine_pool import open_engine
 from sqlinfer.engine.scheduler import Limits
-from sqlinfer.engine.seq2seq import Seq2SeqBatch
+from sqlinfer.engine.batch.padded_seq2seq import Seq2SeqBatch
 from sqlinfer.types import ModelVersion, Request
 
 DECODERS = ("llama", "qwen3", "gpt2")

@@ -12,9 +12,9 @@ import torch
 from engine_cases import TEXTS, EngineOf, answer, requests, texts
 
 from sqlinfer.engine.engine import TorchEngine
-from sqlinfer.engine.pool import close_all, get_engine, open_engine
+from sqlinfer.engine.engine_pool import close_all, get_engine, open_engine
 from sqlinfer.engine.scheduler import Limits
-from sqlinfer.engine.windows import WINDOW_CHARACTERS, WINDOW_REQUESTS, split
+from sqlinfer.engine.request_windows import WINDOW_CHARACTERS, WINDOW_REQUESTS, split
 from sqlinfer.types import Completion, ModelVersion, Request
 
 VersionOf = Callable[..., ModelVersion]
@@ -91,7 +91,7 @@ def test_memory_for_two_rows_answers_all(error: Exception, engine_of: EngineOf, 
 
 
 def test_out_of_memory_while_merging_changes_no_answer(engine_of: EngineOf, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sqlinfer.engine import kv
+    from sqlinfer.engine.cache import padded_cache as kv
 
     engine = engine_of("llama")
     monkeypatch.setattr(engine, "_obstacle", "a test")
@@ -114,7 +114,7 @@ def test_out_of_memory_while_merging_changes_no_answer(engine_of: EngineOf, monk
 def test_out_of_memory_while_a_row_joins_changes_no_answer(
     failing: int, engine_of: EngineOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sqlinfer.engine.cohort import Cohort
+    from sqlinfer.engine.cache.length_bucket import Cohort
 
     engine = engine_of("llama")
     engine.limits = Limits(max_lines=3)
@@ -234,7 +234,7 @@ def test_abandoned_answers_do_not_block_others(engine_of: EngineOf) -> None:
 def test_threads_share_one_load_and_get_right_answers(
     version_of: VersionOf, engine_of: EngineOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sqlinfer.engine import loader
+    from sqlinfer.engine.model import weights as loader
 
     expected = texts(answer(engine_of("llama"), requests(max_tokens=10)))
     loads, load = [], loader.load_model

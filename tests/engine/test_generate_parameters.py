@@ -50,9 +50,9 @@ def test_top_k_of_one_is_greedy(engine_of: EngineOf) -> None:
 def test_samples_follow_the_distribution() -> None:
     import torch
 
-    from sqlinfer.engine.sampler import sample
+    from sqlinfer.engine.sampling.sampler import sample
     from sqlinfer.engine.sequence import Sequence
-    from sqlinfer.engine.settings import Defaults
+    from sqlinfer.engine.generation_settings import Defaults
 
     defaults = Defaults({}, {}, eos=frozenset(), context=None, is_encoder_decoder=False)
     probs = torch.tensor([0.5, 0.3, 0.15, 0.05])
@@ -140,7 +140,7 @@ def test_wrong_parameter_fails_its_row_alone(wrong: dict[str, float], engine_of:
 
 
 def test_registration_gives_defaults_and_the_request_overrides(version_of) -> None:
-    from sqlinfer.engine.pool import open_engine
+    from sqlinfer.engine.engine_pool import open_engine
 
     engine = open_engine(version_of("gpt2", parameters=Parameters(max_tokens=2, stop=("x",))), device="cpu")
     assert engine.defaults()["max_tokens"] == 2

@@ -15,14 +15,14 @@ from test_generate_equality import DECODERS, generate
 from test_generate_faults import _out_of_memory, intercept  # noqa: F401 - a fixture
 from test_shared_beginnings import ASKED, read_once, same_as_alone
 
-from sqlinfer.engine import trial
+from sqlinfer.engine.batch import paged_self_test as trial
 from sqlinfer.engine.engine import TorchEngine
-from sqlinfer.engine.paged import PagedBatch
-from sqlinfer.engine.paged_model import Attend, PagedModel
-from sqlinfer.engine.pages import PAGE, PageCache
-from sqlinfer.engine.pool import open_engine
+from sqlinfer.engine.batch.paged_decoder import PagedBatch
+from sqlinfer.engine.attention.paged_runner import Attend, PagedModel
+from sqlinfer.engine.cache.page_pool import PAGE, PageCache
+from sqlinfer.engine.engine_pool import open_engine
 from sqlinfer.engine.scheduler import Limits
-from sqlinfer.engine.trial import plain_attend
+from sqlinfer.engine.batch.paged_self_test import plain_attend
 from sqlinfer.types import ModelVersion
 
 CPU = torch.device("cpu")
@@ -159,7 +159,7 @@ def _broken(*_: object) -> torch.Tensor:
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> Opened:
     """A model with a paged cache as on a GPU, whose kernel is another one if given."""
-    attention = pytest.importorskip("sqlinfer.engine.kernels.attention", reason="Triton is not installed")
+    attention = pytest.importorskip("sqlinfer.engine.attention.paged_kernel", reason="Triton is not installed")
     monkeypatch.setattr(trial, "free_memory", lambda device: 1 << 24)
     monkeypatch.setattr(trial, "LONGEST", 90)  # the interpreter is slow
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from sqlinfer.engine.feeds import Feeds
-from sqlinfer.engine.trial import plain_attend
+from sqlinfer.engine.attention.query_spans import Feeds
+from sqlinfer.engine.batch.paged_self_test import plain_attend
 
 pytest.importorskip("triton", reason="Triton is not installed")
-from sqlinfer.engine.kernels import attention
+from sqlinfer.engine.attention.packed_decoder import paged_kernel as attention
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 2e-2}
@@ -90,7 +90,7 @@ import sys
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from sqlinfer.engine.kernels import attention
+from sqlinfer.engine.attention.packed_decoder import paged_kernel as attention
 
 kernel = attention._attend
 for capability in (80, 90):

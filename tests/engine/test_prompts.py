@@ -10,7 +10,7 @@ import pytest
 from engine_cases import EngineOf, answer, requests
 
 from sqlinfer.engine.engine import TorchEngine
-from sqlinfer.engine.pool import count_prompt_tokens, open_engine
+from sqlinfer.engine.engine_pool import count_prompt_tokens, open_engine
 from sqlinfer.types import ModelVersion, Parameters, Request
 
 VersionOf = Callable[..., ModelVersion]
@@ -62,7 +62,7 @@ def test_answers_end_at_the_models_the_tokenizers_and_the_templates_end(engine_o
 
 
 def test_chat_end_is_read_from_the_template() -> None:
-    from sqlinfer.engine.loader import _chat_end
+    from sqlinfer.engine.model.weights import _chat_end
 
     def template(chat: list[dict[str, str]], tokenize: bool) -> str:
         return "".join(f"[{m['role']}]{m['content']}<turn>\n" for m in chat)

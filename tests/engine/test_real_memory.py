@@ -12,8 +12,8 @@ LIMITED = """
 import json, resource
 from pathlib import Path
 from sqlinfer.engine import open_engine
-from sqlinfer.engine.builtin import BUILTINS
-from sqlinfer.engine.run import Run
+from sqlinfer.engine.model.builtin import BUILTINS
+from sqlinfer.engine.generation_loop import Run
 from sqlinfer.types import Parameters, Request
 
 engine = open_engine(BUILTINS["sqlinfer/tiny"], device="cpu")

@@ -7,7 +7,7 @@ import sys
 
 from sqlinfer.engine.scheduler import Limits, Scheduler
 from sqlinfer.engine.sequence import Sequence
-from sqlinfer.engine.settings import Defaults
+from sqlinfer.engine.generation_settings import Defaults
 from sqlinfer.types import Parameters, Request
 
 DEFAULTS = Defaults({}, {}, eos=frozenset({0}), context=None, is_encoder_decoder=False)
@@ -29,7 +29,7 @@ def finish(row: Sequence) -> None:
 
 def test_engine_package_loads_no_torch() -> None:
     code = (
-        "import sys, sqlinfer.engine.pool, sqlinfer.engine.run\n"
+        "import sys, sqlinfer.engine.engine_pool, sqlinfer.engine.generation_loop\n"
         "bad = {'torch', 'transformers', 'tokenizers', 'duckdb'} & set(sys.modules)\n"
         "assert not bad, bad"
     )

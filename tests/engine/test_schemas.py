@@ -14,7 +14,7 @@ from llguidance import LLMatcher
 from test_generate_faults import _out_of_memory, intercept  # noqa: F401 - a fixture
 
 from sqlinfer.engine.engine import TorchEngine
-from sqlinfer.engine.grammar import compile_schema
+from sqlinfer.engine.input.grammar import compile_schema
 from sqlinfer.engine.scheduler import Limits
 from sqlinfer.types import Request
 

@@ -13,10 +13,10 @@ from engine_cases import TEXTS, EngineOf, answer, requests, texts
 from test_generate_equality import KINDS, _other
 from test_generate_faults import _out_of_memory, intercept  # noqa: F401 - a fixture
 
-from sqlinfer.engine.choices import END, Fork, build_choices
-from sqlinfer.engine.cohort import Cohort
+from sqlinfer.engine.input.choice_trie import END, Fork, build_choices
+from sqlinfer.engine.cache.length_bucket import Cohort
 from sqlinfer.engine.engine import TorchEngine
-from sqlinfer.engine.pool import open_engine
+from sqlinfer.engine.engine_pool import open_engine
 from sqlinfer.engine.scheduler import Limits
 from sqlinfer.types import Completion, ModelVersion, Request
 

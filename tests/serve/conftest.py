@@ -14,7 +14,7 @@ from sqlinfer.functions import load_functions
 from sqlinfer.serve.calls import Calls
 from sqlinfer.serve.place import ask, socket_path
 from sqlinfer.serve.server import Server
-from sqlinfer.sql.runtime import Runtime
+from sqlinfer.inference.runtime import Runtime
 from sqlinfer.store import Store
 from tests.conftest import EchoEngine
 

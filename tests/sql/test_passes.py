@@ -9,12 +9,12 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from sqlinfer.sql.aggregates import aggregates
-from sqlinfer.sql.guard import guard
-from sqlinfer.sql.select_part import select_part
-from sqlinfer.sql.spelling import spelling
-from sqlinfer.sql.statement import name_parameters, split
-from sqlinfer.sql.tokens import tokenize
+from sqlinfer.sql.rewrite.lower_aggregates import aggregates
+from sqlinfer.sql.rewrite.order_predicates import guard
+from sqlinfer.sql.rewrite.probe_queries import select_part
+from sqlinfer.sql.rewrite.quote_reserved_names import spelling
+from sqlinfer.sql.rewrite.split_statements import name_parameters, split
+from sqlinfer.sql.rewrite.tokens import tokenize
 
 PASSES: dict[str, Callable[[str], str]] = {
     "aggregates": lambda sql: aggregates(sql, {"f": "f_list"}),

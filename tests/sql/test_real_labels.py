@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import sqlinfer
-from sqlinfer.engine import shapes
+from tools import random_models as shapes
 from sqlinfer.errors import RequestsFailed
 from sqlinfer.sql import Session
 

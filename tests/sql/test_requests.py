@@ -9,8 +9,8 @@ import pytest
 
 from sqlinfer.errors import ModelNotFound, RequestsFailed
 from sqlinfer.sql import Session
-from sqlinfer.sql.options import Options
-from sqlinfer.sql.pending import Origin, Pending
+from sqlinfer.functions.call_options import Options
+from sqlinfer.inference.request_spool import Origin, Pending
 from sqlinfer.types import Parameters, Request
 from tests.conftest import EchoEngine
 

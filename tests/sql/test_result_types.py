@@ -8,7 +8,7 @@ import pytest
 from sqlinfer import SqlinferError
 from sqlinfer.functions import load_functions
 from sqlinfer.sql import Session
-from sqlinfer.sql.result_types import result_types
+from sqlinfer.sql.rewrite.annotate_result_types import result_types
 from tests.conftest import EchoEngine
 from tests.sql.conftest import UDFS
 

@@ -14,9 +14,9 @@ import pytest
 
 import sqlinfer
 from sqlinfer.errors import RequestsFailed, SqlinferError
-from sqlinfer.job_settings import JobSettings
+from sqlinfer.config.job_settings import JobSettings
 from sqlinfer.sql import Session
-from sqlinfer.sql.attempts import ask
+from sqlinfer.inference.retry import ask
 from sqlinfer.types import Completion, Request
 from tests.conftest import EchoEngine
 
@@ -78,7 +78,7 @@ class Refusing:
 
 
 def test_the_log_holds_no_secret(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sqlinfer.sql.attempts._BACKOFF_S", 0.001)
+    monkeypatch.setattr("sqlinfer.inference.retry._BACKOFF_S", 0.001)
     with caplog.at_level(logging.DEBUG, "sqlinfer"):
         list(ask(Refusing(), [Request("a", request_id=b"a")], JobSettings(), threading.Event()))
     assert "asked again" in caplog.text

@@ -13,7 +13,7 @@ import pytest
 
 import sqlinfer
 from sqlinfer.sql import Session
-from sqlinfer.sql.runtime import Runtime
+from sqlinfer.inference.runtime import Runtime
 from tests.conftest import EchoEngine, write_model
 from tests.sql.conftest import UDFS
 

@@ -1,0 +1,68 @@
+"""The project file, sqlinfer.yml: its keys and what they hold. Knows no model, no SQL and no template."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlinfer.errors import SqlinferError, nearest
+from sqlinfer.config.job_settings import NAMES, read_settings
+
+KEYS = ("name", "database", "model", "vars", "settings")
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectFile:
+    """What sqlinfer.yml says.
+
+    name: of the project; None is the folder's. database: the DuckDB file, from the project's folder. model: answers
+    calls that name none. vars: what {{ var(..) }} gives. settings: of jobs.
+    """
+
+    name: str | None = None
+    database: str | None = None
+    model: str | None = None
+    vars: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_project_file(path: Path | None) -> ProjectFile:
+    """Read a project file; an error names the file and the key. None is a file that says nothing."""
+    if path is None:
+        return ProjectFile()
+    said = read_yaml(path)
+    unknown = [str(name) for name in said if name not in KEYS]
+    if unknown:
+        hint = f"Write {unknown[0]} below `settings:`." if unknown[0] in NAMES else nearest(unknown[0], KEYS)
+        raise SqlinferError(f"{path}: there is no key {unknown[0]}. {hint}")
+    for key in ("vars", "settings"):
+        if not isinstance(said.get(key) or {}, Mapping):
+            raise SqlinferError(
+                f"{path}: expected names and values below {key}, as `{key}:` with `max_retries: 5` indented below it"
+            )
+    for key in ("name", "database", "model"):
+        if not isinstance(said.get(key), str | None):
+            raise SqlinferError(f"{path}: {key} must be a text, not {said[key]!r}")
+    settings = {str(name): value for name, value in (said.get("settings") or {}).items()}
+    return ProjectFile(
+        name=said.get("name"),
+        database=said.get("database"),
+        model=said.get("model"),
+        vars={str(name): value for name, value in (said.get("vars") or {}).items()},
+        settings=read_settings(settings, str(path)),
+    )
+
+
+def read_yaml(path: Path) -> Mapping[str, Any]:
+    """The names and values of a YAML file; an error names the file."""
+    import yaml
+
+    try:
+        said = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SqlinferError(f"{path} is not YAML: {error}") from None
+    if not isinstance(said, Mapping):
+        raise SqlinferError(f"{path}: expected names and values, as `name: value`, not {said!r}")
+    return said

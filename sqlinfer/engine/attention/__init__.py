@@ -1,0 +1,1 @@
+"""Attention over packed, paged and shared-prefix caches."""

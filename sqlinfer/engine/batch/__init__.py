@@ -1,0 +1,1 @@
+"""Batches: rows that share forward passes."""

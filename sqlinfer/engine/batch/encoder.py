@@ -1,0 +1,180 @@
+"""Runs a model that reads and does not write: embeddings, label probabilities, scores of pairs.
+
+Texts are packed where the model allows it; else those of about equal length share a batch, so that little of it is
+padding. Knows no tokenizer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Sequence as Series
+from typing import Any
+
+import torch
+
+from sqlinfer.engine.model.device import is_out_of_memory, release_memory
+from sqlinfer.engine.model.pooling import Head, load_layers, pool
+from sqlinfer.engine.input.encoder_inputs import Input, Reader, first_position
+from sqlinfer.engine.input.prompts import failed
+from sqlinfer.engine.attention.packed_encoder import can_pack, read_packed
+from sqlinfer.types import Completion, Request, yes_or_no
+from sqlinfer.functions.vectors import to_text
+
+CPU_TOKENS, CPU_PASS = 1024, 64  # a batch's states stay in the cache of a core
+GPU_TOKENS, GPU_PASS = 32768, 4096
+
+
+class Encoder:
+    """The weights of one model and how its output is read.
+
+    max_tokens: of a batch, padding counted; halved for good when memory runs out. pass_tokens: what a pass costs
+    however little it reads, in tokens; more padding than that costs more than a batch of its own. is_packed: there is
+    no padding.
+    """
+
+    def __init__(self, model: Any, reader: Reader, head: Head | None) -> None:
+        is_cpu = model.device.type == "cpu"
+        self.max_tokens, self.pass_tokens = (CPU_TOKENS, CPU_PASS) if is_cpu else (GPU_TOKENS, GPU_PASS)
+        self._model = model
+        self._reader = reader
+        self._modes = head.pooling if head else ()
+        self._layers = load_layers(head, model.device) if head else []
+        self._has_types = reader.kind == "rerank" and getattr(model.config, "type_vocab_size", 0) > 1
+        self._first_position = first_position(model.config)
+        self.is_packed = is_cpu and reader.kind == "embed" and can_pack(model, self._first_position)
+        self._is_multilabel = getattr(model.config, "problem_type", None) == "multi_label_classification"
+
+    def batches(self, inputs: Series[Input]) -> deque[list[Input]]:
+        """Inputs in batches of about equal lengths, the longest first: what does not fit the memory fails early."""
+        batches: deque[list[Input]] = deque()
+        longest = tokens = padding = 0
+        for each in sorted(inputs, key=lambda each: (-len(each.ids), each.ids)):
+            padding += 0 if self.is_packed else longest - len(each.ids)
+            tokens += len(each.ids)
+            read = tokens if self.is_packed else (len(batches[-1]) + 1 if batches else 1) * longest
+            if batches and padding <= self.pass_tokens and read <= self.max_tokens:
+                batches[-1].append(each)
+            else:
+                batches.append([each])
+                longest, tokens, padding = len(each.ids), len(each.ids), 0
+        return batches
+
+    def run(self, batches: deque[list[Input]]) -> list[Completion]:
+        """Take one batch and answer it; one that does not fit the memory is put back in halves."""
+        batch = batches.popleft()
+        rows = self._try(batch)
+        if rows is not None:
+            return [self._completion(each, row) for each, row in zip(batch, rows, strict=True)]
+        release_memory(self._model.device)
+        if len(batch) == 1:
+            what = f"out of memory: one text of {len(batch[0].ids)} tokens alone does not fit; shorten it"
+            return [failed(batch[0].request, what, len(batch[0].ids))]
+        tokens = sum(len(each.ids) for each in batch) if self.is_packed else len(batch) * len(batch[0].ids)
+        self.max_tokens = max(1, tokens // 2)
+        again = self.batches([*batch, *(each for rest in batches for each in rest)])
+        batches.clear()
+        batches.extend(again)
+        return []
+
+    def _try(self, batch: list[Input]) -> torch.Tensor | None:
+        """The rows (batch, width) of a batch on the CPU; None if there was no memory for it."""
+        try:
+            return self._forward(batch)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        return None
+
+    @torch.inference_mode()
+    def _forward(self, batch: list[Input]) -> torch.Tensor:
+        lengths = torch.tensor([len(each.ids) for each in batch])
+        mask = (torch.arange(len(batch[0].ids)) < lengths[:, None]).to(self._model.device)  # (rows, tokens)
+        if self._reader.kind != "embed":
+            logits: torch.Tensor = self._read_padded(batch, mask).logits.double().cpu()
+            return logits  # (rows, labels)
+        if self.is_packed:
+            found = read_packed(self._model, [each.ids for each in batch], self._first_position)
+            states = found.new_zeros(*mask.shape, found.shape[-1])
+            states[mask] = found
+        else:
+            states = self._read_padded(batch, mask).last_hidden_state
+        vectors = pool(states.float(), mask, self._modes)  # bfloat16 has no vectors of length one
+        for layer in self._layers:
+            vectors = layer(vectors)
+        return vectors.cpu()
+
+    def _read_padded(self, batch: list[Input], mask: torch.Tensor) -> Any:
+        """What the model gives for a batch; mask: (rows, tokens)."""
+        longest = mask.shape[1]
+        more: dict[str, Any] = {}
+        if self._has_types:
+            more["token_type_ids"] = self._padded([each.type_ids for each in batch], longest)
+        if not bool(mask.all()):
+            more["attention_mask"] = mask.long()
+        return self._model(input_ids=self._padded([each.ids for each in batch], longest), **more)
+
+    def _padded(self, rows: list[list[int]], longest: int) -> torch.Tensor:
+        pad = getattr(self._model.config, "pad_token_id", None) or 0
+        padded = [row + [pad] * (longest - len(row)) for row in rows]
+        return torch.tensor(padded, device=self._model.device)
+
+    def _completion(self, each: Input, row: torch.Tensor) -> Completion:
+        request = each.request
+        if not bool(row.isfinite().all()):
+            what = "the model's output for this row is not a number (NaN or infinite); float32 may help"
+            return failed(request, what, len(each.ids))
+        if self._reader.kind == "embed":
+            text = to_text(row.numpy())
+        else:
+            text = json.dumps(self._chances(request, row), ensure_ascii=False)
+        return Completion(request.request_id, text, prompt_tokens=len(each.ids), truncated=each.truncated)
+
+    def _chances(self, request: Request, logits: torch.Tensor) -> dict[str, float]:
+        """Each choice, or else each label, with its probability to six digits.
+
+        Of a classifier whose labels exclude each other, those of the choices sum to one, as if there were no others;
+        a label that is asked about alone has its probability among all labels.
+        """
+        labels = self._reader.labels
+        names = request.choices or labels
+        if self._reader.kind == "rerank":
+            score = logits.sigmoid()
+            chances = torch.cat([score, 1 - score])
+        elif all(name in labels for name in names):
+            asked = logits[[labels.index(name) for name in names]]
+            chances = asked.sigmoid() if self._is_multilabel else asked.softmax(dim=0)
+        else:
+            fits = logits.sigmoid() if self._is_multilabel else logits.softmax(dim=0)
+            both = torch.stack([fits, 1 - fits], dim=1).flatten().tolist()
+            each = dict(zip((choice for label in labels for choice in yes_or_no(label)), both, strict=True))
+            chances = torch.tensor([each[name] for name in names])
+        return {name: float(f"{chance:.6g}") for name, chance in zip(names, chances.tolist(), strict=True)}
+
+
+class EncoderRun:
+    """Texts on their way through an encoder, one batch a step."""
+
+    fill = 0.0
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+        self._batches: deque[list[Input]] = deque()
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a text waits."""
+        return bool(self._batches)
+
+    @property
+    def needs_rows(self) -> bool:
+        """Whether none is waiting."""
+        return not self._batches
+
+    def add(self, rows: Series[Input]) -> None:
+        """Queue texts."""
+        self._batches.extend(self._encoder.batches(rows))
+
+    def step(self) -> list[Completion]:
+        """Answer one batch."""
+        return self._encoder.run(self._batches)

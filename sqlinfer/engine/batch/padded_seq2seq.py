@@ -1,0 +1,191 @@
+"""The running batch of an encoder-decoder model: encode, decode, rows and beams that join and leave.
+
+A row fills one line of the batch, or one a beam; all rows of a batch fill as many. The encoder's side is padded on the
+right, and kept once a row where the model allows it; the decoder's is padded on the left. Knows no sampling and no beam
+search: it turns token ids into logits.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from transformers import EncoderDecoderCache
+from transformers.modeling_outputs import BaseModelOutput
+
+from sqlinfer.engine.attention.packed_decoder import beam_cross_attention as beam_attention
+from sqlinfer.engine.cache import padded_cache as kv
+from sqlinfer.engine.model.weights import RELATIVE_POSITIONS
+from sqlinfer.engine.sequence import Sequence, feed_width
+
+
+class Seq2SeqBatch:
+    """Sequences in flight with their caches."""
+
+    is_packed = False
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.rows: list[Sequence] = []
+        self._embed_positions = getattr(model.get_decoder(), "embed_positions", None)
+        self._shares = beam_attention.is_supported(model)
+        self.can_merge = self._knows_row_positions() and kv.new_cache(model.config)[1]
+        self.clear()
+
+    def _knows_row_positions(self) -> bool:
+        """Whether rows of different age can share a batch: positions are relative, or ours to give."""
+        if self.model.config.model_type in RELATIVE_POSITIONS:
+            return True
+        embed = self._embed_positions
+        return embed is not None and "position_ids" in inspect.signature(embed.forward).parameters
+
+    def clear(self) -> None:
+        """Drop all rows and their memory."""
+        self.rows = []
+        self._cache: Any = None
+        self._mask: Any = None  # (lines, decoder slots)
+        self._encoder_mask: Any = None  # (rows, encoder slots), or (lines, ..) where beams do not share it
+        self._width = 0  # of the encoder's states
+        self._beams = 1  # lines of a row that share the encoder's side
+
+    @torch.inference_mode()
+    def join(self, rows: list[Sequence]) -> torch.Tensor:
+        """Encode new rows and add them to the batch. Returns the logits (lines, vocab) of their first tokens."""
+        device = self.model.device
+        ids, encoder_mask = kv.padded([row.prompt for row in rows], device, left=False)
+        states = self.model.get_encoder()(input_ids=ids, attention_mask=encoder_mask).last_hidden_state
+        self._width = states.shape[-1]
+        self._beams = rows[0].num_lines if self._shares else 1
+        copies = rows[0].num_lines // self._beams
+        states, encoder_mask = (t.repeat_interleave(copies, dim=0) for t in (states, encoder_mask))
+        ids, mask = kv.padded([row.start for row in rows for _ in range(copies)], device, left=True)
+        cache = EncoderDecoderCache(kv.new_cache(self.model.config)[0], kv.new_cache(self.model.config)[0])
+        logits = self._forward(ids, mask, states, encoder_mask, cache)[:, -1]
+        if self._beams > 1:  # which begin alike
+            cache.self_attention_cache.batch_repeat_interleave(self._beams)
+            mask, logits = (t.repeat_interleave(self._beams, dim=0) for t in (mask, logits))
+        for row in rows:
+            row.num_unread = 0
+        running, self.rows = self.rows, []  # a merge that breaks off leaves no row behind
+        self._add(cache, mask, encoder_mask)
+        self.rows = running + rows
+        return logits
+
+    def _add(self, cache: Any, mask: torch.Tensor, encoder_mask: torch.Tensor) -> None:
+        if self._cache is None:
+            self._cache, self._mask, self._encoder_mask = cache, mask, encoder_mask
+            return
+        kv.merge(self._cache.self_attention_cache, cache.self_attention_cache, left=True)
+        kv.merge(self._cache.cross_attention_cache, cache.cross_attention_cache, left=False)
+        self._mask = kv.merge_masks(self._mask, mask, left=True)
+        self._encoder_mask = kv.merge_masks(self._encoder_mask, encoder_mask, left=False)
+
+    @torch.inference_mode()
+    def step(self) -> torch.Tensor:
+        """Feed each line its last token, or more where all rows have more. Returns the logits (lines, vocab) of the
+        next."""
+        width = feed_width(self.rows, padded=False)
+        feeds = [feed for row in self.rows for feed in row.feeds(width)]
+        ids = torch.tensor(feeds, device=self.model.device)
+        mask = torch.cat([self._mask, self._mask.new_ones(ids.shape)], dim=1)
+        encoder_mask = self._encoder_mask.repeat_interleave(self._beams, dim=0)
+        logits = self._forward(ids, mask, self._encoded(encoder_mask), encoder_mask, self._cache)[:, -1]
+        self._mask = mask
+        return logits
+
+    @torch.inference_mode()
+    def read(self, lines: list[int], feeds: list[list[int]]) -> torch.Tensor:
+        """Logits (feeds, longest feed, vocab) after each token of feeds that continue lines; the batch stays.
+
+        A row that is scored has one line, and so have those beside it.
+        """
+        index = torch.tensor(lines, device=self.model.device)
+        ids, mask = kv.padded(feeds, self.model.device, left=False)
+        mask = torch.cat([self._mask[index], mask], dim=1)
+        encoder_mask = self._encoder_mask[index]
+        caches = (self._cache.self_attention_cache, self._cache.cross_attention_cache)
+        cache = EncoderDecoderCache(*(kv.select(one, index) for one in caches))
+        return self._forward(ids, mask, self._encoded(encoder_mask), encoder_mask, cache)
+
+    def _encoded(self, encoder_mask: torch.Tensor) -> torch.Tensor:
+        """A stand-in for the encoder's states: they are in the cache, and the model only looks at their shape."""
+        shape = (*encoder_mask.shape, self._width)
+        return torch.empty(1, dtype=self.model.dtype, device=self.model.device).expand(shape)
+
+    @torch.inference_mode()
+    def keep(self, rows: list[Sequence], lines: list[int]) -> None:
+        """Go on with these rows; lines are what continues as their lines, repeated or dropped at will."""
+        if not rows:
+            return self.clear()
+        if lines != list(range(len(self._mask))):
+            rows = self._move(rows, lines)
+        self.rows = rows
+        if self.can_merge:
+            self._trim()
+        return None
+
+    def _move(self, rows: list[Sequence], lines: list[int]) -> list[Sequence]:
+        """Keep rows, in a new order: the last ones take the places of those that left.
+
+        The encoder's side of all beams of a row is the same, so that only the decoder's follows their lines.
+        """
+        width = rows[0].num_lines
+        kept = [line // width for line in lines[::width]]
+        order = kv.fill_holes(kept)
+        at = {place: i for i, place in enumerate(kept)}
+        kv.move_rows(self._cache.cross_attention_cache, order, width // self._beams)
+        self._encoder_mask = kv.move(self._encoder_mask, order, width // self._beams)
+        if width == 1:
+            kv.move_rows(self._cache.self_attention_cache, order, width)
+            self._mask = kv.move(self._mask, order, width)
+        else:
+            followed = [line for place in order for line in lines[at[place] * width : (at[place] + 1) * width]]
+            index = torch.tensor(followed, device=self.model.device)
+            kv.reorder_rows(self._cache.self_attention_cache, index)
+            self._mask = self._mask.index_select(0, index)
+        return [rows[at[place]] for place in order]
+
+    def _trim(self) -> None:
+        unused = self._mask.shape[1] - max(row.num_decoded for row in self.rows)
+        kv.trim(self._cache.self_attention_cache, unused, left=True)
+        self._mask = self._mask[:, unused:]
+        unread = self._encoder_mask.shape[1] - max(len(row.prompt) for row in self.rows)
+        kv.trim(self._cache.cross_attention_cache, unread, left=False)
+        self._encoder_mask = self._encoder_mask[:, : self._encoder_mask.shape[1] - unread]
+
+    def _forward(
+        self, ids: torch.Tensor, mask: torch.Tensor, states: torch.Tensor, encoder_mask: torch.Tensor, cache: Any
+    ) -> torch.Tensor:
+        shared = beam_attention.shared_by_beams(self.model) if self._beams > 1 else nullcontext()
+        with shared, self._row_positions(kv.positions(mask)[:, -ids.shape[1] :]):
+            output = self.model(
+                encoder_outputs=BaseModelOutput(last_hidden_state=states),
+                attention_mask=encoder_mask,
+                decoder_input_ids=ids,
+                decoder_attention_mask=mask,
+                past_key_values=cache,
+                use_cache=True,
+            )
+        logits: torch.Tensor = output.logits
+        return logits
+
+    @contextmanager
+    def _row_positions(self, at: torch.Tensor) -> Iterator[None]:
+        """Look up learned positions at (lines, tokens), where the model would take the cache's length for all."""
+        if not self.can_merge or self._embed_positions is None:
+            yield
+            return
+        hooks = [
+            self._embed_positions.register_forward_pre_hook(
+                lambda _, args, kwargs: (args, {**kwargs, "position_ids": at.flatten()}), with_kwargs=True
+            ),
+            self._embed_positions.register_forward_hook(lambda _, __, output: output.reshape(*at.shape, -1)),
+        ]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()

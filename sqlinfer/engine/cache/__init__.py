@@ -1,0 +1,1 @@
+"""KV caches: how keys and values of a batch are stored."""

@@ -1,1 +1,0 @@
-"""Kernels in Triton, for NVIDIA GPUs; without one they run in Triton's interpreter, for tests."""

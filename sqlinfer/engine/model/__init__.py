@@ -1,0 +1,1 @@
+"""Weights, configuration, device: what is loaded, and what it needs."""

@@ -1,0 +1,78 @@
+"""Beam search of one sequence, with the scores and the stopping rules of transformers' beam search."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from sqlinfer.engine.generation_settings import Settings
+
+NEVER = -1.0e9
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """A finished answer and its length-normalised score."""
+
+    score: float
+    tokens: list[int]
+
+
+class Beams:
+    """The running beams of a sequence and the best answers so far; a beam is a line of the batch."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.tokens: list[list[int]] = [[] for _ in range(settings.num_beams)]
+        self.scores: list[float] = [0.0] + [NEVER] * (settings.num_beams - 1)  # all beams start alike
+        self.finished: list[Hypothesis] = []
+        self.is_done = False
+        self._length_penalty = float(settings.model.get("length_penalty", 1.0))
+        self._early_stopping = settings.model.get("early_stopping", False)
+
+    @property
+    def best(self) -> list[int]:
+        """The tokens of the best finished answer."""
+        return self.finished[0].tokens
+
+    def advance(self, log_probs: torch.Tensor) -> list[int]:
+        """Grow the beams by a token, given log_probs (beams, vocab). Returns the beam that each one continues."""
+        num_beams, vocabulary = log_probs.shape
+        scores = log_probs + torch.tensor(self.scores, device=log_probs.device)[:, None]
+        keep = max(2, 1 + len(self.settings.eos)) * num_beams
+        top, index = torch.topk(scores.view(-1), min(keep, scores.numel()))
+        grown = [
+            (score, i // vocabulary, [*self.tokens[i // vocabulary], i % vocabulary])
+            for score, i in zip(top.tolist(), index.tolist(), strict=True)
+        ]
+        ends = [self._ends(tokens) for _, _, tokens in grown]
+        self._finish([g for g, end in zip(grown[:num_beams], ends, strict=False) if end])
+        going = sorted(
+            ((score + NEVER * end, source, tokens) for (score, source, tokens), end in zip(grown, ends, strict=True)),
+            key=lambda g: -g[0],
+        )[:num_beams]
+        self.scores = [score for score, _, _ in going]
+        self.tokens = [tokens for _, _, tokens in going]
+        self.is_done = all(ends) or not self._can_improve()
+        return [source for _, source, _ in going]
+
+    def _ends(self, tokens: list[int]) -> bool:
+        return tokens[-1] in self.settings.eos or len(tokens) >= self.settings.max_tokens
+
+    def _finish(self, ended: list[tuple[float, int, list[int]]]) -> None:
+        """Add ended beams to the answers and keep the best of all."""
+        new = [Hypothesis(score / len(tokens) ** self._length_penalty, tokens) for score, _, tokens in ended]
+        self.finished = sorted([*self.finished, *new], key=lambda h: -h.score)[: self.settings.num_beams]
+
+    def _can_improve(self) -> bool:
+        """Whether a running beam could still beat the worst answer kept."""
+        if len(self.finished) < self.settings.num_beams:
+            return True
+        if self._early_stopping is True:
+            return False
+        length = len(self.tokens[0])
+        if self._early_stopping == "never" and self._length_penalty > 0:
+            length = self.settings.max_tokens
+        best = self.scores[0] / float(length**self._length_penalty)
+        return best > self.finished[-1].score

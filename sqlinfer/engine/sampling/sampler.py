@@ -1,0 +1,109 @@
+"""Logits to tokens: greedy, sampled or by beams, each row by its own settings and its own noise."""
+
+from __future__ import annotations
+
+import torch
+
+from sqlinfer.engine.sampling.beam_search import Beams
+from sqlinfer.engine.sampling.logits_processors import build_processors, process
+from sqlinfer.engine.sequence import Sequence
+
+
+@torch.inference_mode()
+def choose(rows: list[Sequence], logits: torch.Tensor) -> None:
+    """Give each row its next token, given logits (lines, vocab); rows fill num_lines lines each, in order.
+
+    Finished rows have had theirs, and rows with tokens that the model has not read yet wait.
+    """
+    logits = logits.float()
+    broken = logits.amax(dim=-1).isnan().tolist()  # the largest of numbers with a NaN among them is NaN
+    single: list[tuple[Sequence, int]] = []  # row, line
+    line = 0
+    for row in rows:
+        lines = slice(line, line + row.num_lines)
+        line = lines.stop
+        if row.is_finished or row.num_unread:
+            continue
+        if row.processors is None:
+            row.processors = build_processors(row, logits.device)
+        if any(broken[lines]):
+            row.fail("the model's output for this row is not a number (NaN); float32 may help")
+        elif row.num_lines > 1:
+            _advance_beams(row, logits[lines])
+        else:
+            single.append((row, lines.start))
+    if single:
+        chosen = logits if len(single) == len(logits) else logits[[line for _, line in single]]
+        _choose_single([row for row, _ in single], chosen)
+
+
+def kept_lines(rows: list[Sequence]) -> list[int]:
+    """The lines, among those of rows, that unfinished rows continue."""
+    lines: list[int] = []
+    first = 0
+    for row in rows:
+        if not row.is_finished:
+            lines += [first + source for source in row.sources]
+        first += row.num_lines
+    return lines
+
+
+def _choose_single(rows: list[Sequence], logits: torch.Tensor) -> None:
+    """One token for each row, given logits (rows, vocab)."""
+    for i, row in enumerate(rows):
+        if row.processors:
+            ids = torch.tensor([row.history], device=logits.device)
+            logits[i] = process(row, ids, logits[i : i + 1])[0]
+    constrained = [i for i, row in enumerate(rows) if row.constraint is not None]
+    if constrained:
+        logits[constrained] = _masked([rows[i] for i in constrained], logits[constrained])
+    tokens = logits.argmax(dim=-1)
+    sampled = [i for i, row in enumerate(rows) if row.settings.temperature > 0]
+    if sampled:
+        tokens[sampled] = sample([rows[i] for i in sampled], logits[sampled])
+    for row, token in zip(rows, tokens.tolist(), strict=True):
+        row.append(token)
+
+
+def _masked(rows: list[Sequence], logits: torch.Tensor) -> torch.Tensor:
+    """Logits (rows, vocab) with those of tokens that the rows' grammars do not allow at minus infinity."""
+    from sqlinfer.engine.input.grammar import allowed_tokens
+
+    bits = torch.from_numpy(allowed_tokens([(row.constraint, row.output) for row in rows])).to(logits.device)
+    shifts = torch.arange(32, dtype=torch.int32, device=logits.device)
+    allowed = ((bits[:, :, None] >> shifts) & 1).bool().flatten(1)[:, : logits.shape[1]]
+    return logits.masked_fill(~allowed, -torch.inf)
+
+
+def sample(rows: list[Sequence], logits: torch.Tensor) -> torch.Tensor:
+    """Token ids (rows,) drawn from logits (rows, vocab) by inverting the distribution at each row's noise."""
+
+    def column(values: list[float]) -> torch.Tensor:
+        return torch.tensor(values, dtype=torch.float32, device=logits.device)[:, None]
+
+    vocabulary = logits.shape[-1]
+    scores, order = (logits / column([r.settings.temperature for r in rows])).sort(dim=-1, descending=True, stable=True)
+    probs = scores.softmax(dim=-1)
+    rank = torch.arange(vocabulary, device=logits.device)
+    probs = probs.masked_fill(rank >= column([r.settings.top_k or vocabulary for r in rows]), 0.0)
+    before = probs.cumsum(dim=-1) - probs
+    mass = probs.sum(dim=-1, keepdim=True) * column([r.settings.top_p for r in rows])
+    probs = probs.masked_fill((before >= mass) & (rank > 0), 0.0)
+    total = probs.cumsum(dim=-1)
+    target = column([r.noise() for r in rows]) * total[:, -1:]
+    chosen = (total <= target).sum(dim=-1, keepdim=True)
+    last = (probs > 0).sum(dim=-1, keepdim=True) - 1
+    return order.gather(-1, chosen.minimum(last))[:, 0]
+
+
+def _advance_beams(row: Sequence, logits: torch.Tensor) -> None:
+    """Grow the beams of one row, given logits (beams, vocab)."""
+    if row.beams is None:
+        row.beams = Beams(row.settings)
+    log_probs = logits.log_softmax(dim=-1)
+    if row.processors:
+        ids = torch.tensor([row.start + tokens for tokens in row.beams.tokens], device=logits.device)
+        log_probs = process(row, ids, log_probs)
+    row.sources = row.beams.advance(log_probs)
+    if row.beams.is_done:
+        row.finish(row.beams.best)

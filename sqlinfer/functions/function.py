@@ -1,0 +1,145 @@
+"""What a SQL function is: its names, its signature, its SQL type, and the two halves `ask` and `read`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from sqlinfer.errors import SqlinferError, nearest
+from sqlinfer.sql_text import quote_literal
+from sqlinfer.types import Columns, Parameters
+
+OPTIONS = ("model", *Parameters.__dataclass_fields__, "on_error")
+"""The named parameters that every function takes besides its own."""
+
+RETURNS = "returns"
+"""The named parameter of functions whose type depends on the call: the SQL type that a call has."""
+
+REQUIRED = inspect.Parameter.empty
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One parameter of a SQL function: its name, Python type and default (REQUIRED if it has none)."""
+
+    name: str
+    kind: Any
+    default: Any = REQUIRED
+
+    @property
+    def required(self) -> bool:
+        return self.default is REQUIRED
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it takes any type, and comes as a text."""
+        return self.kind in (str, Columns)
+
+    def check(self, value: Any, function: str) -> Any:
+        """The value as the function's author wants it; an error names function, argument and value."""
+        if _fits(value, self.kind):
+            return float(value) if self.kind is float else value
+        raise SqlinferError(f"{function}: {self.name} must be {_words(self.kind)}, not {value!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A SQL function: names, signature, SQL type of its value, and the two halves `ask` and `read`.
+
+    ask: one row's arguments -> Request, Steps or, if is_computed, the value. read: the text of a Request's answer ->
+    value. is_aggregate: its first argument is the list of a group's texts. file_hash: SHA-256 of the file, in hex; part
+    of the key of every answer, so an edited file asks anew. type_of: some of the arguments, by name -> SQL type, where
+    that depends on the call; `returns` is VARCHAR then, and the user-defined function gives JSON text. check: raises
+    SqlinferError for arguments, by name, that no row can be asked with; constants are checked before anything is asked.
+    is_vector: its value is an embedding.
+    """
+
+    name: str
+    aliases: tuple[str, ...]
+    arguments: tuple[Argument, ...]
+    returns: str
+    help: str
+    file_hash: str
+    path: Path
+    ask: Callable[..., Any]
+    read: Callable[[str], Any] | None
+    is_computed: bool = False
+    is_in_steps: bool = False
+    is_aggregate: bool = False
+    type_of: Callable[..., str] | None = None
+    check: Callable[..., None] | None = None
+    is_vector: bool = False
+
+    @property
+    def signature(self) -> str:
+        """As SQL: `summarize(text, max_words := 50)`."""
+        parts = [a.name if a.required else f"{a.name} := {quote_literal(a.default)}" for a in self.arguments]
+        return f"{self.name}({', '.join(parts)})"
+
+    @property
+    def list_names(self) -> dict[str, str]:
+        """For each name of an aggregate that of the same function over a list: `ai_agg_list(list(x), ..)`."""
+        return {name: f"{name}_list" for name in (self.name, *self.aliases)} if self.is_aggregate else {}
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The common named parameters that this function takes besides its own arguments."""
+        own = {argument.name for argument in self.arguments}
+        return tuple(option for option in OPTIONS if option not in own)
+
+
+class Functions(Mapping[str, Function]):
+    """Functions by SQL name, aliases too; names are lower case."""
+
+    def __init__(self, functions: Iterable[Function]) -> None:
+        self._by_name: dict[str, Function] = {}
+        for function in functions:
+            for name in (function.name, *function.aliases, *function.list_names.values()):
+                if name in self._by_name:
+                    other = self._by_name[name]
+                    raise SqlinferError(f"two functions are named {name}: {other.path} and {function.path}; rename one")
+                self._by_name[name] = function
+
+    @property
+    def list_names(self) -> dict[str, str]:
+        """For each aggregate the name of the same function over a list."""
+        return {name: under for function in self._by_name.values() for name, under in function.list_names.items()}
+
+    def __getitem__(self, name: str) -> Function:
+        try:
+            return self._by_name[name.lower()]
+        except KeyError:
+            raise SqlinferError(f"no function is named {name}. {nearest(name, self._by_name)}") from None
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.lower() in self._by_name
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_name)
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    origin = get_origin(kind)
+    if origin is Literal:
+        return value in get_args(kind)
+    if origin is list:
+        return isinstance(value, list) and all(_fits(item, get_args(kind)[0]) for item in value)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if kind is float:
+        return not isinstance(value, bool | str) and hasattr(value, "__float__")
+    return isinstance(value, kind) if isinstance(kind, type) else True
+
+
+def _words(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return " or ".join(repr(choice) for choice in get_args(kind))
+    if get_origin(kind) is list:
+        return f"a list, each of its items {_words(get_args(kind)[0])}"
+    return {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}.get(kind, str(kind))

@@ -1,0 +1,149 @@
+"""How the files of a udfs/ folder become functions.
+
+A file holds one function: its name is the SQL name, its signature the SQL signature, the first line of its
+docstring the help. It turns one row into a request, asks in Steps, or computes its value without a model; the return
+annotation tells. A second function `read`, if there is one, turns a request's output into the value, and its return
+annotation says the SQL type. Where the type depends on the call, a function `returns` says it, given some of the
+arguments; a function `check` refuses what no row can be asked with. Knows no SQL text and no model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Generator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
+
+from sqlinfer.errors import SqlinferError
+from sqlinfer.functions.function import OPTIONS, RETURNS, Argument, Function, Functions
+from sqlinfer.types import Columns, Float, Request, Vector
+
+SQL_TYPES: Mapping[Any, str] = {str: "VARCHAR", bool: "BOOLEAN", int: "INTEGER", float: "DOUBLE", Float: "FLOAT"} | {
+    Vector: "FLOAT[]"
+}
+
+
+def built_in_folder() -> Path:
+    """The folder of the functions that come with sqlinfer, in the wheel or in a source checkout."""
+    package = Path(__file__).parents[1]
+    inside = package / "udfs"
+    return inside if inside.is_dir() else package.parent / "udfs"
+
+
+def load_functions(*folders: Path) -> Functions:
+    """The built-in functions and those of the user's folders; a folder that is not there is empty.
+
+    A copy of a file is no second function: a checkout's udfs/ may stand beside the installed ones.
+    """
+    found: dict[tuple[str, str], Function] = {}
+    seen: set[Path] = set()
+    for folder in (built_in_folder(), *folders):
+        where = folder.resolve()
+        if where not in seen and where.is_dir():
+            seen.add(where)
+            loaded = (load_function(path) for path in sorted(where.glob("*.py")) if not path.name.startswith("_"))
+            for function in loaded:
+                found.setdefault((function.name, function.file_hash), function)
+    return Functions(found.values())
+
+
+def load_function(path: Path) -> Function:
+    """Load one file; an error names the file and what is wrong in it."""
+    source = path.read_bytes()
+    file_hash = hashlib.sha256(source).hexdigest()
+    module = _run(path, source, file_hash)
+    name = path.stem.lower()
+    ask = getattr(module, path.stem, None)
+    if not inspect.isfunction(ask):
+        raise SqlinferError(f"{path}: expected a function `def {path.stem}(...) -> Request` (the file's name)")
+    help_text = (inspect.getdoc(ask) or "").partition("\n")[0]
+    if not help_text:
+        raise SqlinferError(f"{path}: {path.stem} needs a docstring; its first line is the function's help")
+    read = getattr(module, "read", None)
+    type_of = getattr(module, RETURNS, None)
+    kind = _hints(read if read else ask, path).get("return", Request)
+    is_in_steps = get_origin(kind) is Generator
+    if is_in_steps:
+        kind = get_args(kind)[2]
+    is_text = type_of is not None or (kind is Request and not read)
+    arguments = _arguments(ask, path)
+    is_aggregate = bool(getattr(module, "AGGREGATE", False))
+    if is_aggregate and arguments[0].kind != list[str]:
+        raise SqlinferError(f"{path}: the first argument of an aggregate must be list[str], not {arguments[0].kind}")
+    return Function(
+        name=name,
+        aliases=tuple(alias.lower() for alias in getattr(module, "ALIASES", ())),
+        arguments=arguments,
+        returns="VARCHAR" if is_text else _sql_type(kind, path),
+        help=help_text,
+        file_hash=file_hash,
+        path=path,
+        ask=ask,
+        read=read,
+        is_aggregate=is_aggregate,
+        is_computed=not read and kind is not Request and not is_in_steps,
+        is_in_steps=is_in_steps,
+        type_of=type_of,
+        check=getattr(module, "check", None),
+        is_vector=kind is Vector,
+    )
+
+
+def _run(path: Path, source: bytes, file_hash: str) -> ModuleType:
+    module_name = f"sqlinfer_udfs.{path.stem}_{file_hash[:12]}"
+    if module_name in sys.modules:
+        return sys.modules[module_name]
+    spec = importlib.util.spec_from_loader(module_name, loader=None, origin=str(path))
+    assert spec is not None  # a spec without a loader is always made
+    module = importlib.util.module_from_spec(spec)
+    module.__file__ = str(path)
+    sys.modules[module_name] = module
+    try:
+        exec(compile(source, str(path), "exec"), module.__dict__)
+    except Exception as error:
+        del sys.modules[module_name]
+        raise SqlinferError(f"{path}: {type(error).__name__}: {error}") from error
+    return module
+
+
+def _arguments(ask: Callable[..., Any], path: Path) -> tuple[Argument, ...]:
+    hints = _hints(ask, path)
+    arguments = []
+    for parameter in inspect.signature(ask).parameters.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise SqlinferError(f"{path}: {path.stem} may not take *{parameter.name}; SQL needs each argument's name")
+        if parameter.name in OPTIONS and parameter.name != "model":
+            raise SqlinferError(f"{path}: every function takes {parameter.name} already; choose another name")
+        arguments.append(Argument(parameter.name, hints.get(parameter.name, str), parameter.default))
+    if any(a.kind is Columns for a in arguments) and "reorder" not in {a.name for a in arguments}:
+        raise SqlinferError(f"{path}: {path.stem} takes Columns, and no argument `reorder: bool = False`")
+    if not arguments:
+        raise SqlinferError(f"{path}: {path.stem} takes no argument, so all rows would ask the same")
+    return tuple(arguments)
+
+
+def _hints(function: Callable[..., Any], path: Path) -> dict[str, Any]:
+    try:
+        return get_type_hints(function)
+    except NameError as error:
+        raise SqlinferError(f"{path}: {error} in the signature of {function.__name__}") from error
+
+
+def _sql_type(kind: Any, path: Path) -> str:
+    """The SQL type of a Python type."""
+    if kind in SQL_TYPES:
+        return SQL_TYPES[kind]
+    if get_origin(kind) is list:
+        return _sql_type(get_args(kind)[0], path) + "[]"
+    if is_typeddict(kind):
+        fields = get_type_hints(kind).items()
+        return f"STRUCT({', '.join(f'{name} {_sql_type(field, path)}' for name, field in fields)})"
+    known = ", ".join(k.__name__ for k in SQL_TYPES)
+    raise SqlinferError(
+        f"{path}: the return annotation must be Request, or the value's type: one of {known}, a list or a TypedDict of "
+        f"them, or Steps[..] of one; in a file that has `read`, it is read that says the type. It is {kind!r}"
+    )

@@ -1,0 +1,97 @@
+"""The budget of a job: what it may ask, read, write and take. Knows counts and settings, and no engine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from sqlinfer.errors import StoppedEarly
+from sqlinfer.config.job_settings import JobSettings
+from sqlinfer.inference.counters import Counts
+
+Asked = TypeVar("Asked")
+_UNITS = {
+    "max_requests": "requests",
+    "max_prompt_tokens": "prompt tokens",
+    "max_completion_tokens": "completion tokens",
+    "max_seconds": "seconds",
+}
+_GO_ON = (
+    "To go on: raise it (--{option} on the command line, SET sqlinfer_{name} = .. in SQL, -1 is no bound) and run the "
+    "same again: what was answered is not asked again"
+)
+
+
+class Budget:
+    """What is left of a job's budget while one model is asked. counts: of the job so far."""
+
+    def __init__(self, settings: JobSettings, counts: Counts) -> None:
+        self._settings = settings
+        self._counts = counts
+        self._taken = self._ended = 0
+        self._asked_before = counts.asked
+        self._is_cut = False
+
+    @property
+    def deadline_s(self) -> float | None:
+        """When the job's seconds are over, in time.monotonic()."""
+        bound = self._settings.max_seconds
+        return None if bound is None else time.monotonic() + max(0.0, bound - self._counts.seconds)
+
+    def refuse(self, **expected: float) -> None:
+        """Raise StoppedEarly if what is about to be asked does not fit. expected: by the name of the bound."""
+        for name, amount in expected.items():
+            bound = getattr(self._settings, name)
+            if bound is not None and self._spent(name) + amount > bound:
+                spent = f" after {self._spent(name):,.0f}" if self._spent(name) >= 1 else ""
+                raise StoppedEarly(
+                    f"The job is about to need {amount:,.0f} {_UNITS[name]}{spent}, and {name} is {bound:,}. None of "
+                    f"these requests was asked. {_go_on(name)}."
+                )
+
+    def limited(self, asked: Iterable[Asked]) -> Iterator[Asked]:
+        """The requests, up to max_requests."""
+        bound = self._settings.max_requests
+        for request in asked:
+            if bound is not None and self._asked_before + self._taken >= bound:
+                self._is_cut = True
+                return
+            self._taken += 1
+            yield request
+
+    def check(self) -> None:
+        """Note that a request ended; raise StoppedEarly once a bound is passed."""
+        self._ended += 1
+        for name in ("max_prompt_tokens", "max_completion_tokens", "max_seconds"):
+            bound = getattr(self._settings, name)
+            if bound is not None and self._spent(name) > bound:
+                self._stop(name)
+
+    def end(self) -> None:
+        """Raise StoppedEarly if requests were left because of a bound."""
+        if self._is_cut:
+            self._stop("max_requests")
+        bound = self._settings.max_seconds
+        if bound is not None and self._ended < self._taken and self._counts.seconds > bound:
+            self._stop("max_seconds")
+
+    def _spent(self, name: str) -> float:
+        counts = self._counts
+        if name == "max_requests":
+            return counts.asked
+        return float(getattr(counts, name.removeprefix("max_")))
+
+    def _stop(self, name: str) -> None:
+        counts = self._counts
+        num_left = counts.expected - counts.ended
+        left = f"at least {num_left:,} requests are left" if num_left > 0 else "requests are left"
+        raise StoppedEarly(
+            f"The job stopped at its budget: {name} is {getattr(self._settings, name):,}, and it has used "
+            f"{self._spent(name):,.0f} {_UNITS[name]}. {counts.generated:,} new answers are kept, {left}. "
+            f"{_go_on(name)}."
+        )
+
+
+def _go_on(name: str) -> str:
+    return _GO_ON.format(name=name, option=name.replace("_", "-"))

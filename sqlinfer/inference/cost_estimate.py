@@ -1,0 +1,126 @@
+"""What requests will cost, before they are asked: tokens counted on a sample, time from the model's speed here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+from sqlinfer.engine.engine_pool import count_prompt_tokens
+from sqlinfer.config.job_settings import JobSettings
+from sqlinfer.inference.request_spool import Origin, Pending
+from sqlinfer.inference.runtime import Runtime
+from sqlinfer.types import Request
+
+_SAMPLE = 200
+_UNKNOWN_SPEED = (200.0, 20.0)
+"""Prompt and completion tokens a second of a model that was never measured here: a small model on a CPU."""
+_UNKNOWN_ANSWER_TOKENS = 256
+
+
+@dataclass(slots=True)
+class Sample:
+    """Requests of one origin. requests: how many; characters: of all their texts; sample: at most 200 a statement."""
+
+    origin: Origin
+    requests: int
+    characters: int
+    sample: list[Request]
+
+    def add(self, other: Sample) -> None:
+        """Take the requests of another statement in."""
+        self.requests += other.requests
+        self.characters += other.characters
+        self.sample += other.sample
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """prompt_tokens: give or take prompt_tokens_error (95 % of samples). completion_tokens: at most. seconds: from
+    the model's speed in earlier jobs here if is_measured, else from a guess; prompt_seconds: of them at least.
+    row_tokens: prompt and answer of the longest request of the sample; 0 if no weights are needed."""
+
+    prompt_tokens: int
+    prompt_tokens_error: int
+    completion_tokens: int
+    seconds: float
+    prompt_seconds: float
+    is_measured: bool
+    row_tokens: int
+
+
+def samples(pending: Pending) -> list[Sample]:
+    """A sample for each origin that has requests."""
+    found = []
+    for _, origins in pending.by_model():
+        for origin in origins:
+            requests, characters = pending.measure([origin])
+            every = max(1, requests // _SAMPLE)
+            sample = [request for _, request in islice(pending.requests([origin], every), _SAMPLE)]
+            found.append(Sample(origin, requests, characters, sample))
+    return found
+
+
+def estimate(runtime: Runtime, total: Sample) -> Estimate:
+    """What the requests of one origin cost."""
+    version = total.origin.version
+    counted = count_prompt_tokens(version, total.sample)
+    prompt_tokens, error = _prompt_tokens(counted, total)
+    most = [(r.parameters.max_tokens or _UNKNOWN_ANSWER_TOKENS) if _writes(r) else 0 for r in total.sample]
+    answer_tokens = round(total.requests * sum(most) / max(1, len(most)))
+    measured = runtime.store.jobs.speed(version.fingerprint)
+    prompt_speed, answer_speed = measured or _UNKNOWN_SPEED
+    is_measured = measured is not None and (answer_speed is not None or not answer_tokens)
+    is_read = any(request.is_generated for request in total.sample)
+    prompt_seconds = prompt_tokens / max(prompt_speed, 1e-9) if is_read else 0.0
+    seconds = max(prompt_seconds, answer_tokens / (answer_speed or _UNKNOWN_SPEED[1]))
+    rows = [read + written for read, written, r in zip(counted, most, total.sample, strict=True) if r.is_generated]
+    row_tokens = max(rows, default=0)
+    return Estimate(prompt_tokens, error, answer_tokens, seconds, prompt_seconds, is_measured, row_tokens)
+
+
+def expect(runtime: Runtime, pending: Pending, settings: Iterable[JobSettings]) -> dict[str, float]:
+    """The least that pending requests need of a budget, by the name of its bound; tokens are counted only if some
+    bound asks for them."""
+    held = list(settings)
+    num_requests = pending.count()
+    expected: dict[str, float] = {"max_requests": num_requests}
+    by_tokens = any(each.max_prompt_tokens is not None for each in held)
+    by_time = any(each.max_seconds is not None for each in held) and any(
+        runtime.store.jobs.speed(version.fingerprint) for version, _ in pending.by_model()
+    )
+    if by_tokens or by_time:
+        found = [estimate(runtime, sample) for sample in samples(pending)]
+        expected["max_prompt_tokens"] = sum(each.prompt_tokens - each.prompt_tokens_error for each in found)
+        expected["max_seconds"] = sum(each.prompt_seconds for each in found if each.is_measured)
+    if any(each.max_completion_tokens is not None for each in held):
+        expected["max_completion_tokens"] = sum(map(_least_answer_tokens, samples(pending)))
+    return expected
+
+
+def _least_answer_tokens(total: Sample) -> int:
+    """One for each request that is generated: what is scored or counted generates nothing."""
+    return total.requests * sum(map(_writes, total.sample)) // max(1, len(total.sample))
+
+
+def _writes(request: Request) -> bool:
+    """Whether the model writes the answer token by token; scores and embeddings it does not."""
+    return request.is_generated and not request.choices and request.task in ("generate", "summarize")
+
+
+def _prompt_tokens(counted: list[int], total: Sample) -> tuple[int, int]:
+    """Counted for the sample, carried over to all requests by the length of their texts; and the error of that."""
+    tokens = np.array(counted, dtype=float)
+    num_sampled = len(tokens)
+    if num_sampled in (0, total.requests):
+        return int(tokens.sum()), 0
+    lengths = np.array([len(request.text) for request in total.sample], dtype=float)
+    slope, constant = np.polyfit(lengths, tokens, 1) if np.ptp(lengths) > 0 else (0.0, tokens.mean())
+    rest = tokens - (slope * lengths + constant)
+    spread = math.sqrt(float(rest @ rest) / max(1, num_sampled - 2))
+    share = 1 - num_sampled / total.requests
+    error = 1.96 * total.requests * spread * math.sqrt(share / num_sampled)
+    return round(slope * total.characters + constant * total.requests), round(error)

@@ -1,0 +1,109 @@
+"""What a job counts: rows, distinct requests, tokens, seconds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlinfer.engine.model.device import peak_memory
+from sqlinfer.inference.distinct_counter import Distinct
+from sqlinfer.types import Completion
+
+
+class Counts:
+    """Counts of one job. requests: distinct requests that its statements met; known: answered before it began.
+    unanswered: requests that a model failed. refused: rows that could not be asked, each a failed request. unread:
+    answers that their function could not read. expected: requests that will have ended when all that is known to be
+    asked is. phases: seconds by name. usage: by function and model: requests that ended, failed ones, tokens read,
+    tokens written."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.generated = 0
+        self.unanswered = self.refused = self.unread = 0
+        self.prompt_tokens = 0
+        self.completion_tokens = 0
+        self.expected = 0
+        self.phases = {"probe": 0.0, "infer": 0.0}
+        self.usage: dict[tuple[str, str], list[int]] = {}
+        self._fill = 0.0
+        self._started_s = time.perf_counter()
+        self._requests = Distinct()
+
+    def seen(self, keys: Iterable[bytes]) -> None:
+        """Note that these requests were met; equal ones count once."""
+        self._requests.add(keys)
+
+    def finished(self, completion: Completion, function: str = "", model: str = "", batch_fill: float = 0.0) -> None:
+        """Note one completion of the engine. batch_fill: how full its batch was, 0..1."""
+        is_failed = completion.text is None
+        used = self.usage.setdefault((function, model), [0, 0, 0, 0])
+        for place, amount in enumerate((1, is_failed, completion.prompt_tokens, completion.completion_tokens)):
+            used[place] += amount
+        self._fill += batch_fill
+        if is_failed:
+            self.unanswered += 1
+        else:
+            self.generated += 1
+        self.prompt_tokens += completion.prompt_tokens
+        self.completion_tokens += completion.completion_tokens
+
+    @property
+    def requests(self) -> int:
+        return self._requests.count() + self.refused
+
+    @property
+    def known(self) -> int:
+        return max(0, self.requests - max(self.ended, self.expected))
+
+    @property
+    def failed(self) -> int:
+        return self.unanswered + self.refused + self.unread
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock seconds since the job began."""
+        return time.perf_counter() - self._started_s
+
+    @property
+    def asked(self) -> int:
+        """Requests that a model ended in this job, with an answer or without."""
+        return self.generated + self.unanswered
+
+    @property
+    def ended(self) -> int:
+        """Requests that ended in this job, those that could not be asked among them."""
+        return self.asked + self.refused
+
+    @property
+    def batch_fill(self) -> float:
+        """How full batches were on average, 0..1; 0 if no engine told."""
+        return self._fill / self.asked if self.asked else 0.0
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Count the seconds inside as this phase's."""
+        started_s = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.phases[name] += time.perf_counter() - started_s
+
+    def as_record(self) -> dict[str, Any]:
+        """All that a job's record has: the counts, progress, seconds by phase, and peaks of memory in bytes. What is
+        neither probe nor infer is the replay: the statements themselves, on the answers."""
+        phases = {**self.phases, "replay": max(0.0, self.seconds - sum(self.phases.values()))}
+        return {
+            **self.as_dict(),
+            "expected": max(self.expected, self.ended),
+            "batch_fill": self.batch_fill,
+            "phases": {name: round(seconds, 3) for name, seconds in phases.items()},
+            **peak_memory(),
+        }
+
+    def as_dict(self) -> dict[str, float]:
+        """The counts by the names that a job's record has."""
+        names = ("rows", "requests", "known", "generated", "failed", "prompt_tokens", "completion_tokens", "seconds")
+        return {name: getattr(self, name) for name in names}

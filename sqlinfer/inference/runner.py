@@ -1,0 +1,155 @@
+"""Asks models what statements ask, within the job's budget and error threshold; notes what fails. Knows no rows."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+
+from sqlinfer.errors import Interrupted, StoppedEarly
+from sqlinfer.config.job_settings import JobSettings
+from sqlinfer.redact import redact
+from sqlinfer.inference.retry import logging_level
+from sqlinfer.inference.budget import Budget
+from sqlinfer.inference.counters import Counts
+from sqlinfer.inference.failures import Failure, summary
+from sqlinfer.inference.request_spool import Origin
+from sqlinfer.inference.runtime import Runtime
+from sqlinfer.types import Completion, ModelVersion, Request
+
+EXCERPT = 200
+"""Characters of a row's text that an error shows."""
+
+_MEASURED_TOKENS = 1000
+"""Fewer tokens than this say little about a model's speed."""
+
+_POLL_S = 0.2
+_STOPPED = "stopped; every finished answer is kept. Run the same statement again to go on"
+
+_log = logging.getLogger(__name__)
+
+
+class Inference:
+    """What one statement after another asks, and how far its job is.
+
+    failures: the errors of this statement by key. job_id: the job under way, last_job_id: the one before it.
+    unrecorded: failures that its record does not have yet. retry: what asks failed requests again. only: the keys of
+    the requests that may be asked; None is all. progress: called with the counts after each completion.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+        self.counts = Counts()
+        self.failures: dict[bytes, Failure] = {}
+        self.unrecorded: dict[bytes, Failure] = {}
+        self.retry = "run the same again"
+        self.only: frozenset[bytes] | None = None
+        self.cancel = threading.Event()
+        self.job_id: int | None = None
+        self.last_job_id: int | None = None
+        self.progress: Callable[[Counts], None] = lambda _: None
+        self._num_skipped = 0
+        self._lock = threading.Lock()
+
+    def new_statement(self) -> None:
+        """Forget what holds for one statement."""
+        self.failures.clear()
+        self._num_skipped = 0
+        self.cancel.clear()
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Hold the session family's turn to ask: another thread may be asking the same questions, and what it has
+        answered when the turn comes is not asked again."""
+        while not self.runtime.asking.acquire(timeout=_POLL_S):
+            if self.cancel.is_set():
+                raise Interrupted(_STOPPED)
+        try:
+            yield
+        finally:
+            self.runtime.asking.release()
+
+    def infer(
+        self,
+        version: ModelVersion,
+        asked: Iterator[tuple[Origin, Request]],
+        failures: dict[bytes, Failure] | None = None,
+    ) -> Iterator[Completion]:
+        """Ask one model version; failures are noted (where: None is the statement's). Raises Interrupted when the user
+        stops it, and StoppedEarly at the job's budget and at its error threshold."""
+        failures = self.failures if failures is None else failures
+        labels: dict[bytes, tuple[Origin, str]] = {}
+        started_s, before = time.perf_counter(), (self.counts.prompt_tokens, self.counts.completion_tokens)
+        settings = self.runtime.settings.over(version.settings)
+        budget = Budget(settings, self.counts)
+        self.bear(settings)
+
+        def labelled() -> Iterator[tuple[Origin, Request]]:
+            for origin, request in budget.limited(self._allowed(asked)):
+                labels[request.request_id] = origin, request.text[:EXCERPT]
+                yield origin, request
+
+        with (
+            logging_level(settings.logging_level),
+            closing(self.runtime.infer(version, labelled(), self.cancel, budget.deadline_s)) as completions,
+        ):
+            for completion in completions:
+                origin, excerpt = labels.pop(completion.request_id)
+                with self._lock:
+                    function = origin.function.name
+                    self.counts.finished(completion, function, str(version), self.runtime.batch_fill)
+                if completion.text is None:
+                    failure = Failure(function, str(version), excerpt, completion.error or "no answer")
+                    self.note(completion.request_id, failure, failures)
+                    self.bear(settings, failures)
+                self.progress(self.counts)
+                budget.check()
+                yield completion
+            tokens = self.counts.prompt_tokens - before[0], self.counts.completion_tokens - before[1]
+            seconds = time.perf_counter() - started_s
+            _log.info("%s read %d tokens and wrote %d in %.1f s", version, *tokens, seconds)
+        if self.cancel.is_set():
+            raise Interrupted(_STOPPED)
+        budget.end()
+        if sum(tokens) >= _MEASURED_TOKENS:
+            self.runtime.store.jobs.record_speed(version.fingerprint, *tokens, seconds)
+
+    def _allowed(self, asked: Iterator[tuple[Origin, Request]]) -> Iterator[tuple[Origin, Request]]:
+        """The requests that may be asked; the others are counted."""
+        for origin, request in asked:
+            if self.only is None or request.request_id in self.only:
+                yield origin, request
+            else:
+                self._num_skipped += 1
+
+    def check_skipped(self) -> None:
+        """Raise StoppedEarly if requests were left out because they may not be asked."""
+        if self._num_skipped:
+            raise StoppedEarly(
+                f"Only requests that failed before were asked, and {self._num_skipped:,} others have no answer yet. "
+                f"Run it without --retry-failed to ask them; all answers are kept"
+            )
+
+    def note(self, key: bytes, failure: Failure, failures: dict[bytes, Failure], count: str = "") -> None:
+        """Note a failure once, for the statement and for the job's record. count: the job's one that it adds to."""
+        with self._lock:
+            if key in failures:
+                return
+            _log.debug("%s", redact(str(failure)))
+            failures[key] = failure
+            if self.job_id is not None:
+                self.unrecorded[key] = failure
+            if count:
+                setattr(self.counts, count, getattr(self.counts, count) + 1)
+
+    def bear(self, settings: JobSettings | None = None, failures: dict[bytes, Failure] | None = None) -> None:
+        """Stop the job once more requests failed than it bears. settings: with those of a model."""
+        counts, settings = self.counts, settings or self.runtime.settings.over()
+        if not settings.bears(counts.failed, max(counts.requests, counts.expected, counts.ended)):
+            failed = self.failures if failures is None else failures
+            raise StoppedEarly(
+                f"The job stopped early: {counts.failed:,} requests failed, and error_threshold is "
+                f"{settings.error_threshold}. {summary(failed.values(), self.retry, self.job_id)}"
+            )

@@ -1,0 +1,45 @@
+"""What asks for calls that no phases come before: a plain DuckDB connection or a server gets them chunk by chunk."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+from sqlinfer.sql.udf.evaluator import Answerer
+from sqlinfer.inference.request_queue import EngineQueue, Failures
+from sqlinfer.inference.job import recorded
+from sqlinfer.inference.request_spool import Origin
+from sqlinfer.inference.runtime import Runtime
+from sqlinfer.types import Completion, ModelVersion, Request
+
+Asked = Iterator[tuple[Origin, Request]]
+
+
+def engine_queue(runtime: Runtime) -> EngineQueue:
+    """A queue whose runs are no jobs: what is asked counts against the budget as long as the queue lives."""
+    asker = Answerer(runtime)
+    return EngineQueue(asker.infer, runtime.store.answers.texts, asker.cancel)
+
+
+def recorded_queue(runtime: Runtime, label: str) -> EngineQueue:
+    """A queue each of whose runs is a job: what calls brought to one model until nothing was left to ask. label: stands
+    for the statement, which a server does not see."""
+    stop = threading.Event()
+
+    def infer(version: ModelVersion, asked: Asked, failures: Failures) -> Iterator[Completion]:
+        asker, keys = Answerer(runtime), list[bytes]()
+        asker.cancel = stop
+
+        def noted() -> Asked:
+            for origin, request in asked:
+                keys.append(request.request_id)
+                yield origin, request
+
+        with recorded(asker, f"{label}: {version}") as counts:
+            try:
+                yield from asker.infer(version, noted(), failures)
+            finally:
+                counts.seen(keys)
+                counts.rows = len(keys)
+
+    return EngineQueue(infer, runtime.store.answers.texts, stop)

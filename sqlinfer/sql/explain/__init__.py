@@ -1,0 +1,1 @@
+"""What a script would ask, and a preview of what a model answers."""

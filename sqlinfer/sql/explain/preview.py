@@ -1,0 +1,142 @@
+"""A few requests of each AI call of scripts: asked, and shown with prompt, raw answer and value side by side."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from sqlinfer.engine.engine_pool import read_prompt
+from sqlinfer.functions import Function
+from sqlinfer.sql.udf.evaluator import Answerer
+from sqlinfer.sql.udf.call import Call
+from sqlinfer.sql.rewrite.number_call_sites import call_sites
+from sqlinfer.sql.explain.explain import SKIPPED
+from sqlinfer.inference.job import recorded
+from sqlinfer.sql.commands.model_statements import is_model_statement
+from sqlinfer.sql.phases import OpenReader, ask, probe, silent
+from sqlinfer.sql.udf.request_builder import Question
+from sqlinfer.sql.session import Session
+from sqlinfer.sql.rewrite.split_statements import placed
+from sqlinfer.inference.call_stats import Asker
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One request. call: as it is written. prompt: as the model reads it. answer: as the model wrote it; None: it gave
+    none. value: that the call has in SQL. error: why there is none."""
+
+    call: str
+    model: str
+    prompt: str
+    answer: str | None
+    value: Any
+    error: str | None = None
+
+
+class _Trace:
+    """The requests of one statement that may be asked, num_rows of each call and all steps of those."""
+
+    def __init__(self, num_rows: int) -> None:
+        self.chosen: dict[bytes, Question] = {}
+        self.answers: dict[bytes, str] = {}
+        self.calls: dict[bytes, Call] = {}
+        self._num_rows = num_rows
+        self._counts: Counter[Asker] = Counter()
+
+    def choose(self, questions: Sequence[Question]) -> list[Question]:
+        """Those of some questions that may be asked."""
+        followed = {question.key for call in self.calls.values() for question in call.asks}
+        return [q for q in questions if q.key in self.chosen or self._take(q, q.key in followed)]
+
+    def read(self, call: Call, answers: Mapping[bytes, str]) -> None:
+        """Note what a call is about to read."""
+        for question in self.choose(call.asks):
+            self.answers[question.key] = answers[question.key]
+            self.calls[question.key] = call
+
+    def _take(self, question: Question, is_followed: bool) -> bool:
+        asker = Asker.of(question.origin)
+        if question.step > 1:
+            if not is_followed:
+                return False
+        elif self._counts[asker] >= self._num_rows:
+            return False
+        else:
+            self._counts[asker] += 1
+        self.chosen[question.key] = question
+        return True
+
+
+def preview(session: Session, scripts: Mapping[str, str], num_rows: int) -> list[Shown]:
+    """Ask num_rows requests of each call, with all their steps, and show them in the order in which they came up.
+
+    Statements run in a transaction that is rolled back; calls that were not chosen are NULL. Answers are kept.
+    """
+    answerer, shown = session.answerer, list[Shown]()
+    session.execute("BEGIN")
+    try:
+        with recorded(answerer, "\n".join(scripts.values()), {"preview": num_rows}):
+            for text in scripts.values():
+                for _, statement in placed(text):
+                    if not is_model_statement(statement):
+                        shown += _preview(session, statement, num_rows)
+    finally:
+        session.execute("ROLLBACK")
+    return shown
+
+
+def _preview(session: Session, statement: str, num_rows: int) -> Iterator[Shown]:
+    answerer, planned = session.answerer, session.plan(statement)
+    trace, texts = _Trace(num_rows), dict[int, str]()
+    answerer.new_statement()
+    if planned.is_ai and planned.queries:
+        session.validate(planned)
+        numbered, sites = call_sites(statement, session.runtime.functions)
+        planned, texts = session.plan(numbered), {site.number: site.text for site in sites}
+        with _traced(answerer, trace):
+            while _asked(session, trace, session.readers(planned)):
+                pass
+    if not planned.is_query and planned.verb not in SKIPPED:
+        with silent(answerer):
+            session.run_directly(planned)
+    for key, question in trace.chosen.items():
+        failure, call = answerer.failures.get(key), trace.calls.get(key)
+        yield Shown(
+            texts.get(question.origin.site, question.origin.function.name),
+            str(question.origin.version),
+            read_prompt(question.origin.version, question.request),
+            trace.answers.get(key),
+            _value(call, question.origin.function) if call is not None else None,
+            failure.error if failure is not None else None,
+        )
+
+
+def _value(call: Call, function: Function) -> Any:
+    """A call's value; one whose type depends on the call is JSON until SQL gives it that type."""
+    return json.loads(call.value) if function.type_of is not None and call.value is not None else call.value
+
+
+@contextmanager
+def _traced(answerer: Answerer, trace: _Trace) -> Iterator[None]:
+    answerer.on_read = trace.read
+    try:
+        yield
+    finally:
+        answerer.on_read = None
+
+
+def _asked(session: Session, trace: _Trace, queries: Sequence[OpenReader]) -> bool:
+    """Probe, and ask what was chosen; whether there was anything to ask."""
+    answerer = session.answerer
+    with probe(answerer, queries, trace.choose) as probed:
+        if answerer.orders.choose():
+            return True
+        if probed.pending.count() == 0:
+            return False
+        with answerer.turn(), answerer.counts.phase("infer"):
+            ask(answerer, probed.pending)
+    return True

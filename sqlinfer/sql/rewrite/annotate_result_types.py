@@ -1,0 +1,50 @@
+"""A pass over SQL text: calls of functions whose type depends on their arguments say that type.
+
+`f(x, many := true)` becomes `f(x, many := true, returns := 'VARCHAR[]')`, which the macro of f turns into the column's
+type. Arguments that are no constants leave a call as it is: its value is text, JSON unless it is a text itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from sqlinfer.errors import SqlinferError
+from sqlinfer.functions import RETURNS, Function
+from sqlinfer.sql_text import quote_literal
+from sqlinfer.sql.rewrite.parsed_calls import WrittenCall, written_calls
+
+_EXCERPT = 200
+
+
+def result_types(sql: str, functions: Mapping[str, Function]) -> str:
+    """Say the type of each call whose function tells it from the arguments. Raises SqlinferError for arguments that
+    the function refuses."""
+    said: dict[int, str] = {}
+    for call in written_calls(sql, functions):
+        sql_type = _type(call)
+        if sql_type not in (None, "VARCHAR"):
+            written = json.dumps(sql_type, ensure_ascii=False)[1:-1]  # as it stands in the macro's JSON structure
+            said[call.end] = f", {RETURNS} := {quote_literal(written)}"
+    for end in sorted(said, reverse=True):
+        sql = sql[:end] + said[end] + sql[end:]
+    return sql
+
+
+def _type(call: WrittenCall) -> str | None:
+    """The SQL type of a call; None if it says one already or if it depends on what is no constant."""
+    type_of = call.function.type_of
+    if type_of is None or RETURNS in call.given:
+        return None
+    values = call.constants(type_of)
+    if values is None:
+        return None
+    try:
+        return type_of(**values)
+    except SqlinferError as error:
+        raise type(error)(f"{call.function.name}: {error}") from None
+    except RecursionError:
+        raise SqlinferError(f"{call.function.name}: the type of its value is nested too deeply") from None
+    except Exception as error:
+        where = f"{call.function.path}: `returns` of {call.function.name} failed on {str(values)[:_EXCERPT]}"
+        raise SqlinferError(f"{where}: {type(error).__name__}: {error}") from error

@@ -1,0 +1,143 @@
+"""What in a statement leads to AI functions: directly, or through views, macros and prepared statements."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+
+import duckdb
+
+from sqlinfer.sql.rewrite.tokens import Token, tokenize
+
+PREFIX = "__sqlinfer_"
+"""How the names of the user-defined functions under our macros begin."""
+
+Definitions = dict[str, list[str]]
+_DEFINITIONS = """
+SELECT lower(view_name), sql FROM duckdb_views() WHERE NOT internal
+UNION ALL SELECT lower(name), statement FROM duckdb_prepared_statements()
+UNION ALL SELECT lower(function_name), macro_definition FROM duckdb_functions()
+  WHERE function_type IN ('macro', 'table_macro') AND NOT internal
+"""
+_FUNCTIONS = "SELECT lower(function_name), stability FROM duckdb_functions() WHERE internal"
+_REPEATABLE = {"nextval", "currval"}
+"""Volatile functions that need not make a statement run directly: a probe leaves sequences alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mentioned:
+    """names: the words of a statement that lead to an AI function, in lower case. num_calls: how many AI calls it
+    has in all, those in views and macros too; at least its AI depth. is_volatile: whether running it again may see
+    other rows or values (random(), uuid(), a sample)."""
+
+    names: frozenset[str]
+    num_calls: int
+    is_volatile: bool
+
+
+class Mentions:
+    """Reads the statements of one connection.
+
+    The catalogue is read on a cursor when a statement has a word that was not seen before, so that the result that
+    the connection may hold stays; what only the connection itself sees, it is told to read by refresh.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, functions: Collection[str]) -> None:
+        self._connection = connection
+        self._functions = frozenset(functions)
+        self._stability: dict[str, bool] = {}
+        self._seen: set[str] = set()
+        self._committed: Definitions = {}
+        self._own: Definitions = {}
+
+    def find(self, sql: str) -> Mentioned:
+        """What a statement mentions, at any depth."""
+        used = _words(sql)
+        if used - self._seen:
+            self._committed = self._read_on_cursor()
+            self._seen |= used
+        definitions = self._committed | self._own
+        leading = set(self._functions)
+        while more := {n for n, texts in definitions.items() if any(_words(t) & leading for t in texts)} - leading:
+            leading |= more
+        names = frozenset(used & leading)
+        reached = [sql, *(text for name in _closure(used, definitions) for text in definitions[name])]
+        volatile = any(self._is_volatile(text) for text in reached) if names else False
+        return Mentioned(names, _num_calls(sql, self._functions, definitions, ()), volatile)
+
+    def refresh(self) -> None:
+        """Read the catalogue on the connection itself: temporary and uncommitted views, macros, prepared statements."""
+        self._own = self._read(self._connection)
+        self._seen.clear()
+
+    def _read_on_cursor(self) -> Definitions:
+        with self._connection.cursor() as cursor:
+            return self._read(cursor)
+
+    def _read(self, connection: duckdb.DuckDBPyConnection) -> Definitions:
+        """The texts of views, macros and prepared statements, by name in lower case."""
+        try:
+            rows = connection.execute(_DEFINITIONS).fetchall()
+        except duckdb.Error:  # an aborted transaction: the statement itself will say so
+            return {}
+        definitions: Definitions = {}
+        for name, text in rows:
+            if name not in self._functions:
+                definitions.setdefault(name, []).append(text)
+        return definitions
+
+    def _is_volatile(self, sql: str) -> bool:
+        built_in = self._built_in()
+        sampled = any(a.keyword == "USING" and b.keyword == "SAMPLE" for a, b in pairwise(_tokens(sql)))
+        return sampled or "tablesample" in _words(sql) or any(built_in.get(name, False) for name in _called(sql))
+
+    def _built_in(self) -> Mapping[str, bool]:
+        """DuckDB's own functions and whether they are volatile."""
+        if not self._stability:
+            with self._connection.cursor() as cursor:
+                rows = cursor.execute(_FUNCTIONS).fetchall()
+            for name, stability in rows:
+                if not name.startswith(PREFIX):
+                    volatile = stability == "VOLATILE" and name not in _REPEATABLE
+                    self._stability[name] = self._stability.get(name, False) or volatile
+        return self._stability
+
+
+def _closure(words: frozenset[str], definitions: Mapping[str, list[str]]) -> set[str]:
+    """The definitions that some words reach."""
+    reached: set[str] = set()
+    open_words = set(words)
+    while found := (open_words & definitions.keys()) - reached:
+        reached |= found
+        open_words = {word for name in found for text in definitions[name] for word in _words(text)}
+    return reached
+
+
+def _num_calls(
+    sql: str, functions: Collection[str], definitions: Mapping[str, list[str]], above: tuple[str, ...]
+) -> int:
+    count = 0
+    for token in _tokens(sql):
+        if token.word in functions:
+            count += 1
+        elif token.word in definitions and token.word not in above and len(above) < 16:
+            texts = definitions[token.word]
+            count += max(_num_calls(text, functions, definitions, (*above, token.word)) for text in texts)
+    return count
+
+
+@lru_cache(maxsize=1024)
+def _tokens(sql: str) -> tuple[Token, ...]:
+    return tuple(tokenize(sql))
+
+
+@lru_cache(maxsize=1024)
+def _words(sql: str) -> frozenset[str]:
+    return frozenset(token.word for token in _tokens(sql) if token.word)
+
+
+@lru_cache(maxsize=1024)
+def _called(sql: str) -> frozenset[str]:
+    return frozenset(a.word for a, b in pairwise(_tokens(sql)) if a.word and b.text == "(")

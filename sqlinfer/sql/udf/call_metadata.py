@@ -1,0 +1,58 @@
+"""What our macros say of a call besides its arguments and options: in fields of the struct of options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlinfer.sql.rewrite.references import PREFIX
+
+SITE = f"{PREFIX}site"
+"""The parameter that takes a call's number, and its field."""
+
+CONSTANT = f"{PREFIX}constant"
+"""The field that is true, and not NULL, if all rows of the call name the same model, or none."""
+
+MISSING = f"{PREFIX}missing"
+"""The field that names the arguments that are missing; NULL if none is."""
+
+NOT_GIVEN = "NULL::ENUM('required')"
+"""The SQL of the default of an argument that must be given: nothing else is of this type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """site: the call's number in the script; 0 if nobody counts the calls. is_constant: whether all its rows name the
+    same model, or none. missing: the arguments that are missing, in words."""
+
+    site: int = 0
+    is_constant: bool = False
+    missing: str = ""
+
+
+NO_MARKS = Marks()
+
+
+def take_marks(options: dict[str, Any]) -> Marks:
+    """The marks among the fields of the options that are not NULL, by name; they are taken out."""
+    site, constant, missing = (options.pop(name, None) for name in (SITE, CONSTANT, MISSING))
+    return Marks(
+        0 if site is None else site[0].as_py(), constant is not None, "" if missing is None else missing[0].as_py()
+    )
+
+
+def is_constant(model: str) -> str:
+    """The SQL that is true if an expression, which names a model, is a constant, and NULL else. Of a constant path
+    DuckDB sees as it binds the call whether it may find several values; such a result has another type.
+
+    It holds for what is folded (parameters, variables), in views and in macros, of which the text says nothing.
+    """
+    path = f"'$[*]' || left(coalesce({model}::VARCHAR, ''), 0)"
+    return f"CASE WHEN typeof(json_extract('[]', {path})) = 'JSON[]' THEN true END"
+
+
+def missing(arguments: Mapping[str, str]) -> str:
+    """The SQL that names those of some arguments that are not given, NULL if all are. arguments: the SQL of each."""
+    names = [f"CASE WHEN typeof({sql}) = typeof({NOT_GIVEN}) THEN '{name}' END" for name, sql in arguments.items()]
+    return f"nullif(concat_ws(' and ', {', '.join(names)}), '')"

@@ -1,0 +1,201 @@
+"""Answers one chunk of calls of a SQL function: from the store, else by recording them, else by asking the engine.
+
+This is what a user-defined function does in all three phases; one answerer belongs to one connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+
+from sqlinfer.errors import RequestsFailed, SqlinferError
+from sqlinfer.functions import Function
+from sqlinfer.sql.udf.call import Call
+from sqlinfer.sql.udf.field_order import ColumnOrders
+from sqlinfer.sql.udf.arrow_rows import Rows, one_chunk, struct_columns, to_array
+from sqlinfer.inference.request_queue import EngineQueue
+from sqlinfer.inference.failures import Failure, summary
+from sqlinfer.inference.runner import EXCERPT, Inference
+from sqlinfer.sql.udf.call_metadata import NO_MARKS, Marks, take_marks
+from sqlinfer.functions.call_options import Options
+from sqlinfer.inference.request_spool import Origin
+from sqlinfer.sql.udf.request_builder import Question, Questions
+from sqlinfer.inference.runtime import Runtime
+from sqlinfer.inference.call_stats import Tally
+from sqlinfer.types import Answer, ModelVersion, Request
+
+Record = Callable[[Sequence[Question]], None]
+
+
+class Answerer(Inference):
+    """The calls of one connection.
+
+    queue: where calls ask if no phases come before them, so that each chunk is on its own. record: while set, a call
+    without an answer gives NULL and its question goes there (probe); else it is asked on the spot. cause: the last
+    error raised inside DuckDB, which passes on only its text. asks_pairs: whether the statement has a condition over
+    two tables. defaults: the model and the on_error of calls that say none. tally: counts call by call, if somebody
+    wants to know. on_read: gets each call and the answers that it reads next. orders: of the columns that are asked
+    about.
+    """
+
+    def __init__(self, runtime: Runtime, queue: EngineQueue | None = None) -> None:
+        super().__init__(runtime)
+        self.queue = queue
+        self.record: Record | None = None
+        self.cause: Exception | None = None
+        self.asks_pairs = False
+        self.defaults = Options()
+        self.tally: Tally | None = None
+        self.on_read: Callable[[Call, Mapping[bytes, str]], None] | None = None
+        self.orders = ColumnOrders(runtime.store.answers)
+        self._origins: dict[tuple[str, str | None, str, Marks], Origin] = {}
+
+    def new_statement(self) -> None:
+        """Forget what holds for one statement: which version a model's name means, and failures."""
+        super().new_statement()
+        self._origins.clear()
+        self.orders.forget()
+        self.cause = None
+
+    def origin(self, function: Function, model: str | None, task: str, marks: Marks = NO_MARKS) -> Origin:
+        """Who answers a function's calls; the same for all of a statement."""
+        key = (function.name, model, task, marks)
+        if key not in self._origins:
+            found = self.runtime.origin(function, model, task)
+            self._origins[key] = replace(found, site=marks.site, is_constant=marks.is_constant)
+        return self._origins[key]
+
+    def versions(self) -> list[ModelVersion]:
+        """The model versions that the statement named so far."""
+        return list({origin.version.fingerprint: origin.version for origin in self._origins.values()}.values())
+
+    def answer(self, function: Function, columns: list[pa.ChunkedArray]) -> pa.Array:
+        """The values of one chunk; columns: the arguments of the function, then the struct of options."""
+        try:
+            return self._answer(function, columns)
+        except BaseException as error:
+            self.cause = error if isinstance(error, Exception) else None
+            raise
+
+    def _answer(self, function: Function, columns: list[pa.ChunkedArray]) -> pa.Array:
+        arrays = [one_chunk(column) for column in columns]
+        options = struct_columns(arrays.pop())
+        marks = take_marks(options)
+        if marks.missing:
+            raise SqlinferError(f"{function.name} needs {marks.missing}. Its signature: {function.signature}")
+        if self.tally is not None:
+            self.tally.saw(marks.site, function.name, len(columns[0]))
+        rows = Rows([*arrays, *options.values()], len(columns[0]))
+        values = self.values(function, tuple(options), rows.distinct, marks)
+        return to_array(values, rows.index, function.returns)
+
+    def values(
+        self,
+        function: Function,
+        option_names: tuple[str, ...],
+        rows: Sequence[tuple[Any, ...]],
+        marks: Marks = NO_MARKS,
+    ) -> list[Any]:
+        """The values of distinct rows: arguments of the function, then the options of these names."""
+        if self.queue is not None:  # nothing says where a statement begins: a model's name may mean a newer version now
+            self._origins.clear()
+        make = Questions(partial(self.origin, marks=marks), function, option_names, self.defaults, self.orders.find)
+        calls = [Call(make, row) for row in rows]
+        self._settle(calls, self.failures if self.queue is None else {})
+        return [call.value for call in calls]
+
+    def _settle(self, calls: list[Call], failures: dict[bytes, Failure]) -> None:
+        """Bring calls as far as there are answers, all of them step by step together."""
+        for call in calls:
+            refused = call.begin()
+            if refused is not None:
+                call.failure = call.key
+                self.note(call.key, Failure(call.function.name, "", call.excerpt, refused), failures, "refused")
+        waiting = [call for call in calls if call.asks]
+        while waiting:
+            texts = self._texts([question for call in waiting for question in call.asks], failures)
+            waiting = [call for call in waiting if self._go_on(call, texts, failures)]
+        if self.record is None and failures:
+            if self.queue is None:
+                self.bear()
+            self._refuse(calls, failures)
+
+    def _texts(self, questions: list[Question], failures: dict[bytes, Failure]) -> dict[bytes, str]:
+        """The answers' texts by key; none where there is none yet or never will be."""
+        if self.record is None:
+            self.orders.settle(questions)
+        by_key = {q.key: q for q in questions}
+        self.counts.seen(by_key)
+        known = self._known(list(by_key), questions)
+        if self.tally is not None:
+            self.tally.met(questions, known)
+        if len(known) < len(by_key):
+            unasked = [q for key, q in by_key.items() if key not in known and key not in failures]
+            self._check_models(unasked)
+            if self.record is not None:
+                self.record(unasked)
+            else:
+                self._ask(unasked, failures)
+                known = known | self._known([question.key for question in unasked], unasked)
+        return known
+
+    def _check_models(self, questions: list[Question]) -> None:
+        """Refuse a model of the wrong kind once, if it is the same for all rows of the call; else it costs its rows."""
+        checked: Origin | None = None
+        for question in questions:
+            if question.origin.is_constant and question.origin is not checked:
+                checked = question.origin
+                self.runtime.check_kind(checked, question.asked)
+
+    def _known(self, keys: list[bytes], questions: list[Question]) -> dict[bytes, str]:
+        """The texts of those of the keys that have an answer; questions: theirs, all of one function."""
+        answers = self.runtime.store.answers
+        if questions and questions[0].origin.function.is_in_steps:
+            return {key: Answer.of(completion) for key, completion in answers.get_many(keys).items()}
+        return answers.texts(keys)
+
+    def _go_on(self, call: Call, texts: dict[bytes, str], failures: dict[bytes, Failure]) -> bool:
+        """Hand a call the answers to what it asks, if all are there; whether it asks more."""
+        answers = [texts[question.key] for question in call.asks if question.key in texts]
+        if len(answers) < len(call.asks):
+            call.failure = next((question.key for question in call.asks if question.key in failures), None)
+            return call.failure is not None and call.fail(failures[call.failure].error)
+        if self.on_read is not None:
+            self.on_read(call, texts)
+        try:
+            return call.go_on(answers)
+        except Exception as error:  # noqa: BLE001 - the author's code may raise anything
+            last = call.asks[-1]
+            answer = answers[-1][:EXCERPT]
+            said = f"{call.function.path} cannot use the answer {answer!r}: {type(error).__name__}: {error}"
+            failure = Failure(call.function.name, str(last.origin.version), last.asked.text[:EXCERPT], said)
+            self.note(last.key, failure, failures, "unread")
+            call.failure = last.key
+            return False
+
+    def _ask(self, questions: list[Question], failures: dict[bytes, Failure]) -> None:
+        """Ask on the spot."""
+        if self.queue is not None:
+            failures |= self.queue.ask(questions, self.cancel)
+            return
+        by_model: dict[str, list[tuple[Origin, Request]]] = {}
+        for question in questions:
+            asked = by_model.setdefault(question.origin.version.fingerprint, [])
+            asked.append((question.origin, question.request))
+        with self.turn():
+            for pairs in by_model.values():
+                for _ in self.infer(pairs[0][0].version, iter(pairs), failures):
+                    pass
+            self.check_skipped()
+
+    def _refuse(self, calls: list[Call], failures: dict[bytes, Failure]) -> None:
+        """Fail the statement for a failed call, unless it said on_error := 'null'."""
+        for call in calls:
+            if call.failure is not None and call.on_error != "null":
+                first = replace(failures[call.failure], step=call.asks[0].step if call.asks else 1)
+                others = [failure for key, failure in failures.items() if key != call.failure]
+                raise RequestsFailed(summary([first, *others], self.retry, self.job_id))

@@ -1,0 +1,116 @@
+"""The order in which the columns of a struct are asked: few distinct values first, so that most prompts begin alike.
+
+An order is chosen once, from all questions that a probe recorded, and kept among the answers: it is part of what is
+asked, and with another order a run over more rows would ask the old ones again. Knows no engine and no SQL.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from sqlinfer.inference.distinct_counter import Distinct
+from sqlinfer.inference.request_spool import Origin
+from sqlinfer.store import AnswerKeys, Answers
+from sqlinfer.types import Completion, Parameters, Request
+
+if TYPE_CHECKING:
+    from sqlinfer.sql.udf.request_builder import Question
+
+Names = tuple[str, ...]
+_SEVERAL = b"sqlinfer order of columns"
+
+
+class ColumnOrders:
+    """The orders that are kept, and what a probe has seen of columns that have none. Safe from several threads."""
+
+    def __init__(self, answers: Answers) -> None:
+        self._answers = answers
+        self._seen: dict[bytes, _Seen] = {}
+        self._lock = Lock()
+
+    def find(self, key: bytes) -> Names | None:
+        """The order that was chosen under a key."""
+        kept = self._answers.texts([key]).get(key)
+        return None if kept is None else tuple(json.loads(kept))
+
+    def note(self, questions: Iterable[Question]) -> None:
+        """Take note of the values of questions whose order is to be chosen."""
+        grouped: dict[bytes, list[Question]] = {}
+        for question in questions:
+            if question.order_key:
+                grouped.setdefault(question.order_key, []).append(question)
+        for key, noted in grouped.items():
+            with self._lock:
+                seen = self._seen.setdefault(key, _Seen(noted[0].origin))
+            seen.add([json.loads(question.asked.text) for question in noted])
+
+    def forget(self) -> None:
+        """Forget what was noted."""
+        with self._lock:
+            self._seen.clear()
+
+    def choose(self) -> bool:
+        """Choose and keep the orders of what was noted; whether anything was."""
+        with self._lock:
+            for key, seen in self._seen.items():
+                if self.find(key) is not None:
+                    continue  # another thread was first
+                chosen = Completion(key, json.dumps(seen.order))
+                version, function = seen.origin.version, seen.origin.function
+                self._answers.put(chosen, fingerprint=version.fingerprint, function=function.name)
+            has_chosen = bool(self._seen)
+            self._seen.clear()
+            return has_chosen
+
+    def settle(self, questions: Iterable[Question]) -> None:
+        """Choose the order of questions that come with no probe before them, and put them into it."""
+        left = [question for question in questions if question.order_key]
+        if left:
+            self.note(left)
+            self.choose()
+        for question in left:
+            names = self.find(question.order_key)
+            question.put_in_order(names or tuple(json.loads(question.asked.text)))
+
+
+class _Seen:
+    """The distinct values of columns, by name."""
+
+    def __init__(self, origin: Origin) -> None:
+        self.origin = origin
+        self._values: dict[str, Distinct] = {}
+
+    def add(self, rows: Sequence[dict[str, object]]) -> None:
+        for name in rows[0] if rows else ():
+            self._values.setdefault(name, Distinct()).add(_digest(json.dumps(row[name])) for row in rows)
+
+    @property
+    def order(self) -> list[str]:
+        """Columns of equally many values stay as the user wrote them."""
+        return sorted(self._values, key=lambda name: self._values[name].count())
+
+
+def order_key(keys: AnswerKeys, asked: Request, parameters: Parameters) -> bytes:
+    """The key of the order of a request's columns: of all that is asked but their values."""
+    names = json.dumps(sorted(json.loads(asked.text)))
+    return _digest(keys(replace(asked, text=names), parameters))
+
+
+def in_order(text: str, names: Iterable[str]) -> str:
+    """A JSON object with its fields in an order.
+
+    >>> in_order('{"body":"too late","product":"lamp"}', ("product", "body"))
+    '{"product": "lamp", "body": "too late"}'
+    """
+    values = json.loads(text)
+    return json.dumps({name: values[name] for name in names}, ensure_ascii=False)
+
+
+def _digest(said: str | bytes) -> bytes:
+    encoded = said.encode() if isinstance(said, str) else said
+    return hashlib.blake2b(encoded, digest_size=16, key=_SEVERAL).digest()

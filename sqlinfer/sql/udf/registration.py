@@ -1,0 +1,89 @@
+"""Our functions on a DuckDB connection: user-defined functions under TEMP macros.
+
+User-defined functions live in the database instance, but DuckDB frees their code with the connection that made them.
+So each connection has its own, under names that carry its number, and macros, which belong to the connection too, give
+them their SQL names, defaults and named parameters.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Protocol, cast
+
+import duckdb
+import pyarrow as pa
+
+from sqlinfer.functions import Function
+from sqlinfer.sql.udf.arrow_rows import arrow_type
+from sqlinfer.sql.udf.system_tables import LiveTables
+from sqlinfer.sql.udf.macros import MakeCall, macro
+from sqlinfer.sql_text import quote_identifier
+from sqlinfer.sql.rewrite.references import PREFIX
+from sqlinfer.inference.runtime import Runtime
+
+_NUMBERS = itertools.count(1)
+_KNOWS_TYPES = not duckdb.__version__.startswith("1.")
+"""DuckDB 1.5 crashes where a prepared statement asks for the type of a parameter."""
+
+
+class Answers(Protocol):
+    """Who has the values of calls, a chunk at a time. columns: the arguments, the struct of options, and what else the
+    binding was told to hand over."""
+
+    @property
+    def runtime(self) -> Runtime: ...
+
+    def answer(self, function: Function, columns: list[pa.ChunkedArray]) -> pa.Array: ...
+
+
+class Binding:
+    """The functions on one connection; close it before the connection. further: the SQL of more arguments for who
+    answers. has_text: somebody reads the text of each statement before DuckDB does, and sees missing arguments."""
+
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, answerer: Answers, further: str = "", has_text: bool = False
+    ) -> None:
+        self._connection = connection
+        self._made: list[str] = []
+        self._macros = list(answerer.runtime.functions)
+        number = next(_NUMBERS)
+        self._tables = LiveTables(connection, answerer.runtime.store, number)
+        create = cast("Callable[..., object]", connection.create_function)  # its stubs know no Arrow functions
+        for name, function in answerer.runtime.functions.items():
+            under = f"{PREFIX}{number}_{function.name}"
+            if under not in self._made:
+                call = _call(answerer, function)
+                create(under, call, None, function.returns, type="arrow", null_handling="special")
+                self._made.append(under)
+            tells = not has_text and _KNOWS_TYPES
+            connection.execute(macro(name, function, _local(under, further), has_text, tells))
+
+    def close(self) -> None:
+        """Take the functions away, unless the connection is closed already.
+
+        The macros go first: DuckDB 1.5 lets a macro call code that is gone.
+        """
+        self._tables.close()
+        try:
+            while self._macros:
+                self._connection.execute(f"DROP MACRO IF EXISTS temp.{quote_identifier(self._macros.pop())}")
+            while self._made:
+                self._connection.remove_function(self._made.pop())
+        except duckdb.Error:
+            self._made.clear()
+
+
+def _local(under: str, further: str) -> MakeCall:
+    """Calls of the user-defined function of a name."""
+    also = [further] if further else []
+    return lambda arguments, options: f"{under}({', '.join([*arguments, options, *also])})"
+
+
+def _call(answerer: Answers, function: Function) -> Callable[..., pa.Array]:
+    def call(*columns: pa.ChunkedArray) -> pa.Array:
+        if len(columns[0]) == 0:
+            return pa.array([], type=arrow_type(function.returns))
+        return answerer.answer(function, list(columns))
+
+    return call

@@ -1,0 +1,53 @@
+"""What a model is said to need before its weights are read is what it holds once they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from engine_cases import EngineOf
+
+from sqlinfer.engine.model import memory_estimate as need
+from sqlinfer.engine.model.memory_estimate import memory_need
+from sqlinfer.types import ModelVersion
+
+VersionOf = Callable[..., ModelVersion]
+
+
+def load_model(path: Path) -> torch.nn.Module:
+    """As transformers holds it: the engine lays weights out anew, out of sight of parameters()."""
+    kind = getattr(transformers, transformers.AutoConfig.from_pretrained(path).architectures[0])
+    model: torch.nn.Module = kind.from_pretrained(path, dtype=torch.float32)
+    return model
+
+
+@pytest.mark.parametrize("shape", ["llama", "t5", "gpt2"])
+def test_the_bytes_of_the_weights_are_those_of_the_loaded_model(
+    version_of: VersionOf, shape: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SQLINFER_DEVICE", "cpu")
+    model = load_model(version_of(shape).path)
+    held = {p.data_ptr(): p.numel() * p.element_size() for p in (*model.parameters(), *model.buffers())}
+    said = memory_need(version_of(shape), 0)
+    assert said.weights_bytes == pytest.approx(sum(held.values()), rel=0.02)
+    assert memory_need(version_of(shape, dtype="bfloat16"), 0).weights_bytes == said.weights_bytes // 2
+
+
+def test_a_row_needs_the_cache_of_its_tokens(version_of: VersionOf, engine_of: EngineOf) -> None:
+    version, model = version_of("llama"), engine_of("llama").model
+    with torch.inference_mode():
+        cache = model(torch.zeros(1, 10, dtype=torch.long), use_cache=True).past_key_values
+    held = sum(t.numel() * t.element_size() for layer in cache.layers for t in (layer.keys, layer.values))
+    assert memory_need(version, 10).row_bytes == held
+
+
+def test_a_model_fits_if_its_weights_and_one_row_are_free(
+    version_of: VersionOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    least = memory_need(version_of("llama"), 10).bytes
+    monkeypatch.setattr(need, "free_memory", lambda _: least)
+    assert memory_need(version_of("llama"), 10).fits
+    assert not memory_need(version_of("llama"), 11).fits

@@ -1,0 +1,197 @@
+"""Steps beside the caller give what steps in its thread give, and meanwhile it prepares what comes next."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import replace
+
+import pytest
+from engine_cases import TEXTS, EngineOf, answer, requests
+
+from sqlinfer.engine import engine as engine_module
+from sqlinfer.engine import request_windows as windows
+from sqlinfer.engine.scheduler import Limits
+from sqlinfer.engine.step_thread import SteppingBeside
+from sqlinfer.types import Request
+
+WAIT_S = 20
+
+
+class Work:
+    """Rows that end one a step. gate: waited for within each step. fails: the step that raises."""
+
+    fill = 1.0
+
+    def __init__(self, gate: threading.Event | None = None, fails: int = -1) -> None:
+        self.rows: list[int] = []
+        self.windows: list[list[int]] = []
+        self._gate, self._fails = gate, fails
+        self._steps = 0
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self.rows)
+
+    @property
+    def needs_rows(self) -> bool:
+        return not self.rows
+
+    def add(self, rows: list[int]) -> None:
+        self.windows.append(rows)
+        self.rows += rows
+
+    def step(self) -> list[int]:
+        self._steps += 1
+        if self._steps == self._fails:
+            raise RuntimeError("the device is gone")
+        if self._gate is not None:
+            assert self._gate.wait(WAIT_S)
+        return [self.rows.pop(0)]
+
+
+def taken(steps: SteppingBeside, given: list[list[int]]) -> Iterator[int]:
+    """What ends of windows that are added as they are wanted."""
+    source = iter(given)
+    while True:
+        if steps.wants_rows:
+            rows = next(source, None)
+            if rows is None:
+                steps.add_no_more()
+            else:
+                steps.add(rows)
+            continue
+        ended = steps.take(0.01)
+        if ended is None:
+            return
+        yield from ended
+
+
+def test_the_next_window_is_taken_while_a_step_runs() -> None:
+    gate = threading.Event()
+    with SteppingBeside(Work(gate), threading.Lock()) as steps:
+        steps.add([1, 2])
+        while not steps.wants_rows:
+            steps.take(0.01)
+        steps.add([3])  # the first step has not ended
+        gate.set()
+        assert list(taken(steps, [[4, 5]])) == [1, 2, 3, 4, 5]
+
+
+def test_work_waits_for_rows_rather_than_run_without_them() -> None:
+    work = Work()
+    with SteppingBeside(work, threading.Lock()) as steps:
+        assert list(taken(steps, [[1], [2, 3], [4]])) == [1, 2, 3, 4]
+    assert work.windows == [[1], [2, 3], [4]]
+
+
+def test_what_had_ended_comes_before_the_error_of_a_step() -> None:
+    with SteppingBeside(Work(fails=3), threading.Lock()) as steps:
+        seen: list[int] = []
+
+        def take_all() -> None:
+            for row in taken(steps, [[1, 2, 3]]):
+                seen.append(row)
+
+        with pytest.raises(RuntimeError, match="the device is gone"):
+            take_all()
+    assert seen == [1, 2]
+
+
+def test_what_has_ended_is_not_lost_when_it_stops() -> None:
+    gate = threading.Event()
+    with SteppingBeside(Work(gate), threading.Lock()) as steps:
+        steps.add([1, 2, 3])
+        steps.add_no_more()
+        gate.set()
+        steps._thread.join(WAIT_S)
+        assert list(steps.stop()) == [1, 2, 3]
+        assert list(steps.stop()) == []
+
+
+def test_who_waits_for_a_turn_may_be_stopped_by_who_has_it() -> None:
+    turns = threading.Lock()
+    with turns, SteppingBeside(Work(), turns) as steps:
+        steps.add([1])
+        assert list(steps.stop()) == []
+    assert not turns.locked()
+
+
+def test_closing_ends_the_thread_after_its_step() -> None:
+    before = threading.active_count()
+    with SteppingBeside(Work(), threading.Lock()) as steps:
+        steps.add(list(range(100_000)))
+        while not steps.take(WAIT_S):
+            pass
+    assert threading.active_count() == before
+
+
+@pytest.fixture
+def beside(monkeypatch: pytest.MonkeyPatch) -> list[SteppingBeside]:
+    """Engines on the CPU step beside the caller, in windows of three."""
+    opened: list[SteppingBeside] = []
+
+    class Seen(SteppingBeside):
+        def __enter__(self) -> SteppingBeside:
+            opened.append(self)
+            return self
+
+    monkeypatch.setattr(engine_module, "Stepping", Seen)
+    monkeypatch.setattr(windows, "WINDOW_REQUESTS", 3)
+    return opened
+
+
+@pytest.mark.parametrize("shape", ["gpt2", "t5"])
+def test_answers_are_the_same_beside_the_caller(
+    shape: str, engine_of: EngineOf, beside: list[SteppingBeside], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = [*requests(TEXTS, max_tokens=5), *requests(["broken \ud800"], max_tokens=5)]
+    asked = [replace(request, request_id=str(i).encode()) for i, request in enumerate(asked)]
+    engine = engine_of(shape)
+    engine.limits = Limits(max_lines=2)
+    found = answer(engine, asked)
+    assert len(beside) == 1
+    monkeypatch.undo()
+    assert found == answer(engine, asked)
+    assert [completion.error is None for completion in found] == [True] * len(TEXTS) + [False]
+
+
+@pytest.mark.parametrize("ends", ["cancelled", "broken"])
+def test_answers_that_came_while_requests_were_read_are_given(
+    ends: str, engine_of: EngineOf, beside: list[SteppingBeside]
+) -> None:
+    engine, cancel, given = engine_of("gpt2"), threading.Event(), []
+    engine.limits = Limits(max_lines=3)
+
+    def slow() -> Iterator[Request]:
+        yield from requests(TEXTS[:6], max_tokens=2)
+        deadline_s = time.monotonic() + WAIT_S
+        while len(beside[0]._ended) < 3 and time.monotonic() < deadline_s:
+            time.sleep(0.01)
+        if ends == "broken":
+            raise OSError("the table is gone")
+        cancel.set()
+
+    def take_all() -> None:
+        for completion in engine.generate(slow(), cancel):
+            given.append(completion)
+
+    with pytest.raises(OSError, match="the table is gone") if ends == "broken" else nullcontext():
+        take_all()
+    assert len(given) >= 3
+
+
+def test_a_call_that_is_cancelled_ends_beside_the_caller(engine_of: EngineOf, beside: list[SteppingBeside]) -> None:
+    def endless() -> Iterator[Request]:
+        while True:
+            yield from requests(max_tokens=2)
+
+    cancel = threading.Event()
+    answers = engine_of("gpt2").generate(endless(), cancel)
+    assert next(answers).text is not None
+    cancel.set()
+    for _ in answers:
+        pass
+    assert not beside[0]._thread.is_alive()

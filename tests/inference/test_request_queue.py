@@ -1,0 +1,118 @@
+"""What calls bring at the same time is asked together, once, and ends for each as it should."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from sqlinfer.errors import Interrupted, ModelUnusable, RequestsFailed
+from sqlinfer.functions import load_functions
+from sqlinfer.sql.udf.evaluator import Answerer
+from sqlinfer.sql.direct_mode import engine_queue
+from sqlinfer.inference.request_queue import EngineQueue
+from sqlinfer.inference.runtime import Runtime
+from sqlinfer.store import Store
+from sqlinfer.types import Completion, Request
+from tests.conftest import EchoEngine
+
+Ask = Callable[..., list[Any]]
+
+
+class Gated(EchoEngine):
+    """Takes requests only once the gate is open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.began, self.gate = threading.Event(), threading.Event()
+
+    def generate(self, requests: Iterable[Request], cancel: Any = None) -> Iterator[Completion]:
+        self.began.set()
+        assert self.gate.wait(10)
+        yield from super().generate(requests, cancel)
+
+
+class Queued:
+    """A queue on an engine, and calls that ask it."""
+
+    def __init__(self, store: Store, engine: EchoEngine) -> None:
+        self.runtime = Runtime(store, load_functions(), model="echo")
+        self.runtime.open_engine = lambda version: engine
+        self.queue: EngineQueue = engine_queue(self.runtime)
+
+    def ask(self, *texts: str, cancel: threading.Event | None = None) -> list[Any]:
+        answerer = Answerer(self.runtime, self.queue)
+        answerer.cancel = cancel or answerer.cancel
+        return answerer.values(self.runtime.functions["ai_gen"], (), [(text,) for text in texts])
+
+
+@pytest.fixture
+def engine() -> Gated:
+    return Gated()
+
+
+@pytest.fixture
+def queued(registered: None, engine: Gated) -> Iterator[Queued]:
+    with Store() as store:
+        queued = Queued(store, engine)
+        yield queued
+        engine.gate.set()
+        queued.queue.close()
+
+
+def test_calls_that_come_together_share_one_run_and_equal_questions(queued: Queued, engine: Gated) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        calls = [threads.submit(queued.ask, "all", f"own {i}") for i in range(8)]
+        assert engine.began.wait(10)
+        while len(queued.queue._entries) < 9:
+            threading.Event().wait(0.01)
+        engine.gate.set()
+        assert [call.result(10) for call in calls] == [["<all>", f"<own {i}>"] for i in range(8)]
+    assert sorted(engine.texts) == sorted(["all", *(f"own {i}" for i in range(8))])
+    assert sum(engine.batches) == 9
+    assert len(engine.batches) < 8
+
+
+def test_a_call_that_is_stopped_leaves_nothing_to_ask_and_the_others_alone(queued: Queued, engine: Gated) -> None:
+    stop = threading.Event()
+    with ThreadPoolExecutor(3) as threads:
+        first = threads.submit(queued.ask, "first")
+        assert engine.began.wait(10)
+        stopped = threads.submit(queued.ask, "not wanted", "wanted by two", cancel=stop)
+        other = threads.submit(queued.ask, "wanted by two")
+        while len(queued.queue._entries) < 3:
+            threading.Event().wait(0.01)
+        stop.set()
+        with pytest.raises(Interrupted):
+            stopped.result(10)
+        engine.gate.set()
+        assert (first.result(10), other.result(10)) == (["<first>"], ["<wanted by two>"])
+    assert "not wanted" not in engine.texts
+
+
+def test_a_failure_is_of_the_calls_that_asked_for_it(queued: Queued, engine: Gated) -> None:
+    engine.gate.set()
+    with ThreadPoolExecutor(2) as threads:
+        bad, good = threads.submit(queued.ask, "boom", "fine"), threads.submit(queued.ask, "good")
+        assert good.result(10) == ["<good>"]
+        with pytest.raises(RequestsFailed, match="boom"):
+            bad.result(10)
+    assert queued.ask("fine") == ["<fine>"]
+    assert engine.texts.count("fine") == 1
+
+
+def test_what_ends_a_run_ends_all_its_calls_and_the_next_run_is_new(queued: Queued, engine: Gated) -> None:
+    def broken(version: Any) -> EchoEngine:
+        raise ModelUnusable("the weights are cut short")
+
+    engine.gate.set()
+    queued.runtime.open_engine = broken
+    with ThreadPoolExecutor(4) as threads:
+        for call in [threads.submit(queued.ask, f"{i}") for i in range(4)]:
+            with pytest.raises(ModelUnusable, match="cut short"):
+                call.result(10)
+    queued.runtime.open_engine = lambda version: engine
+    assert queued.ask("1") == ["<1>"]

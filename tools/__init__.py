@@ -1,0 +1,1 @@
+"""Programs for those who develop sqlinfer; none is in the wheel."""
