@@ -14,8 +14,8 @@ import transformers
 from sqlinfer.engine import open_engine
 from sqlinfer.engine.cache.prefix_tree import split
 from sqlinfer.engine.sequence import Sequence as Row
-from tools.random_models import TEXT, Shape, Size, build, build_tokenizer
 from sqlinfer.types import Completion, ModelVersion, Parameters, Request
+from tools.random_models import TEXT, Shape, Size, build, build_tokenizer
 
 SIZES: dict[Shape, Size] = {
     "llama": Size(hidden=640, num_layers=12, num_heads=10, num_key_value_heads=5, vocabulary=8192, positions=1024),

@@ -26,9 +26,9 @@ import transformers
 
 from sqlinfer.engine import open_engine
 from sqlinfer.engine.cache.prefix_tree import split
-from tools.random_models import TEXT, Size, build
 from sqlinfer.functions import load_functions
 from sqlinfer.types import ModelVersion, Parameters, Request
+from tools.random_models import TEXT, Size, build
 
 SIZE = Size(hidden=640, num_layers=12, num_heads=10, num_key_value_heads=5, vocabulary=8192, positions=1024)
 LETTERS = ("A", "B", "C", "D")

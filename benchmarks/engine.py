@@ -1,4 +1,4 @@
-"""The engine against its peers: decoders, shared beginnings, encoder-decoders, repeated rows, whole runs, long answers.
+"""The engine against its peers: decoders, shared shared prefixes, T5 and BART, repeated rows, whole runs, long answers.
 
 Usage: python -m benchmarks engine [WORKLOAD ...] [--device cuda] [--model qwen3-0.6b] [--rows N] [--dtype float32]
 [--rounds 3]. Models have random weights: about 60M parameters on the CPU, a published model's shape on a GPU. Where an

@@ -16,9 +16,9 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from sqlinfer.cli import main
-from tools.random_models import build
 from sqlinfer.functions import OPTIONS, Function, load_functions
 from sqlinfer.store import Store
+from tools.random_models import build
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "functions.md"

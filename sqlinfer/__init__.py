@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlinfer.functions.details import detailed, detailed_type
 from sqlinfer.errors import SqlinferError
+from sqlinfer.functions.details import detailed, detailed_type
 from sqlinfer.functions.long_texts import each_part, in_parts, whole
 from sqlinfer.types import Parameters, Request, Steps
 

@@ -18,13 +18,13 @@ from dbt_common.events.event_manager_client import add_callback_to_manager
 from duckdb import DuckDBPyConnection
 
 from sqlinfer.errors import SqlinferError, nearest
-from sqlinfer.sql.udf.registration import Binding
-from sqlinfer.sql.connect import make_runtime
-from sqlinfer.inference.counters import Counts
-from sqlinfer.sql_text import quote_identifier
+from sqlinfer.inference.counters import JobCounters
 from sqlinfer.inference.progress import Progress
+from sqlinfer.sql.connect import make_runtime
 from sqlinfer.sql.rewrite.probe_queries import created_table
-from sqlinfer.sql.statement_prefetch import STATEMENT, StatementAnswerer
+from sqlinfer.sql.statement_prefetch import STATEMENT, StatementPrefetch
+from sqlinfer.sql.udf.registration import UdfRegistration
+from sqlinfer.sql_text import quote_identifier
 
 _CONFIG = ("model", "settings", "store", "udfs")
 _EVERY_S = 10.0
@@ -46,7 +46,7 @@ class Plugin(BasePlugin):
             config.get("model"), config.get("store", True), config.get("udfs"), config.get("settings")
         )
         self._runtime.num_sessions += 1  # it outlives the connections, which dbt closes one by one
-        self._answerers: weakref.WeakSet[StatementAnswerer] = weakref.WeakSet()
+        self._answerers: weakref.WeakSet[StatementPrefetch] = weakref.WeakSet()
         self._connections: weakref.WeakSet[DuckDBPyConnection] = weakref.WeakSet()
         atexit.register(self._close)
         _log_to_dbt()
@@ -58,10 +58,10 @@ class Plugin(BasePlugin):
 
     def configure_cursor(self, cursor: DuckDBPyConnection) -> None:
         """Put the functions on a cursor; they go with it."""
-        answerer = StatementAnswerer(partial(self._other, weakref.ref(cursor)), self._runtime, _Watch())
+        answerer = StatementPrefetch(partial(self._other, weakref.ref(cursor)), self._runtime, _Watch())
         self._connections.add(cursor)
         self._answerers.add(answerer)
-        Binding(cursor, answerer, STATEMENT)
+        UdfRegistration(cursor, answerer, STATEMENT)
 
     def _other(self, of: Callable[[], DuckDBPyConnection | None]) -> DuckDBPyConnection:
         """A further cursor, set as dbt-duckdb sets each."""
@@ -91,11 +91,11 @@ class Plugin(BasePlugin):
 class _Watch:
     """Says in dbt's log how far statements are."""
 
-    def asking(self, statement: str) -> Callable[[Counts], None]:
+    def asking(self, statement: str) -> Callable[[JobCounters], None]:
         name = _name(statement)
         return Progress(lambda line: _log.info(f"{name}: {line}"), _EVERY_S, is_late=True)
 
-    def settled(self, statement: str, counts: Counts) -> None:
+    def settled(self, statement: str, counts: JobCounters) -> None:
         if counts.requests:
             _log.info(
                 f"{_name(statement)}: {counts.rows:,} rows, {counts.requests:,} requests: {counts.known:,} known, "

@@ -12,10 +12,10 @@ import warnings
 from typing import Any
 
 from sqlinfer.errors import SqlinferError, nearest
-from sqlinfer.sql import Session, connect
-from sqlinfer.sql.replacement_scan import call_as
-from sqlinfer.sql.error_translation import DatabaseError
 from sqlinfer.inference.progress import on_terminal, wipe
+from sqlinfer.sql import Session, connect
+from sqlinfer.sql.error_translation import DatabaseError
+from sqlinfer.sql.replacement_scan import call_as
 
 _USAGE = "Write %%sqlinfer [-c SESSION] [-o NAME], and SQL in the lines below it"
 

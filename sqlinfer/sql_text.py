@@ -8,8 +8,8 @@ from typing import Any
 def quote_identifier(name: str) -> str:
     """A name as SQL takes it, whatever its characters.
 
-    >>> quote_identifier('a "b"')
-    '"a ""b"""'
+    >>> print(quote_identifier('say "hi" now'))
+    "say ""hi"" now"
     """
     return '"' + name.replace('"', '""') + '"'
 
@@ -32,8 +32,8 @@ def quote_literal(value: Any) -> str:
 def unquote(text: str) -> str:
     """The name or text that stands in single or double quotes; a text without quotes stays.
 
-    >>> unquote("'it''s'"), unquote('"a ""b"""'), unquote("plain")
-    ("it's", 'a "b"', 'plain')
+    >>> unquote("'it''s'"), unquote('"a ""b"" c"'), unquote("plain")
+    ("it's", 'a "b" c', 'plain')
     """
     if len(text) < 2 or text[0] != text[-1] or text[0] not in "'\"":
         return text

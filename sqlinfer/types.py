@@ -105,7 +105,7 @@ class Completion:
     For the task "count_tokens" the text is the count of the request's own text in decimal digits; for "embed" the
     embedding's 32-bit floats, little-endian, in base64; for "predict" a JSON object of each label and its probability;
     for the overflow "split" a JSON list of the places, in characters, where to cut the text so that each part fits.
-    may_pass: asking again may help, as the error came from the machine and not from the request.
+    is_retryable: asking again may help, as the error came from the machine and not from the request.
     """
 
     request_id: bytes
@@ -115,7 +115,7 @@ class Completion:
     finish_reason: FinishReason = "stop"
     truncated: bool = False
     error: str | None = None
-    may_pass: bool = False
+    is_retryable: bool = False
 
 
 class Answer(str):

@@ -1,8 +1,8 @@
 from typing import Literal
 
 from sqlinfer import Request
-from sqlinfer.types import Vector
 from sqlinfer.functions.vectors import from_text
+from sqlinfer.types import Vector
 
 
 def ai_embed(text: str, overflow: Literal["truncate", "error"] = "truncate") -> Request:

@@ -26,7 +26,7 @@ _CALL_WIDTH = 36
 def explain(files: tuple[str, ...], as_json: bool, **given: Any) -> None:
     """Count what SQL files would ask, or, without a file, what building the project would.
 
-    Counts rows, requests, known answers, tokens and time of each AI call, and says whether the models fit into the
+    JobCounters rows, requests, known answers, tokens and time of each AI call, and says whether the models fit into the
     memory; asks nothing and writes nothing.
 
     Statements run in a transaction that is rolled back. Calls behind other calls are counted when the answers before

@@ -11,8 +11,8 @@ import click
 from sqlinfer.cli.model_facts import echo_versions, facts_of, generation_of
 from sqlinfer.cli.state import key_values, open_store
 from sqlinfer.cli.tables import echo_facts, echo_json, echo_table
-from sqlinfer.errors import SqlinferError
 from sqlinfer.config.job_settings import NAMES
+from sqlinfer.errors import SqlinferError
 from sqlinfer.types import Parameters
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sqlinfer.inference.counters import Counts
+    from sqlinfer.inference.counters import JobCounters
 
 
 class Watch:
@@ -32,7 +32,7 @@ class Watch:
             self._is_on = False
             self.stop()
 
-    def __call__(self, counts: Counts) -> None:
+    def __call__(self, counts: JobCounters) -> None:
         """Note one more completion."""
         if self._is_on and not self._quiet:
             self._progress(counts)

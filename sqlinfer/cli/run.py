@@ -22,8 +22,8 @@ from sqlinfer.errors import Interrupted
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from sqlinfer.inference.counters import JobCounters
     from sqlinfer.sql import Session
-    from sqlinfer.inference.counters import Counts
 
 _BATCH_ROWS = 10_000
 NO_ROWS = (["Count"], ["Success"])
@@ -70,7 +70,9 @@ def run(files: tuple[str, ...], format_: Format, as_json: bool, **given: Any) ->
             echo_json({"job": session.answerer.last_job_id, **_rounded(counts)})
 
 
-def _run(session: Session, scripts: list[Script], results: Results, settings: dict[str, Any], quiet: bool) -> Counts:
+def _run(
+    session: Session, scripts: list[Script], results: Results, settings: dict[str, Any], quiet: bool
+) -> JobCounters:
     """Run all scripts as one job; say on stderr how it ended."""
     from sqlinfer.inference.job import recorded
     from sqlinfer.sql.rewrite.split_statements import placed
@@ -176,5 +178,5 @@ def _close(session: Session) -> None:
     )
 
 
-def _rounded(counts: Counts) -> dict[str, float]:
+def _rounded(counts: JobCounters) -> dict[str, float]:
     return {**counts.as_dict(), "seconds": round(counts.seconds, 3)}

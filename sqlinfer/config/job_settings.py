@@ -44,7 +44,7 @@ class JobSettings:
     max_pairs: int | None = 100_000
     ai_schema: bool = False
 
-    def bears(self, num_failed: int, num_requests: int) -> bool:
+    def within_error_threshold(self, num_failed: int, num_requests: int) -> bool:
         """Whether the job goes on after so many failures of so many requests."""
         if isinstance(self.error_threshold, str):
             return num_failed <= float(self.error_threshold.rstrip("%")) / 100 * num_requests
@@ -54,7 +54,7 @@ class JobSettings:
 NAMES = tuple(f.name for f in fields(JobSettings))
 
 
-class Cascade:
+class SettingsLayers:
     """Where a session's settings are said, from the widest to the narrowest: a model's registration, the project file,
     the command line, SET. The narrowest wins; merged anew for each model."""
 

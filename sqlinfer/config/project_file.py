@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlinfer.errors import SqlinferError, nearest
 from sqlinfer.config.job_settings import NAMES, read_settings
+from sqlinfer.errors import SqlinferError, nearest
 
 KEYS = ("name", "database", "model", "vars", "settings")
 

@@ -11,19 +11,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from sqlinfer.engine.input.encoder_inputs import Inputs
-from sqlinfer.engine.model.model_kind import Kind, find_kind
-from sqlinfer.engine.input.prompts import Prompts
-from sqlinfer.engine.generation_loop import Batch, Run
-from sqlinfer.engine.scheduler import Limits
-from sqlinfer.engine.step_thread import Stepping, SteppingBeside
+from sqlinfer.engine.generation_loop import Batch, GenerationLoop
+from sqlinfer.engine.input.encoder_inputs import EncoderInputs
+from sqlinfer.engine.input.prompts import PromptBuilder
+from sqlinfer.engine.model.model_kind import Kind, find_model_kind
 from sqlinfer.engine.request_windows import split
+from sqlinfer.engine.scheduler import Limits
+from sqlinfer.engine.step_thread import BackgroundStepLoop, StepLoop
 from sqlinfer.errors import ModelUnusable
 from sqlinfer.types import Completion, ModelVersion, Request, Task
 
 if TYPE_CHECKING:
-    from sqlinfer.engine.batch.encoder import Encoder
     from sqlinfer.engine.attention.paged_runner import PagedModel
+    from sqlinfer.engine.batch.encoder import Encoder
 
 logger = logging.getLogger(__name__)
 POLL_S = 0.05  # between two looks whether to go on, while no row ends
@@ -44,8 +44,8 @@ class TorchEngine:
         self._device_name = device
         self._load_lock = threading.RLock()
         self._turns = threading.Lock()
-        self._prompts: Prompts | None = None
-        self._inputs: Inputs | None = None
+        self._prompts: PromptBuilder | None = None
+        self._inputs: EncoderInputs | None = None
         self._encoder: Encoder | None = None
         self._config: Any = None
         self._model: Any = None
@@ -66,7 +66,7 @@ class TorchEngine:
             return map(self.prompts.complete, ended) if writes else iter(ended)
 
         windows = split(requests)
-        stepping: Stepping | None = None
+        stepping: StepLoop | None = None
         with ExitStack() as closing:
             try:
                 while not (cancel is not None and cancel.is_set()):
@@ -129,13 +129,13 @@ class TorchEngine:
 
     def count_prompt_tokens(self, requests: Series[Request]) -> list[int]:
         """Tokens of each prompt as the model would read it; 0 for a request that cannot be asked."""
-        reader: Prompts | Inputs = self.prompts if self.kind == "generate" else self.inputs
+        reader: PromptBuilder | EncoderInputs = self.prompts if self.kind == "generate" else self.inputs
         return reader.count(requests)
 
     @property
     def kind(self) -> Kind:
         """What the model is for."""
-        return find_kind(self.version, self.config)
+        return find_model_kind(self.version, self.config)
 
     @property
     def config(self) -> Any:
@@ -147,7 +147,7 @@ class TorchEngine:
             return self._config
 
     @property
-    def prompts(self) -> Prompts:
+    def prompts(self) -> PromptBuilder:
         """The tokenizer's side of the model, without weights."""
         from sqlinfer.engine.model.weights import load_prompts
 
@@ -156,7 +156,7 @@ class TorchEngine:
             return self._prompts
 
     @property
-    def inputs(self) -> Inputs:
+    def inputs(self) -> EncoderInputs:
         """The tokenizer's side of a model that reads and does not write, without weights."""
         from sqlinfer.engine.model.weights import load_inputs
 
@@ -181,9 +181,9 @@ class TorchEngine:
     @property
     def model(self) -> Any:
         """The transformers model, loaded once."""
-        from sqlinfer.engine.model.device import pick_device, pick_dtype
         from sqlinfer.engine.cache.padded_cache import has_plain_cache
         from sqlinfer.engine.model.cpu_linear import pack
+        from sqlinfer.engine.model.device import pick_device, pick_dtype
         from sqlinfer.engine.model.weights import load_model
 
         with self._load_lock:
@@ -243,17 +243,17 @@ class TorchEngine:
         finally:
             self._load_lock.release()
 
-    def _stepping(self) -> Stepping:
+    def _stepping(self) -> StepLoop:
         """Steps of work of the right kind; a device of its own works beside the caller, whose cores a CPU needs."""
-        from sqlinfer.engine.batch.encoder import EncoderRun
+        from sqlinfer.engine.batch.encoder import EncoderLoop
 
-        work = self._run() if self.kind == "generate" else EncoderRun(self.encoder)
-        return (Stepping if self.model.device.type == "cpu" else SteppingBeside)(work, self._turns)
+        work = self._run() if self.kind == "generate" else EncoderLoop(self.encoder)
+        return (StepLoop if self.model.device.type == "cpu" else BackgroundStepLoop)(work, self._turns)
 
-    def _run(self) -> Run:
+    def _run(self) -> GenerationLoop:
         """With an empty batch, as large as the device can hold."""
-        from sqlinfer.engine.model.device import limits
         from sqlinfer.engine.batch.paged_decoder import PagedBatch
+        from sqlinfer.engine.model.device import limits
 
         model = self.model
         with self._load_lock:
@@ -263,14 +263,14 @@ class TorchEngine:
             most = batch.max_tokens if self.limits is None else min(batch.max_tokens, bounds.max_tokens)
             bounds = replace(bounds, max_tokens=most)
         bounds = replace(bounds, refill=bounds.refill and batch.can_merge, is_packed=batch.is_packed)
-        return Run(batch, bounds, model.device, self.prompts.text)
+        return GenerationLoop(batch, bounds, model.device, self.prompts.text)
 
     def _batch(self) -> Batch:
         """An empty batch: packed where model and device allow it, padded else."""
-        from sqlinfer.engine.batch.padded_decoder import DecoderBatch
         from sqlinfer.engine.batch.packed_decoder import PackedBatch
-        from sqlinfer.engine.batch.paged_decoder import PagedBatch
+        from sqlinfer.engine.batch.padded_decoder import DecoderBatch
         from sqlinfer.engine.batch.padded_seq2seq import Seq2SeqBatch
+        from sqlinfer.engine.batch.paged_decoder import PagedBatch
 
         if self.config.is_encoder_decoder:
             return Seq2SeqBatch(self.model)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence as Series
 
-from sqlinfer.engine.model import model_kind as kind
 from sqlinfer.engine.engine import TorchEngine
+from sqlinfer.engine.model import model_kind as kind
 from sqlinfer.types import ModelVersion, Request
 
 _engines: dict[tuple[str, str], TorchEngine] = {}
@@ -51,12 +51,12 @@ def embedding_width(version: ModelVersion) -> int | None:
     return get_engine(version).embedding_width
 
 
-def misfit(version: ModelVersion, request: Request) -> str:
+def unsupported_reason(version: ModelVersion, request: Request) -> str:
     """Why a model of its kind cannot answer such a request, to be said after its name; "" if it can. From the model's
     files alone. Raises ModelUnusable."""
-    if kind.guess_kind(version) in kind.kinds_for(request):
+    if kind.guess_model_kind(version) in kind.kinds_for(request):
         return ""
-    return kind.misfit(get_engine(version).kind, request)
+    return kind.unsupported_reason(get_engine(version).kind, request)
 
 
 def close_all() -> None:

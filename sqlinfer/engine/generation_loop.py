@@ -37,7 +37,7 @@ class Batch(Protocol):
     def clear(self) -> None: ...
 
 
-class Run:
+class GenerationLoop:
     """Sequences on their way through a model, one forward pass a step."""
 
     def __init__(self, batch: Batch, limits: Limits, device: Any, text: Callable[[list[int]], str]) -> None:
@@ -74,8 +74,8 @@ class Run:
 
         Rows that have choices are scored as they join, and need no token.
         """
-        from sqlinfer.engine.sampling.sampler import choose, kept_lines
         from sqlinfer.engine.sampling.choice_scorer import score
+        from sqlinfer.engine.sampling.sampler import choose, kept_lines
 
         logits = self.batch.join(joining) if joining else self.batch.step()
         rows = joining or self.batch.rows
@@ -116,7 +116,7 @@ class Run:
         if len(running) == 1:
             length = len(running[0].history)
             said = f"out of memory: one row of {length} tokens alone does not fit; shorten it"
-            running[0].fail(said, may_pass=True)
+            running[0].fail(said, is_retryable=True)
         # a pass that broke off has left the cache of its rows half written
         keeps_cache = joining and len(self.batch.rows) + len(joining) == len(running)
         back = joining if keeps_cache else running

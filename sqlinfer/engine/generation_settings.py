@@ -24,7 +24,7 @@ TASK_NAMES: Mapping[Task, str] = {"summarize": "summarization"}
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class GenerationSettings:
     """Every choice made: nothing is open any more.
 
     temperature: 0 is greedy. top_k: 0 is all. eos: ids that end the answer. model: the model's own settings
@@ -43,7 +43,7 @@ class Settings:
     model: Mapping[str, Any]
 
 
-def constrained_settings(settings: Settings, asked: Parameters) -> Settings:
+def constrained_settings(settings: GenerationSettings, asked: Parameters) -> GenerationSettings:
     """Settings of an answer that must satisfy a schema: one line, and an end where the schema has one.
 
     Raises ValueError for beams that the request itself asks for.
@@ -84,13 +84,13 @@ class Defaults:
         params = self.tasks.get(TASK_NAMES.get(task, task))
         return None if params is None else str(params.get("prefix") or "")
 
-    def resolve(self, parameters: Parameters, task: Task) -> Settings:
+    def resolve(self, parameters: Parameters, task: Task) -> GenerationSettings:
         """Fill what parameters leave open. Raises ValueError for a value out of range."""
         own = self.of_task(task)
         _validate(parameters)
         temperature = parameters.temperature or 0.0
         max_tokens = self._max_tokens(parameters, own)
-        return Settings(
+        return GenerationSettings(
             max_tokens=max_tokens,
             min_tokens=self._min_tokens(parameters, own, max_tokens),
             temperature=temperature,

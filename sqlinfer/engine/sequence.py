@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlinfer.types import FinishReason, Request
 
 if TYPE_CHECKING:
-    from sqlinfer.engine.generation_settings import Settings
+    from sqlinfer.engine.generation_settings import GenerationSettings
 
 
 class Sequence:
@@ -21,7 +21,12 @@ class Sequence:
     """
 
     def __init__(
-        self, request: Request, settings: Settings, prompt: list[int], start: list[int], truncated: bool = False
+        self,
+        request: Request,
+        settings: GenerationSettings,
+        prompt: list[int],
+        start: list[int],
+        truncated: bool = False,
     ) -> None:
         self.request = request
         self.settings = settings
@@ -31,9 +36,9 @@ class Sequence:
         self.output: list[int] = []
         self.finish_reason: FinishReason | None = None
         self.error: str | None = None
-        self.may_pass = False  # whether the error may be gone when the request is asked again
+        self.is_retryable = False  # whether the error may be gone when the request is asked again
         self.sources = [0]  # the lines, of its own, that its lines continue after this step
-        self.num_unread = 0  # tokens of the output that the decoder has not read yet
+        self.num_uncomputed_tokens = 0  # tokens of the output that the decoder has not read yet
         self.choices: Any = None  # choices.Choices, if the request is scored
         self.constraint: Any = None  # grammar.Constraint, if the answer must satisfy a schema
         self.answer: str | None = None  # of a scored request
@@ -61,19 +66,19 @@ class Sequence:
         return self.start + self.output
 
     @property
-    def num_decoded(self) -> int:
+    def num_computed_tokens(self) -> int:
         """Tokens of a line that are in the decoder's cache, once the last one was chosen."""
         if self.beams:
             return len(self.start) + len(self.beams.tokens[0]) - 1
-        return len(self.start) + len(self.output) - self.num_unread
+        return len(self.start) + len(self.output) - self.num_uncomputed_tokens
 
     def feeds(self, width: int) -> list[list[int]]:
         """What each line feeds to the decoder next: at most width tokens; they count as read."""
         if self.beams:
             return [[tokens[-1]] for tokens in self.beams.tokens]
-        first = len(self.output) - self.num_unread
+        first = len(self.output) - self.num_uncomputed_tokens
         feed = self.output[first : first + width]
-        self.num_unread -= len(feed)
+        self.num_uncomputed_tokens -= len(feed)
         return [feed]
 
     def append(self, token: int) -> None:
@@ -84,7 +89,7 @@ class Sequence:
             tokens += self.constraint.advance(token)
             is_end = is_end or self.constraint.is_complete
         self.output += tokens
-        self.num_unread += len(tokens)
+        self.num_uncomputed_tokens += len(tokens)
         room = self.settings.max_tokens - len(self.output)
         if is_end and room >= 0:
             is_cut = self.constraint is not None and self.constraint.is_cut
@@ -103,10 +108,10 @@ class Sequence:
         self.output = output
         self.finish_reason = "stop" if output[-1] in self.settings.eos else "length"
 
-    def fail(self, message: str, may_pass: bool = False) -> None:
+    def fail(self, message: str, is_retryable: bool = False) -> None:
         """End without an answer."""
         self.error = message
-        self.may_pass = may_pass
+        self.is_retryable = is_retryable
         self.finish_reason = "error"
 
     def restart(self) -> None:
@@ -132,7 +137,7 @@ def feed_width(rows: Iterable[Sequence], *, padded: bool) -> int:
 
     padded: rows with fewer may be padded; then it is the most for which three in four of the fed tokens are tokens.
     """
-    unread = [row.num_unread or 1 for row in rows]
+    unread = [row.num_uncomputed_tokens or 1 for row in rows]
     if not padded:
         return min(unread)
     return max(w for w in {1, *unread} if 4 * sum(min(one, w) for one in unread) >= 3 * w * len(unread))

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 TURN_S = 0.05
 
 
-class Work(Protocol):
-    """What has steps: a Run, or an EncoderRun."""
+class Steppable(Protocol):
+    """What has steps: a GenerationLoop, or an EncoderLoop."""
 
     fill: float
 
@@ -25,15 +25,15 @@ class Work(Protocol):
     def step(self) -> Series[Any]: ...
 
 
-class Stepping:
+class StepLoop:
     """Steps in the caller's thread, one at each take, within a with statement. turns: held during a step."""
 
-    def __init__(self, work: Work, turns: threading.Lock) -> None:
+    def __init__(self, work: Steppable, turns: threading.Lock) -> None:
         self._work = work
         self._turns = turns
         self._is_last = False
 
-    def __enter__(self) -> Stepping:
+    def __enter__(self) -> StepLoop:
         return self
 
     def __exit__(self, *error: object) -> None: ...
@@ -68,14 +68,14 @@ class Stepping:
         return []
 
 
-class SteppingBeside(Stepping):
+class BackgroundStepLoop(StepLoop):
     """Steps on a thread of their own: beside them the caller tokenises the next window and keeps answers.
 
     For a device that computes by itself. Where the work needs rows it waits for them, so that what runs together does
     not depend on who is faster.
     """
 
-    def __init__(self, work: Work, turns: threading.Lock) -> None:
+    def __init__(self, work: Steppable, turns: threading.Lock) -> None:
         super().__init__(work, turns)
         self._changed = threading.Condition()
         self._rows: Series[Any] | None = None  # the next window

@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-from sqlinfer.errors import StoppedEarly
 from sqlinfer.config.job_settings import JobSettings
-from sqlinfer.inference.counters import Counts
+from sqlinfer.errors import StoppedEarly
+from sqlinfer.inference.counters import JobCounters
 
 Asked = TypeVar("Asked")
 _UNITS = {
@@ -26,7 +26,7 @@ _GO_ON = (
 class Budget:
     """What is left of a job's budget while one model is asked. counts: of the job so far."""
 
-    def __init__(self, settings: JobSettings, counts: Counts) -> None:
+    def __init__(self, settings: JobSettings, counts: JobCounters) -> None:
         self._settings = settings
         self._counts = counts
         self._taken = self._ended = 0

@@ -9,9 +9,10 @@ from itertools import islice
 
 import numpy as np
 
-from sqlinfer.engine.engine_pool import count_prompt_tokens
 from sqlinfer.config.job_settings import JobSettings
-from sqlinfer.inference.request_spool import Origin, Pending
+from sqlinfer.engine.engine_pool import count_prompt_tokens
+from sqlinfer.inference.keyed_request import Route
+from sqlinfer.inference.request_spool import RequestSpool
 from sqlinfer.inference.runtime import Runtime
 from sqlinfer.types import Request
 
@@ -25,7 +26,7 @@ _UNKNOWN_ANSWER_TOKENS = 256
 class Sample:
     """Requests of one origin. requests: how many; characters: of all their texts; sample: at most 200 a statement."""
 
-    origin: Origin
+    origin: Route
     requests: int
     characters: int
     sample: list[Request]
@@ -52,7 +53,7 @@ class Estimate:
     row_tokens: int
 
 
-def samples(pending: Pending) -> list[Sample]:
+def samples(pending: RequestSpool) -> list[Sample]:
     """A sample for each origin that has requests."""
     found = []
     for _, origins in pending.by_model():
@@ -82,7 +83,7 @@ def estimate(runtime: Runtime, total: Sample) -> Estimate:
     return Estimate(prompt_tokens, error, answer_tokens, seconds, prompt_seconds, is_measured, row_tokens)
 
 
-def expect(runtime: Runtime, pending: Pending, settings: Iterable[JobSettings]) -> dict[str, float]:
+def expect(runtime: Runtime, pending: RequestSpool, settings: Iterable[JobSettings]) -> dict[str, float]:
     """The least that pending requests need of a budget, by the name of its bound; tokens are counted only if some
     bound asks for them."""
     held = list(settings)

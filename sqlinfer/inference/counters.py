@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlinfer.engine.model.device import peak_memory
-from sqlinfer.inference.distinct_counter import Distinct
+from sqlinfer.inference.distinct_counter import DistinctCounter
 from sqlinfer.types import Completion
 
 
-class Counts:
+class JobCounters:
     """Counts of one job. requests: distinct requests that its statements met; known: answered before it began.
     unanswered: requests that a model failed. refused: rows that could not be asked, each a failed request. unread:
     answers that their function could not read. expected: requests that will have ended when all that is known to be
@@ -30,7 +30,7 @@ class Counts:
         self.usage: dict[tuple[str, str], list[int]] = {}
         self._fill = 0.0
         self._started_s = time.perf_counter()
-        self._requests = Distinct()
+        self._requests = DistinctCounter()
 
     def seen(self, keys: Iterable[bytes]) -> None:
         """Note that these requests were met; equal ones count once."""

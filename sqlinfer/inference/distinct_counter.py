@@ -10,7 +10,7 @@ import numpy as np
 _COMPACT = 4_000_000
 
 
-class Distinct:
+class DistinctCounter:
     """Counts distinct keys; safe from several threads."""
 
     def __init__(self) -> None:

@@ -8,28 +8,28 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlinfer.errors import Interrupted, StoppedEarly
-from sqlinfer.sql.udf.evaluator import Answerer
-from sqlinfer.inference.retry import logging_level
-from sqlinfer.inference.counters import Counts
+from sqlinfer.inference.counters import JobCounters
 from sqlinfer.inference.progress import Progress
+from sqlinfer.inference.retry import logging_level
+from sqlinfer.inference.runner import JobRunner
 
 _UPDATE_S = 1.0
 
 
 @contextmanager
-def recorded(answerer: Answerer, statement: str, settings: Mapping[str, Any] | None = None) -> Iterator[Counts]:
+def recorded(answerer: JobRunner, statement: str, settings: Mapping[str, Any] | None = None) -> Iterator[JobCounters]:
     """Record what happens inside as one job; inside another job it is part of that one."""
     if answerer.job_id is not None:
         yield answerer.counts
         return
-    jobs, cascade = answerer.runtime.store.jobs, answerer.runtime.settings
-    answerer.counts = counts = Counts()
-    answerer.job_id = job_id = jobs.start(statement, settings={**(settings or {}), **cascade.said()})
+    jobs, settings_layers = answerer.runtime.store.jobs, answerer.runtime.settings
+    answerer.counts = counts = JobCounters()
+    answerer.job_id = job_id = jobs.start(statement, settings={**(settings or {}), **settings_layers.said()})
     watch, answerer.progress = answerer.progress, _updating(answerer, watched=answerer.progress)
     if isinstance(watch, Progress):
         watch.reset()
     try:
-        with logging_level(cascade.over().logging_level):
+        with logging_level(settings_layers.over().logging_level):
             yield counts
     except (KeyboardInterrupt, Interrupted) as error:
         _finish(answerer, "interrupted", str(error))
@@ -50,10 +50,10 @@ def recorded(answerer: Answerer, statement: str, settings: Mapping[str, Any] | N
             watch.finish(counts)
 
 
-def _updating(answerer: Answerer, watched: Any) -> Any:
+def _updating(answerer: JobRunner, watched: Any) -> Any:
     updated_s = time.monotonic()
 
-    def progress(counts: Counts) -> None:
+    def progress(counts: JobCounters) -> None:
         nonlocal updated_s
         watched(counts)
         now = time.monotonic()
@@ -65,7 +65,7 @@ def _updating(answerer: Answerer, watched: Any) -> Any:
     return progress
 
 
-def _finish(answerer: Answerer, state: Any, error: str | None) -> None:
+def _finish(answerer: JobRunner, state: Any, error: str | None) -> None:
     jobs, counts, job_id = answerer.runtime.store.jobs, answerer.counts, answerer.job_id
     assert job_id is not None
     models = [str(version) for version in answerer.versions()] or sorted({model for _, model in counts.usage})
@@ -74,7 +74,7 @@ def _finish(answerer: Answerer, state: Any, error: str | None) -> None:
     _record_failures(answerer)
 
 
-def _record_failures(answerer: Answerer) -> None:
+def _record_failures(answerer: JobRunner) -> None:
     failed, answerer.unrecorded = answerer.unrecorded, {}
     if failed and answerer.job_id is not None:
         answerer.runtime.store.jobs.add_errors(

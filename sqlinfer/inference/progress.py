@@ -17,7 +17,7 @@ _LINE_S = 10.0
 
 
 class Progressing(Protocol):
-    """Where a job is: Counts of this process, or the record of another's job."""
+    """Where a job is: JobCounters of this process, or the record of another's job."""
 
     rows: int
     generated: int

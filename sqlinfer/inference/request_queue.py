@@ -10,8 +10,7 @@ from typing import Protocol
 
 from sqlinfer.errors import Interrupted, SqlinferError
 from sqlinfer.inference.failures import Failure
-from sqlinfer.inference.request_spool import Origin
-from sqlinfer.sql.udf.request_builder import Question
+from sqlinfer.inference.keyed_request import KeyedRequest, Route
 from sqlinfer.types import Completion, ModelVersion, Request
 
 _WINDOW = 512
@@ -19,7 +18,7 @@ _POLL_S = 0.2
 _STOPPED = "stopped; every finished answer is kept. Run the same statement again to go on"
 
 Failures = dict[bytes, Failure]
-Infer = Callable[[ModelVersion, Iterator[tuple[Origin, Request]], Failures], Iterator[Completion]]
+Infer = Callable[[ModelVersion, Iterator[tuple[Route, Request]], Failures], Iterator[Completion]]
 
 
 class Cancel(Protocol):
@@ -28,7 +27,7 @@ class Cancel(Protocol):
     def is_set(self) -> bool: ...
 
 
-class EngineQueue:
+class RequestQueue:
     """Asks what calls bring. infer: asks one model version. known: those of the keys that have an answer. stop: ends
     what infer does."""
 
@@ -44,7 +43,7 @@ class EngineQueue:
         self._idle = threading.Condition(self._lock)
         self._is_closed = False
 
-    def ask(self, questions: Sequence[Question], cancel: Cancel) -> Failures:
+    def ask(self, questions: Sequence[KeyedRequest], cancel: Cancel) -> Failures:
         """Wait until each question has an answer in the store or is among the failures. Raises what ended the run, and
         Interrupted when the call is wanted no more; what nobody else wants is not asked then."""
         if not questions:
@@ -75,7 +74,7 @@ class EngineQueue:
                 self._stop.set()
             self._idle.wait_for(lambda: not self._waiting)
 
-    def _join(self, question: Question, call: _Call) -> _Entry:
+    def _join(self, question: KeyedRequest, call: _Call) -> _Entry:
         entry = self._entries.get(question.key)
         if entry is None:
             entry = self._entries[question.key] = _Entry(question)
@@ -113,7 +112,7 @@ class EngineQueue:
                     self._idle.notify_all()
                     return
 
-    def _requests(self, version: ModelVersion, taken: dict[bytes, _Entry]) -> Iterator[tuple[Origin, Request]]:
+    def _requests(self, version: ModelVersion, taken: dict[bytes, _Entry]) -> Iterator[tuple[Route, Request]]:
         """What waits, in order of coming; ends when nothing waits, as the engine must not."""
         while True:
             with self._lock:
@@ -169,7 +168,7 @@ class _Entry:
 
     __slots__ = ("calls", "failure", "key", "question")
 
-    def __init__(self, question: Question) -> None:
+    def __init__(self, question: KeyedRequest) -> None:
         self.question = question
         self.key = question.key
         self.calls: list[_Call] = []

@@ -10,11 +10,11 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from sqlinfer.errors import StoreUnusable
-from sqlinfer.functions import Function
+from sqlinfer.inference.keyed_request import Route
 from sqlinfer.types import ModelVersion, Parameters, Request
 
 _SCHEMA = """
@@ -26,18 +26,7 @@ _BEGINNING = 256
 _REMEMBERED = 65_536
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where requests come from and who answers them: one function asking one model version. site: the call's number
-    in the script; 0 if nobody counts the calls. is_constant: all rows of the call ask this model."""
-
-    function: Function
-    version: ModelVersion
-    site: int = 0
-    is_constant: bool = False
-
-
-class Pending:
+class RequestSpool:
     """A set of requests by key, grouped by origin. has_steps: whether one is a further step of its call.
     num_added: how many were added, those that prefer forgot among them."""
 
@@ -49,11 +38,11 @@ class Pending:
         self._lock = threading.Lock()
         self._shared: dict[Any, int] = {}
         self._num_shared = 0
-        self.origins: list[Origin] = []
+        self.origins: list[Route] = []
         self.has_steps = False
         self.num_added = 0
 
-    def add(self, asked: Iterable[tuple[Origin, Request]]) -> None:
+    def add(self, asked: Iterable[tuple[Route, Request]]) -> None:
         """Record requests; each one's request_id is its key. Safe from several threads."""
         with self._lock:
             rows = [
@@ -68,23 +57,23 @@ class Pending:
         """How many distinct requests are recorded."""
         return int(self._db.execute("SELECT count(*) FROM pending").fetchone()[0])
 
-    def prefer(self, is_first: Callable[[Origin], bool]) -> None:
+    def prefer(self, is_first: Callable[[Route], bool]) -> None:
         """Forget all other requests while there are requests of origins that come first."""
         first = [origin for origin in self.origins if is_first(origin)]
         if first:
             where, numbers = self._of(first)
             self._db.execute(f"DELETE FROM pending WHERE NOT {where}", numbers)
 
-    def by_model(self) -> list[tuple[ModelVersion, list[Origin]]]:
+    def by_model(self) -> list[tuple[ModelVersion, list[Route]]]:
         """The model versions that are asked, each with the origins that ask it and have requests."""
         used = {row[0] for row in self._db.execute("SELECT DISTINCT version FROM pending")}
-        grouped: dict[str, tuple[ModelVersion, list[Origin]]] = {}
+        grouped: dict[str, tuple[ModelVersion, list[Route]]] = {}
         for number, origin in enumerate(self.origins):
             if number in used:
                 grouped.setdefault(origin.version.fingerprint, (origin.version, []))[1].append(origin)
         return list(grouped.values())
 
-    def requests(self, origins: Sequence[Origin], every: int = 1) -> Iterator[tuple[Origin, Request]]:
+    def requests(self, origins: Sequence[Route], every: int = 1) -> Iterator[tuple[Route, Request]]:
         """The requests of some origins, those that share an instruction together, then those whose columns begin alike,
         and longest first.
 
@@ -107,7 +96,7 @@ class Pending:
             text = text if isinstance(text, str) else text.decode("utf-8", "surrogatepass")
             yield self.origins[number], replace(template, text=text, request_id=key)
 
-    def measure(self, origins: Sequence[Origin]) -> tuple[int, int]:
+    def measure(self, origins: Sequence[Route]) -> tuple[int, int]:
         """How many requests some origins have, and how many characters their texts have in all."""
         where, numbers = self._of(origins)
         row = self._db.execute(f"SELECT count(*), coalesce(sum(size), 0) FROM pending WHERE {where}", numbers)
@@ -118,11 +107,11 @@ class Pending:
         """Forget everything."""
         self._db.close()
 
-    def _of(self, origins: Sequence[Origin]) -> tuple[str, list[int]]:
+    def _of(self, origins: Sequence[Route]) -> tuple[str, list[int]]:
         numbers = [self._origin(origin) for origin in origins]
         return f"version IN ({','.join('?' * len(numbers))})", numbers
 
-    def _origin(self, origin: Origin) -> int:
+    def _origin(self, origin: Route) -> int:
         for number, known in enumerate(self.origins):
             if known is origin or (
                 known.function is origin.function

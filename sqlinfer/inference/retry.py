@@ -22,7 +22,7 @@ _HELD = 10_000
 _log = logging.getLogger(__name__)
 
 
-class Stop:
+class Deadline:
     """What an engine polls between two steps, as it would a threading.Event: set by the user, by too long a time
     without an answer, or at a deadline. timeout: seconds. deadline_s: of time.monotonic()."""
 
@@ -66,15 +66,15 @@ def ask(
 ) -> Iterator[Completion]:
     """One completion a request, in order of finishing. A failure that may pass is asked again up to max_retries times,
     after a pause that doubles. Requests without an answer when nothing finished for `timeout` seconds fail likewise."""
-    source, waiting, failed = iter(requests), deque[Request](), _Failed(settings.max_retries)
+    source, waiting, failed = iter(requests), deque[Request](), RetryCounter(settings.max_retries)
     while True:
-        stop, asked = Stop(cancel, settings.timeout, deadline_s), _Asked(waiting, source)
+        stop, asked = Deadline(cancel, settings.timeout, deadline_s), _Asked(waiting, source)
         broken: OSError | None = None
         try:
             for completion in engine.generate(asked, stop):
                 request = asked.in_flight.pop(completion.request_id)
-                may_pass = completion.may_pass and len(failed.again) < _HELD
-                if not (may_pass and failed.takes(request, completion.error or "")):
+                is_retryable = completion.is_retryable and len(failed.again) < _HELD
+                if not (is_retryable and failed.takes(request, completion.error or "")):
                     yield completion
                 stop.progressed()
         except OSError as error:  # of the machine or the network; other errors would be the same the next time
@@ -91,14 +91,14 @@ def ask(
             if failed.takes(request, str(broken or "")):
                 continue
             if isinstance(broken, TimeoutError):
-                yield Completion(request.request_id, error=str(broken), finish_reason="error", may_pass=True)
+                yield Completion(request.request_id, error=str(broken), finish_reason="error", is_retryable=True)
             elif broken is not None:
                 raise broken
         if failed.again and stop.wait(failed.queue_again(waiting)):
             return
 
 
-class _Failed:
+class RetryCounter:
     """Counts the failures of each request. again: the requests that are asked again after this attempt."""
 
     def __init__(self, max_retries: int) -> None:

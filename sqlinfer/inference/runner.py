@@ -8,15 +8,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
-from sqlinfer.errors import Interrupted, StoppedEarly
 from sqlinfer.config.job_settings import JobSettings
-from sqlinfer.redact import redact
-from sqlinfer.inference.retry import logging_level
+from sqlinfer.errors import Interrupted, StoppedEarly
 from sqlinfer.inference.budget import Budget
-from sqlinfer.inference.counters import Counts
+from sqlinfer.inference.counters import JobCounters
 from sqlinfer.inference.failures import Failure, summary
-from sqlinfer.inference.request_spool import Origin
+from sqlinfer.inference.keyed_request import Route
+from sqlinfer.inference.retry import logging_level
 from sqlinfer.inference.runtime import Runtime
+from sqlinfer.redact import redact
 from sqlinfer.types import Completion, ModelVersion, Request
 
 EXCERPT = 200
@@ -31,7 +31,7 @@ _STOPPED = "stopped; every finished answer is kept. Run the same statement again
 _log = logging.getLogger(__name__)
 
 
-class Inference:
+class JobRunner:
     """What one statement after another asks, and how far its job is.
 
     failures: the errors of this statement by key. job_id: the job under way, last_job_id: the one before it.
@@ -41,7 +41,7 @@ class Inference:
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
-        self.counts = Counts()
+        self.counts = JobCounters()
         self.failures: dict[bytes, Failure] = {}
         self.unrecorded: dict[bytes, Failure] = {}
         self.retry = "run the same again"
@@ -49,7 +49,7 @@ class Inference:
         self.cancel = threading.Event()
         self.job_id: int | None = None
         self.last_job_id: int | None = None
-        self.progress: Callable[[Counts], None] = lambda _: None
+        self.progress: Callable[[JobCounters], None] = lambda _: None
         self._num_skipped = 0
         self._lock = threading.Lock()
 
@@ -74,19 +74,19 @@ class Inference:
     def infer(
         self,
         version: ModelVersion,
-        asked: Iterator[tuple[Origin, Request]],
+        asked: Iterator[tuple[Route, Request]],
         failures: dict[bytes, Failure] | None = None,
     ) -> Iterator[Completion]:
         """Ask one model version; failures are noted (where: None is the statement's). Raises Interrupted when the user
         stops it, and StoppedEarly at the job's budget and at its error threshold."""
         failures = self.failures if failures is None else failures
-        labels: dict[bytes, tuple[Origin, str]] = {}
+        labels: dict[bytes, tuple[Route, str]] = {}
         started_s, before = time.perf_counter(), (self.counts.prompt_tokens, self.counts.completion_tokens)
         settings = self.runtime.settings.over(version.settings)
         budget = Budget(settings, self.counts)
-        self.bear(settings)
+        self.check_error_threshold(settings)
 
-        def labelled() -> Iterator[tuple[Origin, Request]]:
+        def labelled() -> Iterator[tuple[Route, Request]]:
             for origin, request in budget.limited(self._allowed(asked)):
                 labels[request.request_id] = origin, request.text[:EXCERPT]
                 yield origin, request
@@ -103,7 +103,7 @@ class Inference:
                 if completion.text is None:
                     failure = Failure(function, str(version), excerpt, completion.error or "no answer")
                     self.note(completion.request_id, failure, failures)
-                    self.bear(settings, failures)
+                    self.check_error_threshold(settings, failures)
                 self.progress(self.counts)
                 budget.check()
                 yield completion
@@ -116,13 +116,17 @@ class Inference:
         if sum(tokens) >= _MEASURED_TOKENS:
             self.runtime.store.jobs.record_speed(version.fingerprint, *tokens, seconds)
 
-    def _allowed(self, asked: Iterator[tuple[Origin, Request]]) -> Iterator[tuple[Origin, Request]]:
+    def _allowed(self, asked: Iterator[tuple[Route, Request]]) -> Iterator[tuple[Route, Request]]:
         """The requests that may be asked; the others are counted."""
         for origin, request in asked:
             if self.only is None or request.request_id in self.only:
                 yield origin, request
             else:
                 self._num_skipped += 1
+
+    def versions(self) -> list[ModelVersion]:
+        """The model versions that were named so far, beside those that were asked."""
+        return []
 
     def check_skipped(self) -> None:
         """Raise StoppedEarly if requests were left out because they may not be asked."""
@@ -144,10 +148,12 @@ class Inference:
             if count:
                 setattr(self.counts, count, getattr(self.counts, count) + 1)
 
-    def bear(self, settings: JobSettings | None = None, failures: dict[bytes, Failure] | None = None) -> None:
-        """Stop the job once more requests failed than it bears. settings: with those of a model."""
+    def check_error_threshold(
+        self, settings: JobSettings | None = None, failures: dict[bytes, Failure] | None = None
+    ) -> None:
+        """Stop the job once more requests failed than its threshold allows. settings: with those of a model."""
         counts, settings = self.counts, settings or self.runtime.settings.over()
-        if not settings.bears(counts.failed, max(counts.requests, counts.expected, counts.ended)):
+        if not settings.within_error_threshold(counts.failed, max(counts.requests, counts.expected, counts.ended)):
             failed = self.failures if failures is None else failures
             raise StoppedEarly(
                 f"The job stopped early: {counts.failed:,} requests failed, and error_threshold is "

@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 
-from sqlinfer.engine.engine_pool import embedding_width, get_engine, misfit
+from sqlinfer.config.job_settings import SettingsLayers
+from sqlinfer.engine.engine_pool import embedding_width, get_engine, unsupported_reason
 from sqlinfer.errors import ModelUnusable, SqlinferError
 from sqlinfer.functions import Function, Functions
-from sqlinfer.config.job_settings import Cascade
-from sqlinfer.inference.single_flight import Asking
+from sqlinfer.inference.keyed_request import Route
 from sqlinfer.inference.retry import ask, environment
-from sqlinfer.inference.request_spool import Origin
+from sqlinfer.inference.single_flight import SingleFlight
 from sqlinfer.store import Store
 from sqlinfer.types import Completion, Engine, ModelVersion, Request
 
@@ -35,12 +35,12 @@ class Runtime:
     """
 
     def __init__(
-        self, store: Store, functions: Functions, model: str | None = None, settings: Cascade | None = None
+        self, store: Store, functions: Functions, model: str | None = None, settings: SettingsLayers | None = None
     ) -> None:
         self.store = store
         self.functions = functions
         self.model = model
-        self.settings = settings or Cascade()
+        self.settings = settings or SettingsLayers()
         self.asking = threading.Lock()
         self.batch_fill = 0.0
         self.num_sessions = 0
@@ -48,14 +48,14 @@ class Runtime:
         self.counting = threading.RLock()  # the garbage collector may close a session at any place
         self.open_engine: Callable[[ModelVersion], Engine] = get_engine
 
-    def origin(self, function: Function, model: str | None, task: str) -> Origin:
+    def origin(self, function: Function, model: str | None, task: str) -> Route:
         """Who answers a function's calls; model: a name as the user wrote it, or None."""
         name = model or self.model or self._default(task)
-        return Origin(function, self.store.registry.get(name))
+        return Route(function, self.store.registry.get(name))
 
-    def check_kind(self, origin: Origin, request: Request) -> None:
+    def check_kind(self, origin: Route, request: Request) -> None:
         """Raise ModelUnusable, which names models that would do, if the model's kind cannot answer such a request."""
-        if wrong := misfit(origin.version, request):
+        if wrong := unsupported_reason(origin.version, request):
             others = [model.name for model in self.store.registry.list() if _fits(model, request)]
             do = (
                 f"Models that do: {', '.join(others[:_SHOWN])}. Name one: model := {others[0]!r}"
@@ -87,14 +87,14 @@ class Runtime:
     def infer(
         self,
         version: ModelVersion,
-        asked: Iterator[tuple[Origin, Request]],
+        asked: Iterator[tuple[Route, Request]],
         cancel: threading.Event,
         deadline_s: float | None = None,
     ) -> Generator[Completion]:
         """Ask one model version, until time.monotonic() is deadline_s; every answer is kept as it finishes, then
         handed on."""
         settings = self.settings.over(version.settings)
-        asking = Asking(self.store, asked, cancel)
+        asking = SingleFlight(self.store, asked, cancel)
         with environment(settings.environment), closing(asking.rounds()) as rounds:
             if settings.mini_batch_size is not None:
                 self._tell("mini_batch_size changes nothing: batches are filled by tokens, as far as the memory goes")
@@ -111,6 +111,6 @@ class Runtime:
 def _fits(version: ModelVersion, request: Request) -> bool:
     """Whether a model's kind can answer a request; one that cannot be read does not."""
     try:
-        return not misfit(version, request)
+        return not unsupported_reason(version, request)
     except ModelUnusable:
         return False

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Generator, Iterator
 from itertools import islice
 
-from sqlinfer.inference.request_spool import Origin
+from sqlinfer.inference.keyed_request import Route
 from sqlinfer.store import Store
 from sqlinfer.types import Completion, ModelVersion, Request
 
@@ -16,10 +16,10 @@ _MOST_DEFERRED = 8192
 """Requests that are held while others answer them: a bound on memory."""
 _POLL_S = 0.2
 
-Asked = tuple[Origin, Request]
+Asked = tuple[Route, Request]
 
 
-class Asking:
+class SingleFlight:
     """Requests to ask, and what becomes of them. asked: in the order to ask; cancel: ends the waiting for others."""
 
     def __init__(self, store: Store, asked: Iterator[Asked], cancel: threading.Event) -> None:

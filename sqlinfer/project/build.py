@@ -10,6 +10,9 @@ from graphlib import TopologicalSorter
 from typing import Any
 
 from sqlinfer.errors import Interrupted, SqlinferError
+from sqlinfer.functions.call_options import Options
+from sqlinfer.inference.counters import JobCounters
+from sqlinfer.inference.job import recorded
 from sqlinfer.project.graph import above
 from sqlinfer.project.materialise import EXISTING, Existing, is_incremental, seed_select, statements
 from sqlinfer.project.node import Node
@@ -17,10 +20,7 @@ from sqlinfer.project.project import Project
 from sqlinfer.project.state import LastBuild, Result
 from sqlinfer.redact import redact
 from sqlinfer.sql import Session
-from sqlinfer.inference.counters import Counts
 from sqlinfer.sql.error_translation import DatabaseError
-from sqlinfer.inference.job import recorded
-from sqlinfer.functions.call_options import Options
 
 _SHOWN_ROWS = 3
 _SHOWN_WIDTH = 200
@@ -41,7 +41,7 @@ class Build:
         self.full_refresh = last.full_refresh
         self.started: Callable[[Node], None] = lambda _: None
         self.ended: Callable[[Node, Result], None] = lambda _, __: None
-        self.progress: Callable[[Counts], None] = lambda _: None
+        self.progress: Callable[[JobCounters], None] = lambda _: None
         self.is_stopped: Callable[[], bool] = lambda: False
         self.sessions: list[Session] = []
         self._session = session

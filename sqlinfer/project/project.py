@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sqlinfer.config.folders import PROJECT_FILE
+from sqlinfer.config.project_file import ProjectFile, read_project_file
 from sqlinfer.errors import SqlinferError, nearest
 from sqlinfer.project.checks import column_checks
 from sqlinfer.project.graph import check
 from sqlinfer.project.node import Config, Node, Source, read_config
 from sqlinfer.project.properties import Properties, read_properties
 from sqlinfer.project.template import Names, Scan, Templates
-from sqlinfer.config.project_file import ProjectFile, read_project_file
 from sqlinfer.sql.rewrite.split_statements import split
 from sqlinfer.sql.rewrite.tokens import tokenize
-from sqlinfer.config.folders import PROJECT_FILE
 
 _SEEDS = ("csv", "parquet")
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sqlinfer.config.project_file import read_yaml
 from sqlinfer.errors import SqlinferError, nearest
 from sqlinfer.project.node import Column, Source
 from sqlinfer.sql_text import quote_identifier
-from sqlinfer.config.project_file import read_yaml
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlinfer.errors import SqlinferError
-from sqlinfer.config.project_file import read_project_file
-from sqlinfer.store import state_folder
 from sqlinfer.config.folders import PROJECT_FILE
+from sqlinfer.config.project_file import read_project_file
+from sqlinfer.errors import SqlinferError
+from sqlinfer.store import state_folder
 
 State = Literal["done", "failed", "skipped"]
 

@@ -18,15 +18,16 @@ from typing import Any
 from sqlinfer import __version__
 from sqlinfer.errors import RequestsFailed, SqlinferError, nearest
 from sqlinfer.functions import Function, load_functions
+from sqlinfer.inference.runtime import Runtime
 from sqlinfer.serve.context import read_context
 from sqlinfer.serve.macros import macros
 from sqlinfer.serve.wire import Message
-from sqlinfer.sql.udf.evaluator import Answerer
-from sqlinfer.sql.udf.arrow_rows import as_json
 from sqlinfer.sql.direct_mode import recorded_queue
+from sqlinfer.sql.internal_names import CONSTANT
+from sqlinfer.sql.udf.arrow_rows import as_json
+from sqlinfer.sql.udf.call_metadata import CallMetadata
+from sqlinfer.sql.udf.evaluator import CallEvaluator
 from sqlinfer.sql.udf.system_tables import TABLES, table_rows
-from sqlinfer.sql.udf.call_metadata import CONSTANT, Marks
-from sqlinfer.inference.runtime import Runtime
 
 _LABEL = "sqlinfer serve"
 _ONE_ROW = 5
@@ -70,7 +71,7 @@ class Caller:
         self._calls = calls
         self._cancel = cancel
         self._is_local = is_local
-        self._answerers: dict[str, Answerer] = {}
+        self._answerers: dict[str, CallEvaluator] = {}
         self._failed: tuple[Message, str, float] | None = None
         self._kinds: dict[str, Callable[..., list[str | None]]] = {
             "call": self._call,
@@ -114,14 +115,14 @@ class Caller:
         answerer = self._answerer(context or "")
         function = answerer.runtime.functions[name]
         rows = _Rows(function, cells)
-        values = answerer.values(function, rows.option_names, rows.distinct, Marks(is_constant=rows.is_constant))
+        values = answerer.values(function, rows.option_names, rows.distinct, CallMetadata(is_constant=rows.is_constant))
         texts = [_text(value, function.returns) for value in values]
         return [texts[index] for index in rows.index]
 
-    def _answerer(self, context: str) -> Answerer:
+    def _answerer(self, context: str) -> CallEvaluator:
         if context not in self._answerers:
             runtime = self._calls.runtime_of(context, self._is_local)
-            answerer = self._answerers[context] = Answerer(runtime, self._calls.queue)
+            answerer = self._answerers[context] = CallEvaluator(runtime, self._calls.queue)
             answerer.cancel = self._cancel
             answerer.retry = "run the same statement again"
         return self._answerers[context]

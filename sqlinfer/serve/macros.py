@@ -6,9 +6,9 @@ Arguments and options go as JSON, and values come back as texts, which the macro
 from __future__ import annotations
 
 from sqlinfer.functions import Function, Functions
-from sqlinfer.sql_text import quote_literal
-from sqlinfer.sql.udf.system_tables import TABLES, table_macro, table_type
 from sqlinfer.sql.udf.macros import MakeCall, macro
+from sqlinfer.sql.udf.system_tables import TABLES, table_macro, table_type
+from sqlinfer.sql_text import quote_literal
 
 _SCALARS = {"VARCHAR": "", "BOOLEAN": "::BOOLEAN", "INTEGER": "::INTEGER", "DOUBLE": "::DOUBLE", "FLOAT": "::FLOAT"}
 

@@ -10,17 +10,17 @@ from typing import Any
 
 import duckdb
 
+from sqlinfer.config.folders import PROJECT_FILE, project_folder
+from sqlinfer.config.job_settings import SettingsLayers, read_settings
+from sqlinfer.config.project_file import read_project_file
 from sqlinfer.engine.model.builtin import BUILTINS, DEFAULTS
 from sqlinfer.functions import load_functions
-from sqlinfer.config.job_settings import Cascade, read_settings
-from sqlinfer.config.project_file import read_project_file
-from sqlinfer.sql.udf.evaluator import Answerer
-from sqlinfer.sql.udf.registration import Binding
-from sqlinfer.sql.direct_mode import engine_queue
 from sqlinfer.inference.runtime import Runtime
+from sqlinfer.sql.direct_mode import engine_queue
 from sqlinfer.sql.session import Session
+from sqlinfer.sql.udf.evaluator import CallEvaluator
+from sqlinfer.sql.udf.registration import UdfRegistration
 from sqlinfer.store import Store, function_folders
-from sqlinfer.config.folders import PROJECT_FILE, project_folder
 
 
 def connect(  # noqa: PLR0913 - what a user may say of a session, by keyword
@@ -58,7 +58,7 @@ class Registration:
     def __init__(self, connection: duckdb.DuckDBPyConnection, runtime: Runtime) -> None:
         self.runtime = runtime
         self._queue = engine_queue(runtime)
-        self._binding = Binding(connection, Answerer(runtime, self._queue))
+        self._binding = UdfRegistration(connection, CallEvaluator(runtime, self._queue))
         atexit.register(self.close)
 
     def close(self) -> None:
@@ -100,8 +100,8 @@ def make_runtime(
     """What sessions share, opened as `connect` says."""
     project = project_folder()
     said = read_project_file(project / PROJECT_FILE if project else None)
-    cascade = Cascade(said.settings, read_settings(settings or {}, "settings"))
+    settings_layers = SettingsLayers(said.settings, read_settings(settings or {}, "settings"))
     folders = function_folders() if udfs is None else [Path(folder) for folder in udfs]
     functions = load_functions(*folders)
     kept = Store(keep_answers=store, builtins=BUILTINS, defaults=DEFAULTS)
-    return Runtime(kept, functions, model or said.model, cascade)
+    return Runtime(kept, functions, model or said.model, settings_layers)

@@ -5,29 +5,29 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 
-from sqlinfer.sql.udf.evaluator import Answerer
-from sqlinfer.inference.request_queue import EngineQueue, Failures
 from sqlinfer.inference.job import recorded
-from sqlinfer.inference.request_spool import Origin
+from sqlinfer.inference.keyed_request import Route
+from sqlinfer.inference.request_queue import Failures, RequestQueue
 from sqlinfer.inference.runtime import Runtime
+from sqlinfer.sql.udf.evaluator import CallEvaluator
 from sqlinfer.types import Completion, ModelVersion, Request
 
-Asked = Iterator[tuple[Origin, Request]]
+Asked = Iterator[tuple[Route, Request]]
 
 
-def engine_queue(runtime: Runtime) -> EngineQueue:
+def engine_queue(runtime: Runtime) -> RequestQueue:
     """A queue whose runs are no jobs: what is asked counts against the budget as long as the queue lives."""
-    asker = Answerer(runtime)
-    return EngineQueue(asker.infer, runtime.store.answers.texts, asker.cancel)
+    asker = CallEvaluator(runtime)
+    return RequestQueue(asker.infer, runtime.store.answers.texts, asker.cancel)
 
 
-def recorded_queue(runtime: Runtime, label: str) -> EngineQueue:
+def recorded_queue(runtime: Runtime, label: str) -> RequestQueue:
     """A queue each of whose runs is a job: what calls brought to one model until nothing was left to ask. label: stands
     for the statement, which a server does not see."""
     stop = threading.Event()
 
     def infer(version: ModelVersion, asked: Asked, failures: Failures) -> Iterator[Completion]:
-        asker, keys = Answerer(runtime), list[bytes]()
+        asker, keys = CallEvaluator(runtime), list[bytes]()
         asker.cancel = stop
 
         def noted() -> Asked:
@@ -42,4 +42,4 @@ def recorded_queue(runtime: Runtime, label: str) -> EngineQueue:
                 counts.seen(keys)
                 counts.rows = len(keys)
 
-    return EngineQueue(infer, runtime.store.answers.texts, stop)
+    return RequestQueue(infer, runtime.store.answers.texts, stop)

@@ -10,8 +10,8 @@ import duckdb
 
 from sqlinfer.errors import Interrupted, SqlinferError
 from sqlinfer.redact import redact
-from sqlinfer.sql.udf.evaluator import Answerer
-from sqlinfer.sql.udf.call_metadata import SITE
+from sqlinfer.sql.internal_names import SITE
+from sqlinfer.sql.udf.evaluator import CallEvaluator
 
 DatabaseError = duckdb.Error
 """The root of DuckDB's errors, for floors that do not know DuckDB."""
@@ -23,7 +23,7 @@ _TO_CALL = "To call functions as BigQuery does, AI.IF(..): SET sqlinfer_ai_schem
 
 
 @contextmanager
-def translated(answerer: Answerer) -> Iterator[None]:
+def translated(answerer: CallEvaluator) -> Iterator[None]:
     """Raise the error that a function of ours raised, in place of DuckDB's error about it, with *** for secrets."""
     try:
         yield

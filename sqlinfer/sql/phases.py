@@ -10,17 +10,17 @@ import duckdb
 import pyarrow as pa
 
 from sqlinfer.errors import StoppedEarly
-from sqlinfer.sql.udf.evaluator import Answerer
 from sqlinfer.inference.budget import Budget
 from sqlinfer.inference.cost_estimate import expect
-from sqlinfer.inference.request_spool import Origin, Pending
-from sqlinfer.sql.udf.request_builder import Question
+from sqlinfer.inference.keyed_request import KeyedRequest, Route
+from sqlinfer.inference.request_spool import RequestSpool
+from sqlinfer.sql.udf.evaluator import CallEvaluator
 
 OpenReader = Callable[[], pa.RecordBatchReader]
-Choose = Callable[[Sequence[Question]], Sequence[Question]]
+Choose = Callable[[Sequence[KeyedRequest]], Sequence[KeyedRequest]]
 
 
-def settle(answerer: Answerer, queries: Sequence[OpenReader], num_rounds: int) -> None:
+def settle(answerer: CallEvaluator, queries: Sequence[OpenReader], num_rounds: int) -> None:
     """Probe and infer in turn until a probe records nothing; the job counts the rows that the last probe saw.
 
     queries: what to drain in a probe; opened anew in each round. num_rounds: how often there can be more to ask, not
@@ -38,7 +38,7 @@ def settle(answerer: Answerer, queries: Sequence[OpenReader], num_rounds: int) -
                 num_pending = probed.pending.count()
                 answerer.counts.rows = rows_before + probed.num_rows
                 answerer.counts.expected = answerer.counts.ended + num_pending
-                answerer.bear()
+                answerer.check_error_threshold()
                 rounds -= 0 if probed.pending.has_steps else 1
                 if num_pending == 0:
                     break
@@ -52,7 +52,7 @@ def settle(answerer: Answerer, queries: Sequence[OpenReader], num_rounds: int) -
             raise broken from None
 
 
-def ask(answerer: Answerer, pending: Pending) -> None:
+def ask(answerer: CallEvaluator, pending: RequestSpool) -> None:
     """Ask what is pending, if it fits the job's budget."""
     runtime, asked = answerer.runtime, pending.by_model()
     settings = [runtime.settings.over(version.settings) for version, _ in asked]
@@ -70,18 +70,18 @@ def ask(answerer: Answerer, pending: Pending) -> None:
 class Probed:
     """What a probe found. broken: an error of the user's SQL, which may come from NULLs in place of answers."""
 
-    pending: Pending
+    pending: RequestSpool
     num_rows: int
     broken: Exception | None
 
 
 @contextmanager
-def probe(answerer: Answerer, queries: Sequence[OpenReader], choose: Choose | None = None) -> Iterator[Probed]:
+def probe(answerer: CallEvaluator, queries: Sequence[OpenReader], choose: Choose | None = None) -> Iterator[Probed]:
     """Run queries with unknown answers as NULL; what they ask is pending, boolean questions before all others.
 
     choose: those of some questions that are to be asked; None asks all.
     """
-    pending = Pending()
+    pending = RequestSpool()
     num_rows, broken = 0, None
     try:
         with recording(answerer, _recorder(pending, answerer, choose)):
@@ -104,7 +104,7 @@ def probe(answerer: Answerer, queries: Sequence[OpenReader], choose: Choose | No
 
 
 @contextmanager
-def recording(answerer: Answerer, record: Callable[[Sequence[Question]], None]) -> Iterator[None]:
+def recording(answerer: CallEvaluator, record: Callable[[Sequence[KeyedRequest]], None]) -> Iterator[None]:
     """While open, calls without an answer give NULL and go to record."""
     before, answerer.record = answerer.record, record
     try:
@@ -113,16 +113,16 @@ def recording(answerer: Answerer, record: Callable[[Sequence[Question]], None]) 
         answerer.record = before
 
 
-def silent(answerer: Answerer) -> AbstractContextManager[None]:
+def silent(answerer: CallEvaluator) -> AbstractContextManager[None]:
     """While open, calls without an answer give NULL and nothing is recorded."""
     return recording(answerer, _forget)
 
 
-def _forget(_: Sequence[Question]) -> None:
+def _forget(_: Sequence[KeyedRequest]) -> None:
     pass
 
 
-def _check_pairs(answerer: Answerer, pending: Pending, origin: Origin) -> None:
+def _check_pairs(answerer: CallEvaluator, pending: RequestSpool, origin: Route) -> None:
     """Refuse a condition over two tables that asks more than the job's settings allow."""
     most = answerer.runtime.settings.over(origin.version.settings).max_pairs
     if most is not None and pending.num_added > most:
@@ -133,10 +133,12 @@ def _check_pairs(answerer: Answerer, pending: Pending, origin: Origin) -> None:
         )
 
 
-def _recorder(pending: Pending, answerer: Answerer, choose: Choose | None) -> Callable[[Sequence[Question]], None]:
+def _recorder(
+    pending: RequestSpool, answerer: CallEvaluator, choose: Choose | None
+) -> Callable[[Sequence[KeyedRequest]], None]:
     filters_open = False
 
-    def record(questions: Sequence[Question]) -> None:
+    def record(questions: Sequence[KeyedRequest]) -> None:
         nonlocal filters_open
         if choose is not None:
             in_no_order = [question for question in questions if question.order_key]

@@ -6,19 +6,19 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlinfer.sql.rewrite.lower_aggregates import aggregates
-from sqlinfer.sql.rewrite.bigquery_names import ai_schema
-from sqlinfer.sql.rewrite.check_constants import check_constants
-from sqlinfer.sql.rewrite.order_predicates import guard
-from sqlinfer.sql.rewrite.references import Mentions
-from sqlinfer.sql.rewrite.guard_merge_values import merge_guard
-from sqlinfer.sql.rewrite.annotate_result_types import result_types
 from sqlinfer.inference.runtime import Runtime
-from sqlinfer.sql.rewrite.probe_queries import QUERY_VERBS, select_part
-from sqlinfer.sql.rewrite.quote_reserved_names import spelling
+from sqlinfer.sql.rewrite.annotate_result_types import annotate_result_types
+from sqlinfer.sql.rewrite.bigquery_names import bigquery_names
+from sqlinfer.sql.rewrite.cast_embeddings import cast_embeddings
+from sqlinfer.sql.rewrite.check_constants import check_constants
+from sqlinfer.sql.rewrite.guard_merge_values import guard_merge_values
+from sqlinfer.sql.rewrite.lower_aggregates import lower_aggregates
+from sqlinfer.sql.rewrite.order_predicates import order_predicates
+from sqlinfer.sql.rewrite.probe_queries import QUERY_VERBS, probe_queries
+from sqlinfer.sql.rewrite.quote_reserved_names import quote_reserved_names
+from sqlinfer.sql.rewrite.references import References
 from sqlinfer.sql.rewrite.split_statements import name_parameters
 from sqlinfer.sql.rewrite.tokens import has_name, tokenize
-from sqlinfer.sql.rewrite.cast_embeddings import vector_types
 
 Parameters = Sequence[Any] | Mapping[str, Any] | None
 _QUERY = {*QUERY_VERBS, "WITH", "("}
@@ -64,21 +64,21 @@ class Plan:
 
 
 def plan(
-    statement: str, parameters: Parameters, mentions: Mentions, runtime: Runtime, model: str | None = None
+    statement: str, parameters: Parameters, mentions: References, runtime: Runtime, model: str | None = None
 ) -> Plan:
     """Check constants, spell names, aggregates and result types as DuckDB can, find AI calls, guard AI conditions, take
     out the SELECT part. model: of calls that name none, if not the runtime's."""
     functions = runtime.functions
-    sql = ai_schema(statement, functions) if runtime.settings.over().ai_schema else statement
+    sql = bigquery_names(statement, functions) if runtime.settings.over().ai_schema else statement
     check_constants(sql, functions)
-    sql = result_types(aggregates(spelling(sql, functions), functions.list_names), functions)
-    sql = vector_types(sql, functions, lambda named: runtime.embedding_width(named or model))
+    sql = annotate_result_types(lower_aggregates(quote_reserved_names(sql, functions), functions.list_names), functions)
+    sql = cast_embeddings(sql, functions, lambda named: runtime.embedding_width(named or model))
     tokens = tokenize(sql)
     verb = tokens[0].keyword or tokens[0].text if tokens else ""
     mentioned = mentions.find(sql)
     if not mentioned.names:
         return Plan(sql, parameters, verb=verb)
-    queries = tuple(select_part(sql))
+    queries = tuple(probe_queries(sql))
     if not queries:
         return Plan(sql, parameters, is_ai=True, verb=verb)
     aggregate_names = {*functions.list_names, *functions.list_names.values()}
@@ -87,11 +87,11 @@ def plan(
         return Plan(sql, parameters, is_ai=True, verb=verb, is_query=is_query)
     sql, named = name_parameters(sql, parameters)  # first: a guard says a condition twice
     values = named or None
-    unguarded = Plan(sql, values, True, tuple(select_part(sql)), mentioned.num_calls, verb, is_query)
-    guarded = merge_guard(guard(sql, mentioned.names), mentioned.names)
+    unguarded = Plan(sql, values, True, tuple(probe_queries(sql)), mentioned.num_calls, verb, is_query)
+    guarded = guard_merge_values(order_predicates(sql, mentioned.names), mentioned.names)
     if guarded == sql:
         return unguarded
-    return replace(unguarded, sql=guarded, queries=tuple(select_part(guarded)), unguarded=unguarded)
+    return replace(unguarded, sql=guarded, queries=tuple(probe_queries(guarded)), unguarded=unguarded)
 
 
 def stops_early(query: str, names: Collection[str], aggregates: Collection[str] = ()) -> bool:

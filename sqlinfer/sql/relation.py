@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pyarrow as pa
 
-from sqlinfer.sql.error_translation import translated
 from sqlinfer.inference.job import recorded
+from sqlinfer.sql.error_translation import translated
 from sqlinfer.sql.phases import settle, silent
 from sqlinfer.sql.plan import Plan, stops_early
 

@@ -24,7 +24,7 @@ def call_as(variables: Mapping[str, Any], method: Callable[..., Any], *args: Any
     return eval(_CALL, {}, {**variables, "__sqlinfer_call": partial(method, *args, **kwargs)})
 
 
-class Caller:
+class ReplacementScan:
     """Calls methods of DuckDB as whoever called us. plain: makes of a value of ours what DuckDB knows."""
 
     def __init__(self, plain: Callable[[Any], Any]) -> None:
@@ -40,7 +40,7 @@ class Caller:
         finally:
             self._variables = {}
 
-    def take_over(self, other: Caller) -> None:
+    def take_over(self, other: ReplacementScan) -> None:
         """See what another one sees."""
         self._variables = other._variables
 

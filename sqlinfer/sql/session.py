@@ -12,24 +12,24 @@ import duckdb
 import pyarrow as pa
 
 from sqlinfer.errors import SqlinferError
-from sqlinfer.sql.udf.evaluator import Answerer
-from sqlinfer.sql.udf.registration import Binding
-from sqlinfer.sql.replacement_scan import Caller, call_as, caller_variables
-from sqlinfer.sql.error_translation import translated
 from sqlinfer.inference.job import recorded
-from sqlinfer.sql.rewrite.references import Mentions
+from sqlinfer.inference.progress import in_notebook
+from sqlinfer.inference.runtime import Runtime
 from sqlinfer.sql.commands.model_statements import is_model_statement, run_model_statement
-from sqlinfer.sql.rewrite.output_action import output_action
-from sqlinfer.sql.rewrite.semantic_joins import asks_pairs
+from sqlinfer.sql.commands.set_statements import is_set_statement, run_set_statement
+from sqlinfer.sql.error_translation import translated
 from sqlinfer.sql.phases import OpenReader, settle, silent
 from sqlinfer.sql.plan import Parameters, Plan, plan
-from sqlinfer.inference.progress import in_notebook
 from sqlinfer.sql.relation import Relation, left_rows, open_reader, plain
-from sqlinfer.inference.runtime import Runtime
-from sqlinfer.sql.commands.set_statements import is_set_statement, run_set_statement
+from sqlinfer.sql.replacement_scan import ReplacementScan, call_as, caller_variables
+from sqlinfer.sql.rewrite.atomic_copy import atomic_copy
+from sqlinfer.sql.rewrite.output_action import output_action
+from sqlinfer.sql.rewrite.references import References
+from sqlinfer.sql.rewrite.semantic_joins import asks_pairs
 from sqlinfer.sql.rewrite.split_statements import own_parameters, split
+from sqlinfer.sql.udf.evaluator import CallEvaluator
+from sqlinfer.sql.udf.registration import UdfRegistration
 from sqlinfer.sql.validate import exists, validate
-from sqlinfer.sql.rewrite.atomic_copy import whole_file
 
 _LAZY_PARAMETERS = not duckdb.__version__.startswith("1.")
 """DuckDB 1.5 runs a relation with parameters when it is made, 2.0 when it is fetched."""
@@ -45,12 +45,12 @@ class Session:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, runtime: Runtime) -> None:
         self.runtime = runtime
-        self.answerer = Answerer(runtime)
+        self.answerer = CallEvaluator(runtime)
         self.answerer.progress = in_notebook() or self.answerer.progress
         self._connection = connection
-        self._caller = Caller(plain)
-        self._binding = Binding(connection, self.answerer, has_text=True)
-        self.mentions = Mentions(connection, runtime.functions)
+        self._caller = ReplacementScan(plain)
+        self._binding = UdfRegistration(connection, self.answerer, has_text=True)
+        self.mentions = References(connection, runtime.functions)
         self._closed = False
         self._in_transaction = False
         with runtime.counting:
@@ -247,7 +247,7 @@ class Session:
         action = self.runtime.settings.over().output_action
         if action == "summary_only":
             return planned
-        acted = whole_file(output_action(statement, action, partial(exists, execute)))
+        acted = atomic_copy(output_action(statement, action, partial(exists, execute)))
         return planned if acted == statement else self.plan(acted, parameters)
 
     def settle(self, statement: str, planned: Plan) -> None:

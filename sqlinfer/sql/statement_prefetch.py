@@ -13,10 +13,10 @@ import pyarrow as pa
 
 from sqlinfer.errors import Interrupted
 from sqlinfer.functions import Function
-from sqlinfer.sql.udf.evaluator import Answerer
-from sqlinfer.inference.counters import Counts
+from sqlinfer.inference.counters import JobCounters
 from sqlinfer.inference.runtime import Runtime
 from sqlinfer.sql.session import Session
+from sqlinfer.sql.udf.evaluator import CallEvaluator
 
 STATEMENT = "current_query(), txid_current()::BIGINT"
 """The SQL of what tells one statement from another: the same text runs again in another transaction."""
@@ -27,14 +27,14 @@ _POLL_S = 0.2
 class Watch(Protocol):
     """Who wants to know how far statements are."""
 
-    def asking(self, statement: str) -> Callable[[Counts], None]:
+    def asking(self, statement: str) -> Callable[[JobCounters], None]:
         """The questions of a statement are asked now; what comes back is called with the counts after each."""
 
-    def settled(self, statement: str, counts: Counts) -> None:
+    def settled(self, statement: str, counts: JobCounters) -> None:
         """All questions of a statement were asked."""
 
 
-class StatementAnswerer:
+class StatementPrefetch:
     """The calls of one plain connection. open_other: another connection to the same database.
 
     What only the connection itself sees (its temporary tables, its uncommitted rows, variables of Python) is asked
@@ -48,7 +48,7 @@ class StatementAnswerer:
         self._settling = threading.Lock()
         self._statement: tuple[str, int] | None = None
         self._error: Exception | None = None
-        self._answerer = Answerer(runtime)
+        self._answerer = CallEvaluator(runtime)
 
     def answer(self, function: Function, columns: list[pa.ChunkedArray]) -> pa.Array:
         """The values of one chunk; columns: the arguments of the function, the struct of options, and STATEMENT."""
@@ -59,7 +59,7 @@ class StatementAnswerer:
         """Stop asking; finished answers are kept."""
         self._answerer.cancel.set()
 
-    def _answerer_of(self, statement: tuple[str, int]) -> Answerer:
+    def _answerer_of(self, statement: tuple[str, int]) -> CallEvaluator:
         """Who answers the calls of a statement, when its questions have been asked; its other chunks wait meanwhile."""
         while not self._settling.acquire(timeout=_POLL_S):
             if self._answerer.cancel.is_set():

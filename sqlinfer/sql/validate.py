@@ -10,8 +10,8 @@ import duckdb
 
 from sqlinfer.errors import SqlinferError, nearest
 from sqlinfer.functions import RETURNS, Functions
-from sqlinfer.sql.rewrite.parsed_calls import written_calls
 from sqlinfer.sql.plan import Parameters
+from sqlinfer.sql.rewrite.parsed_calls import parsed_calls
 from sqlinfer.sql.rewrite.probe_queries import created_table
 from sqlinfer.sql.rewrite.tokens import closing, tokenize
 
@@ -58,7 +58,7 @@ def _check_names(sql: str, functions: Functions) -> None:
 
 def _check_required(sql: str, functions: Functions) -> None:
     """Refuse a call without an argument that has no default."""
-    for call in written_calls(sql, functions):
+    for call in parsed_calls(sql, functions):
         function = call.function
         missing = [a.name for a in function.arguments if a.required and a.name.lower() not in call.given]
         if missing:

@@ -1,16 +1,16 @@
 """What outlives a run, in one SQLite file: models, answers, jobs; knows no torch, no SQL of the user's."""
 
-from sqlinfer.store.answer_cache import Answers
-from sqlinfer.store.database import Database
 from sqlinfer.config.folders import function_folders, project_folder, state_folder
+from sqlinfer.store.answer_cache import AnswerCache
+from sqlinfer.store.database import Database
 from sqlinfer.store.jobs import Job, Jobs, RowError
 from sqlinfer.store.keys import AnswerKeys, answer_key
 from sqlinfer.store.registry import Registry
 from sqlinfer.store.store import Store
 
 __all__ = [
+    "AnswerCache",
     "AnswerKeys",
-    "Answers",
     "Database",
     "Job",
     "Jobs",

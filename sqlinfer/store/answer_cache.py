@@ -38,7 +38,7 @@ _COMPLETIONS = _WANTED.format(columns=", ".join(f"json_group_array({name})" for 
 _Origin = tuple[str, str]
 
 
-class Answers:
+class AnswerCache:
     """Finds and keeps answers. An answer is committed within about 0.2 s of put, or by flush."""
 
     def __init__(self, database: Database) -> None:
@@ -118,7 +118,7 @@ class Answers:
                     self._waiting.pop(key, None)
 
     def stats(self) -> dict[str, Any]:
-        """Counts: answers, text_bytes, file_bytes, and answers by function and by model fingerprint."""
+        """JobCounters: answers, text_bytes, file_bytes, and answers by function and by model fingerprint."""
         self.flush()
         with self._database.reading() as connection:
             rows = connection.execute(

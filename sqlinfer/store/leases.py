@@ -19,7 +19,7 @@ _SILENT_S = 600.0
 _TOUCH_S = 5.0
 
 
-class Claim:
+class Lease:
     """The keys that one inference has in flight; release it when it ends."""
 
     def __init__(self, database: Database) -> None:

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from sqlinfer.errors import ModelNotFound, ModelUnusable, SqlinferError, nearest
 from sqlinfer.config.job_settings import read_registration
+from sqlinfer.errors import ModelNotFound, ModelUnusable, SqlinferError, nearest
 from sqlinfer.store.database import Database, printable
 from sqlinfer.store.fingerprint import FileHashes, fingerprint
 from sqlinfer.store.lock import RegistryLock

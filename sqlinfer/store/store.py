@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
-from sqlinfer.store.answer_cache import Answers
-from sqlinfer.store.leases import Claim
-from sqlinfer.store.database import TIMEOUT_S, Database
 from sqlinfer.config.folders import state_folder
+from sqlinfer.store.answer_cache import AnswerCache
+from sqlinfer.store.database import TIMEOUT_S, Database
 from sqlinfer.store.jobs import Jobs
+from sqlinfer.store.leases import Lease
 from sqlinfer.store.registry import Builtins, Registry
 
 FILE_NAME = "state.db"
@@ -38,12 +38,12 @@ class Store:
         self._database = Database(self.path, timeout_s)
         self._answers_database = self._database if keep_answers else Database(None)
         self.registry = Registry(self._database, builtins, defaults)
-        self.answers = Answers(self._answers_database)
+        self.answers = AnswerCache(self._answers_database)
         self.jobs = Jobs(self._database, keep_texts=keep_answers)
 
-    def claim(self) -> Claim:
+    def claim(self) -> Lease:
         """A new claim on requests, empty; other processes see it if they see the answers."""
-        return Claim(self._answers_database)
+        return Lease(self._answers_database)
 
     def close(self) -> None:
         """Commit what waits and close the file; a closed store answers nothing."""

@@ -6,25 +6,32 @@ from typing import Any
 
 import pytest
 
+from sqlinfer.config.job_settings import NAMES, JobSettings, SettingsLayers, read_registration, read_settings
 from sqlinfer.errors import SqlinferError
-from sqlinfer.config.job_settings import NAMES, Cascade, JobSettings, read_registration, read_settings
 
 
 def test_the_narrower_layer_wins_and_what_it_leaves_open_stays() -> None:
-    cascade = Cascade({"max_retries": 1, "timeout": 5.0}, {"max_retries": 2})
-    assert cascade.over({"max_retries": 0, "timeout": 9.0, "max_seconds": 7.0}) == JobSettings(
+    settings_layers = SettingsLayers({"max_retries": 1, "timeout": 5.0}, {"max_retries": 2})
+    assert settings_layers.over({"max_retries": 0, "timeout": 9.0, "max_seconds": 7.0}) == JobSettings(
         max_retries=2, timeout=5.0, max_seconds=7.0
     )
-    cascade.set("max_retries", "4")
-    assert cascade.over({"max_retries": 0}).max_retries == 4
-    cascade.reset("max_retries")
-    assert cascade.over().max_retries == 2
+    settings_layers.set("max_retries", "4")
+    assert settings_layers.over({"max_retries": 0}).max_retries == 4
+    settings_layers.reset("max_retries")
+    assert settings_layers.over().max_retries == 2
 
 
 def test_variables_of_all_layers_add_up_and_the_record_has_their_names_alone() -> None:
-    cascade = Cascade({"environment": {"A": "1", "B": "1"}}, {"environment": {"B": "2", "TOKEN": "secret"}})
-    assert cascade.over({"environment": {"C": "0"}}).environment == {"A": "1", "B": "2", "C": "0", "TOKEN": "secret"}
-    assert cascade.said() == {"environment": ["A", "B", "TOKEN"]}
+    settings_layers = SettingsLayers(
+        {"environment": {"A": "1", "B": "1"}}, {"environment": {"B": "2", "TOKEN": "secret"}}
+    )
+    assert settings_layers.over({"environment": {"C": "0"}}).environment == {
+        "A": "1",
+        "B": "2",
+        "C": "0",
+        "TOKEN": "secret",
+    }
+    assert settings_layers.said() == {"environment": ["A", "B", "TOKEN"]}
 
 
 @pytest.mark.parametrize(
@@ -78,7 +85,7 @@ def test_a_wrong_setting_is_named_with_its_place(name: str, value: Any) -> None:
     [(-1, 100, True), (0, 1, False), (3, 3, True), (3, 4, False), ("5%", 5, True), ("5%", 6, False)],
 )
 def test_a_job_bears_so_many_failures_of_a_hundred_requests(threshold: Any, failed: int, goes_on: bool) -> None:
-    assert JobSettings(error_threshold=threshold).bears(failed, 100) is goes_on
+    assert JobSettings(error_threshold=threshold).within_error_threshold(failed, 100) is goes_on
 
 
 def test_a_registration_holds_all_but_what_is_about_statements() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import sqlinfer
-from sqlinfer.errors import SqlinferError
 from sqlinfer.config.project_file import ProjectFile, read_project_file
+from sqlinfer.errors import SqlinferError
 
 
 def test_the_project_file_holds_its_keys_and_no_other(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Texts, requests and answers that the engine's tests share."""
+"""PackedTexts, requests and answers that the engine's tests share."""
 
 from __future__ import annotations
 

@@ -16,9 +16,9 @@ from test_generate_equality import _other
 from transformers import BertConfig, BertForSequenceClassification
 from transformers.pytorch_utils import Conv1D
 
-from sqlinfer.engine.model.device import pick_dtype
-from sqlinfer.engine.model.cpu_linear import Int8Linear, PackedLinear, multiplies_int8, pack
 from sqlinfer.engine.engine_pool import open_engine
+from sqlinfer.engine.model.cpu_linear import Int8Linear, PackedLinear, multiplies_int8, pack
+from sqlinfer.engine.model.device import pick_dtype
 from sqlinfer.errors import ModelUnusable
 from sqlinfer.types import ModelVersion
 

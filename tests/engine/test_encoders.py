@@ -16,8 +16,8 @@ import transformers
 from engine_cases import TEXTS, EngineOf, answer
 
 from sqlinfer.engine.engine import TorchEngine
-from sqlinfer.engine.model.weights import quiet
 from sqlinfer.engine.engine_pool import open_engine
+from sqlinfer.engine.model.weights import quiet
 from sqlinfer.errors import ModelUnusable
 from sqlinfer.types import Completion, ModelVersion, Request, Task
 

@@ -12,11 +12,11 @@ import torch
 from engine_cases import TEXTS, EngineOf, answer, requests, texts
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
-from sqlinfer.engine.attention.packed_decoder import beam_cross_attention as beam_attention
+from sqlinfer.engine.attention import beam_cross_attention as beam_attention
+from sqlinfer.engine.batch.padded_seq2seq import Seq2SeqBatch
 from sqlinfer.engine.engine import TorchEngine
 from sqlinfer.engine.engine_pool import open_engine
 from sqlinfer.engine.scheduler import Limits
-from sqlinfer.engine.batch.padded_seq2seq import Seq2SeqBatch
 from sqlinfer.types import ModelVersion, Request
 
 DECODERS = ("llama", "qwen3", "gpt2")
@@ -204,7 +204,7 @@ def test_padded_rows_are_packed_rows(shape: str, engine_of: EngineOf, monkeypatc
 
 def test_rows_of_many_lengths_in_one_cohort_are_generate(engine_of: EngineOf) -> None:
     engine = engine_of("llama")
-    many = [" ".join(["one"] * (1 + 3 * i)) for i in range(24)]  # cohorts that grow in rows and in slots
+    many = [" ".join(["one"] * (1 + 3 * i)) for i in range(24)]  # buckets that grow in rows and in slots
     ends = [(3, 90, 20)[i % 3] for i in range(24)]
     asked = [requests([text], max_tokens=n)[0] for text, n in zip(many, ends, strict=True)]
     ours = texts(answer(engine, [_named(r, i) for i, r in enumerate(asked)]))

@@ -13,8 +13,8 @@ from engine_cases import TEXTS, EngineOf, answer, requests, texts
 
 from sqlinfer.engine.engine import TorchEngine
 from sqlinfer.engine.engine_pool import close_all, get_engine, open_engine
-from sqlinfer.engine.scheduler import Limits
 from sqlinfer.engine.request_windows import WINDOW_CHARACTERS, WINDOW_REQUESTS, split
+from sqlinfer.engine.scheduler import Limits
 from sqlinfer.types import Completion, ModelVersion, Request
 
 VersionOf = Callable[..., ModelVersion]
@@ -47,7 +47,7 @@ def _size(kwargs: dict[str, Any]) -> tuple[int, int]:
         lines, tokens = ids.shape
         return lines, tokens
     segments = kwargs["packed"]._segments
-    single = sum(len(cohort.rows) for cohort in kwargs["packed"]._cohorts)
+    single = sum(len(bucket.rows) for bucket in kwargs["packed"]._cohorts)
     parents = {id(segment.parent) for segment in segments}
     longest = int(kwargs["position_ids"].max()) + 1 if segments else 1
     return single + sum(id(segment) not in parents for segment in segments), longest
@@ -114,12 +114,12 @@ def test_out_of_memory_while_merging_changes_no_answer(engine_of: EngineOf, monk
 def test_out_of_memory_while_a_row_joins_changes_no_answer(
     failing: int, engine_of: EngineOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sqlinfer.engine.cache.length_bucket import Cohort
+    from sqlinfer.engine.cache.length_bucket import LengthBucket
 
     engine = engine_of("llama")
     engine.limits = Limits(max_lines=3)
     before = answer(engine, requests(max_tokens=12))
-    add, calls = Cohort.add, []
+    add, calls = LengthBucket.add, []
 
     def failing_add(*args: object) -> None:
         calls.append(1)
@@ -127,7 +127,7 @@ def test_out_of_memory_while_a_row_joins_changes_no_answer(
             _out_of_memory()
         add(*args)
 
-    monkeypatch.setattr(Cohort, "add", failing_add)
+    monkeypatch.setattr(LengthBucket, "add", failing_add)
     assert answer(engine, requests(max_tokens=12)) == before
     assert len(calls) > failing
 

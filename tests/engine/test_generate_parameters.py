@@ -50,9 +50,9 @@ def test_top_k_of_one_is_greedy(engine_of: EngineOf) -> None:
 def test_samples_follow_the_distribution() -> None:
     import torch
 
+    from sqlinfer.engine.generation_settings import Defaults
     from sqlinfer.engine.sampling.sampler import sample
     from sqlinfer.engine.sequence import Sequence
-    from sqlinfer.engine.generation_settings import Defaults
 
     defaults = Defaults({}, {}, eos=frozenset(), context=None, is_encoder_decoder=False)
     probs = torch.tensor([0.5, 0.3, 0.15, 0.05])

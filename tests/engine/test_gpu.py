@@ -10,7 +10,7 @@ import pytest
 import torch
 from engine_cases import TEXTS, answer, requests, texts
 from test_generate_equality import DECODERS, generate
-from test_shared_beginnings import ASKED
+from test_shared_prefixes import ASKED
 
 from sqlinfer.engine.engine_pool import open_engine
 from sqlinfer.engine.scheduler import Limits

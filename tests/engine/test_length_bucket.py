@@ -1,11 +1,11 @@
-"""Rows come to a cohort in any number at a time, and keep their keys and values."""
+"""Rows come to a bucket in any number at a time, and keep their keys and values."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from sqlinfer.engine.cache.length_bucket import MORE_ROWS, Beginning, Cohort, States
+from sqlinfer.engine.cache.length_bucket import MORE_ROWS, LengthBucket, SharedPrefix, States
 
 LAYERS, HEADS, HEAD_DIM, SHARED = 2, 2, 4, 5
 
@@ -24,16 +24,16 @@ def states_of(number: int, length: int) -> list[list[States]]:
 @pytest.mark.parametrize("is_shared", [False, True])
 @pytest.mark.parametrize("groups", [(1, 3 * MORE_ROWS), (MORE_ROWS, 1, 2 * MORE_ROWS + 1), (40,)])
 def test_rows_keep_their_states(groups: tuple[int, ...], is_shared: bool) -> None:
-    shared = Beginning(tuple(range(SHARED)), [pieces[0] for pieces in states_of(0, SHARED + 1)])
-    cohort = Cohort(shared if is_shared else None)
+    shared = SharedPrefix(tuple(range(SHARED)), [pieces[0] for pieces in states_of(0, SHARED + 1)])
+    bucket = LengthBucket(shared if is_shared else None)
     lengths: list[int] = []
     for count in groups:
         numbers = range(len(lengths), len(lengths) + count)
         lengths += [8 + number % 20 for number in numbers]
         for number in numbers:
-            cohort.add(object(), lengths[number])  # type: ignore[arg-type]
-        cohort.fill([states_of(number, lengths[number]) for number in numbers])
+            bucket.add(object(), lengths[number])  # type: ignore[arg-type]
+        bucket.fill([states_of(number, lengths[number]) for number in numbers])
     for number, length in enumerate(lengths):
         for layer, pieces in enumerate(states_of(number, length)):
             expected = [torch.cat(part, dim=1) for part in zip(*pieces, strict=True)]
-            assert all(map(torch.equal, cohort.view(layer, length, number), expected))
+            assert all(map(torch.equal, bucket.view(layer, length, number), expected))

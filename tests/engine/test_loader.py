@@ -13,11 +13,11 @@ import pytest
 import torch
 from engine_cases import EngineOf, answer, requests
 
-from tools import random_models as shapes
-from sqlinfer.engine.model.device import pick_device, pick_dtype
 from sqlinfer.engine.engine_pool import close_all, get_engine, open_engine
+from sqlinfer.engine.model.device import pick_device, pick_dtype
 from sqlinfer.errors import ModelUnusable, SqlinferError
 from sqlinfer.types import ModelVersion, Request
+from tools import random_models as shapes
 
 VersionOf = Callable[..., ModelVersion]
 

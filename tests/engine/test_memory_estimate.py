@@ -11,7 +11,7 @@ import transformers
 from engine_cases import EngineOf
 
 from sqlinfer.engine.model import memory_estimate as need
-from sqlinfer.engine.model.memory_estimate import memory_need
+from sqlinfer.engine.model.memory_estimate import estimate_memory
 from sqlinfer.types import ModelVersion
 
 VersionOf = Callable[..., ModelVersion]
@@ -31,9 +31,9 @@ def test_the_bytes_of_the_weights_are_those_of_the_loaded_model(
     monkeypatch.setenv("SQLINFER_DEVICE", "cpu")
     model = load_model(version_of(shape).path)
     held = {p.data_ptr(): p.numel() * p.element_size() for p in (*model.parameters(), *model.buffers())}
-    said = memory_need(version_of(shape), 0)
+    said = estimate_memory(version_of(shape), 0)
     assert said.weights_bytes == pytest.approx(sum(held.values()), rel=0.02)
-    assert memory_need(version_of(shape, dtype="bfloat16"), 0).weights_bytes == said.weights_bytes // 2
+    assert estimate_memory(version_of(shape, dtype="bfloat16"), 0).weights_bytes == said.weights_bytes // 2
 
 
 def test_a_row_needs_the_cache_of_its_tokens(version_of: VersionOf, engine_of: EngineOf) -> None:
@@ -41,13 +41,13 @@ def test_a_row_needs_the_cache_of_its_tokens(version_of: VersionOf, engine_of: E
     with torch.inference_mode():
         cache = model(torch.zeros(1, 10, dtype=torch.long), use_cache=True).past_key_values
     held = sum(t.numel() * t.element_size() for layer in cache.layers for t in (layer.keys, layer.values))
-    assert memory_need(version, 10).row_bytes == held
+    assert estimate_memory(version, 10).row_bytes == held
 
 
 def test_a_model_fits_if_its_weights_and_one_row_are_free(
     version_of: VersionOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    least = memory_need(version_of("llama"), 10).bytes
+    least = estimate_memory(version_of("llama"), 10).bytes
     monkeypatch.setattr(need, "free_memory", lambda _: least)
-    assert memory_need(version_of("llama"), 10).fits
-    assert not memory_need(version_of("llama"), 11).fits
+    assert estimate_memory(version_of("llama"), 10).fits
+    assert not estimate_memory(version_of("llama"), 11).fits

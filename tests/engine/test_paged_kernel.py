@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from sqlinfer.engine.attention.query_spans import Feeds
+from sqlinfer.engine.attention.query_spans import QuerySpans
 from sqlinfer.engine.batch.paged_self_test import plain_attend
 
 pytest.importorskip("triton", reason="Triton is not installed")
-from sqlinfer.engine.attention.packed_decoder import paged_kernel as attention
+from sqlinfer.engine.attention import paged_kernel as attention
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 2e-2}
@@ -46,8 +46,8 @@ def compare(
     query = torch.randn(heads[0], num_tokens, dims[0], generator=random).transpose(0, 1)
     rows = np.stack([counts.cumsum() - counts, counts, lines, places], axis=1)
     parts = [part.to(DEVICE, dtype) for part in (query, keys, values)]
-    found = attention.attend(*parts, table.to(DEVICE), Feeds(rows, DEVICE), scale)
-    expected = plain_attend(*(part.double() for part in parts), table.to(DEVICE), Feeds(rows, DEVICE), scale)
+    found = attention.attend(*parts, table.to(DEVICE), QuerySpans(rows, DEVICE), scale)
+    expected = plain_attend(*(part.double() for part in parts), table.to(DEVICE), QuerySpans(rows, DEVICE), scale)
     assert found.dtype == dtype
     assert float((found - expected).norm() / expected.norm()) < TOLERANCE[dtype]
 
@@ -90,7 +90,7 @@ import sys
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from sqlinfer.engine.attention.packed_decoder import paged_kernel as attention
+from sqlinfer.engine.attention import paged_kernel as attention
 
 kernel = attention._attend
 for capability in (80, 90):

@@ -13,7 +13,7 @@ import json, resource
 from pathlib import Path
 from sqlinfer.engine import open_engine
 from sqlinfer.engine.model.builtin import BUILTINS
-from sqlinfer.engine.generation_loop import Run
+from sqlinfer.engine.generation_loop import GenerationLoop
 from sqlinfer.types import Parameters, Request
 
 engine = open_engine(BUILTINS["sqlinfer/tiny"], device="cpu")
@@ -22,8 +22,8 @@ requests = [
     for i in range(32)
 ]
 right = {completion.request_id: completion.text for completion in engine.generate(requests)}
-refused, make_room = [], Run._make_room
-Run._make_room = lambda run, joining: (refused.append(len(run.scheduler.running)), make_room(run, joining))
+refused, make_room = [], GenerationLoop._make_room
+GenerationLoop._make_room = lambda run, joining: (refused.append(len(run.scheduler.running)), make_room(run, joining))
 
 for left_mb in (128, 48, 16):
     sizes = Path("/proc/self/statm").read_text().split()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from sqlinfer.engine.generation_settings import Defaults
 from sqlinfer.engine.scheduler import Limits, Scheduler
 from sqlinfer.engine.sequence import Sequence
-from sqlinfer.engine.generation_settings import Defaults
 from sqlinfer.types import Parameters, Request
 
 DEFAULTS = Defaults({}, {}, eos=frozenset({0}), context=None, is_encoder_decoder=False)

@@ -13,10 +13,10 @@ from engine_cases import TEXTS, EngineOf, answer, requests, texts
 from test_generate_equality import KINDS, _other
 from test_generate_faults import _out_of_memory, intercept  # noqa: F401 - a fixture
 
-from sqlinfer.engine.input.choice_trie import END, Fork, build_choices
-from sqlinfer.engine.cache.length_bucket import Cohort
+from sqlinfer.engine.cache.length_bucket import LengthBucket
 from sqlinfer.engine.engine import TorchEngine
 from sqlinfer.engine.engine_pool import open_engine
+from sqlinfer.engine.input.choice_trie import END, Fork, build_choices
 from sqlinfer.engine.scheduler import Limits
 from sqlinfer.types import Completion, ModelVersion, Request
 
@@ -225,8 +225,8 @@ def test_rows_that_their_prompts_answer_take_no_place_in_the_cache(
     engine_of: EngineOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     filled: list[int] = []
-    fill = Cohort.fill
-    monkeypatch.setattr(Cohort, "fill", lambda self, states: filled.append(len(states)) or fill(self, states))
+    fill = LengthBucket.fill
+    monkeypatch.setattr(LengthBucket, "fill", lambda self, states: filled.append(len(states)) or fill(self, states))
     engine = engine_of("llama")
     one_token, several = answer(engine, scored(("a", "b"))), answer(engine, scored(LABELS))
     assert all(completion.error is None for completion in (*one_token, *several))

@@ -12,13 +12,13 @@ from engine_cases import TEXTS, EngineOf, answer, requests, texts
 from test_generate_equality import DECODERS, KINDS, _other, generate
 from test_generate_faults import _out_of_memory, intercept  # noqa: F401 - a fixture
 
-from sqlinfer.engine.cache import length_bucket as cohort
+from sqlinfer.engine.batch.packed_decoder import PackedBatch
+from sqlinfer.engine.cache import length_bucket as bucket
 from sqlinfer.engine.cache import padded_cache as kv
 from sqlinfer.engine.cache import prefix_tree as segments
+from sqlinfer.engine.cache.prefix_tree import choose_shared_prefixes, split
 from sqlinfer.engine.engine import TorchEngine
-from sqlinfer.engine.batch.packed_decoder import PackedBatch
 from sqlinfer.engine.scheduler import Limits
-from sqlinfer.engine.cache.prefix_tree import beginnings, split
 
 BEGINNING = "Classify this text: billing, delivery, account, other. Answer with one word. "
 ASKED = [BEGINNING + text for text in TEXTS]
@@ -50,9 +50,9 @@ def test_answers_are_those_of_generate(
     shape: str, least_saved: int, engine_of: EngineOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shared: list[int] = []
-    attend = cohort._attend_twice
+    attend = bucket._cascade_attention
     monkeypatch.setattr(segments, "LEAST_SAVED", least_saved)
-    monkeypatch.setattr(cohort, "_attend_twice", lambda *args: shared.append(len(args[0])) or attend(*args))
+    monkeypatch.setattr(bucket, "_cascade_attention", lambda *args: shared.append(len(args[0])) or attend(*args))
     same_as_alone(engine_of(shape))
     assert (max(shared, default=0) > 1) == (least_saved == 1)
 
@@ -91,7 +91,7 @@ def test_a_cache_is_shared_where_it_saves_most(monkeypatch: pytest.MonkeyPatch) 
     texts = [[*top, *left, 4], [*top, *left, 5], [*top, *right, 6], [7] * 90, [8] * 30]
 
     def shared(running: dict[tuple[int, ...], int]) -> list[tuple[int, ...] | None]:
-        return beginnings(texts, split(texts, [], None)[1], running)
+        return choose_shared_prefixes(texts, split(texts, [], None)[1], running)
 
     assert shared({}) == [top, top, top, None, None]
     assert shared({top + left: 9}) == [top + left, top + left, top, None, None]  # beside rows that run already

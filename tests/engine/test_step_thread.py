@@ -14,7 +14,7 @@ from engine_cases import TEXTS, EngineOf, answer, requests
 from sqlinfer.engine import engine as engine_module
 from sqlinfer.engine import request_windows as windows
 from sqlinfer.engine.scheduler import Limits
-from sqlinfer.engine.step_thread import SteppingBeside
+from sqlinfer.engine.step_thread import BackgroundStepLoop
 from sqlinfer.types import Request
 
 WAIT_S = 20
@@ -52,7 +52,7 @@ class Work:
         return [self.rows.pop(0)]
 
 
-def taken(steps: SteppingBeside, given: list[list[int]]) -> Iterator[int]:
+def taken(steps: BackgroundStepLoop, given: list[list[int]]) -> Iterator[int]:
     """What ends of windows that are added as they are wanted."""
     source = iter(given)
     while True:
@@ -71,7 +71,7 @@ def taken(steps: SteppingBeside, given: list[list[int]]) -> Iterator[int]:
 
 def test_the_next_window_is_taken_while_a_step_runs() -> None:
     gate = threading.Event()
-    with SteppingBeside(Work(gate), threading.Lock()) as steps:
+    with BackgroundStepLoop(Work(gate), threading.Lock()) as steps:
         steps.add([1, 2])
         while not steps.wants_rows:
             steps.take(0.01)
@@ -82,13 +82,13 @@ def test_the_next_window_is_taken_while_a_step_runs() -> None:
 
 def test_work_waits_for_rows_rather_than_run_without_them() -> None:
     work = Work()
-    with SteppingBeside(work, threading.Lock()) as steps:
+    with BackgroundStepLoop(work, threading.Lock()) as steps:
         assert list(taken(steps, [[1], [2, 3], [4]])) == [1, 2, 3, 4]
     assert work.windows == [[1], [2, 3], [4]]
 
 
 def test_what_had_ended_comes_before_the_error_of_a_step() -> None:
-    with SteppingBeside(Work(fails=3), threading.Lock()) as steps:
+    with BackgroundStepLoop(Work(fails=3), threading.Lock()) as steps:
         seen: list[int] = []
 
         def take_all() -> None:
@@ -102,7 +102,7 @@ def test_what_had_ended_comes_before_the_error_of_a_step() -> None:
 
 def test_what_has_ended_is_not_lost_when_it_stops() -> None:
     gate = threading.Event()
-    with SteppingBeside(Work(gate), threading.Lock()) as steps:
+    with BackgroundStepLoop(Work(gate), threading.Lock()) as steps:
         steps.add([1, 2, 3])
         steps.add_no_more()
         gate.set()
@@ -113,7 +113,7 @@ def test_what_has_ended_is_not_lost_when_it_stops() -> None:
 
 def test_who_waits_for_a_turn_may_be_stopped_by_who_has_it() -> None:
     turns = threading.Lock()
-    with turns, SteppingBeside(Work(), turns) as steps:
+    with turns, BackgroundStepLoop(Work(), turns) as steps:
         steps.add([1])
         assert list(steps.stop()) == []
     assert not turns.locked()
@@ -121,7 +121,7 @@ def test_who_waits_for_a_turn_may_be_stopped_by_who_has_it() -> None:
 
 def test_closing_ends_the_thread_after_its_step() -> None:
     before = threading.active_count()
-    with SteppingBeside(Work(), threading.Lock()) as steps:
+    with BackgroundStepLoop(Work(), threading.Lock()) as steps:
         steps.add(list(range(100_000)))
         while not steps.take(WAIT_S):
             pass
@@ -129,23 +129,23 @@ def test_closing_ends_the_thread_after_its_step() -> None:
 
 
 @pytest.fixture
-def beside(monkeypatch: pytest.MonkeyPatch) -> list[SteppingBeside]:
+def beside(monkeypatch: pytest.MonkeyPatch) -> list[BackgroundStepLoop]:
     """Engines on the CPU step beside the caller, in windows of three."""
-    opened: list[SteppingBeside] = []
+    opened: list[BackgroundStepLoop] = []
 
-    class Seen(SteppingBeside):
-        def __enter__(self) -> SteppingBeside:
+    class Seen(BackgroundStepLoop):
+        def __enter__(self) -> BackgroundStepLoop:
             opened.append(self)
             return self
 
-    monkeypatch.setattr(engine_module, "Stepping", Seen)
+    monkeypatch.setattr(engine_module, "StepLoop", Seen)
     monkeypatch.setattr(windows, "WINDOW_REQUESTS", 3)
     return opened
 
 
 @pytest.mark.parametrize("shape", ["gpt2", "t5"])
 def test_answers_are_the_same_beside_the_caller(
-    shape: str, engine_of: EngineOf, beside: list[SteppingBeside], monkeypatch: pytest.MonkeyPatch
+    shape: str, engine_of: EngineOf, beside: list[BackgroundStepLoop], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = [*requests(TEXTS, max_tokens=5), *requests(["broken \ud800"], max_tokens=5)]
     asked = [replace(request, request_id=str(i).encode()) for i, request in enumerate(asked)]
@@ -160,7 +160,7 @@ def test_answers_are_the_same_beside_the_caller(
 
 @pytest.mark.parametrize("ends", ["cancelled", "broken"])
 def test_answers_that_came_while_requests_were_read_are_given(
-    ends: str, engine_of: EngineOf, beside: list[SteppingBeside]
+    ends: str, engine_of: EngineOf, beside: list[BackgroundStepLoop]
 ) -> None:
     engine, cancel, given = engine_of("gpt2"), threading.Event(), []
     engine.limits = Limits(max_lines=3)
@@ -183,7 +183,7 @@ def test_answers_that_came_while_requests_were_read_are_given(
     assert len(given) >= 3
 
 
-def test_a_call_that_is_cancelled_ends_beside_the_caller(engine_of: EngineOf, beside: list[SteppingBeside]) -> None:
+def test_a_call_that_is_cancelled_ends_beside_the_caller(engine_of: EngineOf, beside: list[BackgroundStepLoop]) -> None:
     def endless() -> Iterator[Request]:
         while True:
             yield from requests(max_tokens=2)

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from sqlinfer.errors import RequestsFailed, SqlinferError, StoppedEarly
 from sqlinfer.config.job_settings import JobSettings
-from sqlinfer.sql import Session
+from sqlinfer.errors import RequestsFailed, SqlinferError, StoppedEarly
 from sqlinfer.inference.retry import ask, environment
+from sqlinfer.sql import Session
 from sqlinfer.types import Completion, Request
 from tests.conftest import EchoEngine
 
@@ -43,7 +43,9 @@ class Flaky:
                 self.left[request.text] -= 1
                 if self._raises:
                     raise self._raises
-                yield Completion(request.request_id, error="no memory just now", finish_reason="error", may_pass=True)
+                yield Completion(
+                    request.request_id, error="no memory just now", finish_reason="error", is_retryable=True
+                )
             else:
                 yield Completion(request.request_id, f"<{request.text}>")
 

@@ -11,10 +11,10 @@ import pytest
 
 from sqlinfer.errors import Interrupted, ModelUnusable, RequestsFailed
 from sqlinfer.functions import load_functions
-from sqlinfer.sql.udf.evaluator import Answerer
-from sqlinfer.sql.direct_mode import engine_queue
-from sqlinfer.inference.request_queue import EngineQueue
+from sqlinfer.inference.request_queue import RequestQueue
 from sqlinfer.inference.runtime import Runtime
+from sqlinfer.sql.direct_mode import engine_queue
+from sqlinfer.sql.udf.evaluator import CallEvaluator
 from sqlinfer.store import Store
 from sqlinfer.types import Completion, Request
 from tests.conftest import EchoEngine
@@ -41,10 +41,10 @@ class Queued:
     def __init__(self, store: Store, engine: EchoEngine) -> None:
         self.runtime = Runtime(store, load_functions(), model="echo")
         self.runtime.open_engine = lambda version: engine
-        self.queue: EngineQueue = engine_queue(self.runtime)
+        self.queue: RequestQueue = engine_queue(self.runtime)
 
     def ask(self, *texts: str, cancel: threading.Event | None = None) -> list[Any]:
-        answerer = Answerer(self.runtime, self.queue)
+        answerer = CallEvaluator(self.runtime, self.queue)
         answerer.cancel = cancel or answerer.cancel
         return answerer.values(self.runtime.functions["ai_gen"], (), [(text,) for text in texts])
 

@@ -13,8 +13,8 @@ import torch
 import transformers
 
 import sqlinfer
-from tools import random_models as shapes
 from sqlinfer.engine.model.weights import quiet
+from tools import random_models as shapes
 
 LABELS = ("praise", "complaint")
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 import sqlinfer
-from tools import random_models as shapes
 from sqlinfer.errors import RequestsFailed
 from sqlinfer.sql import Session
+from tools import random_models as shapes
 
 LABELS = {
     "one label": ["only"],

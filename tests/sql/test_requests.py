@@ -8,9 +8,10 @@ from contextlib import closing
 import pytest
 
 from sqlinfer.errors import ModelNotFound, RequestsFailed
-from sqlinfer.sql import Session
 from sqlinfer.functions.call_options import Options
-from sqlinfer.inference.request_spool import Origin, Pending
+from sqlinfer.inference.keyed_request import Route
+from sqlinfer.inference.request_spool import RequestSpool
+from sqlinfer.sql import Session
 from sqlinfer.types import Parameters, Request
 from tests.conftest import EchoEngine
 
@@ -24,14 +25,14 @@ REQUESTS = (
 
 
 @pytest.fixture
-def pending() -> Iterator[Pending]:
-    with closing(Pending()) as spool:
+def pending() -> Iterator[RequestSpool]:
+    with closing(RequestSpool()) as spool:
         yield spool
 
 
-def test_spooled_requests_come_back_as_they_were(pending: Pending, con: Session) -> None:
+def test_spooled_requests_come_back_as_they_were(pending: RequestSpool, con: Session) -> None:
     function = con.runtime.functions["ai_gen"]
-    origin = Origin(function, con.answerer.origin(function, None, "generate").version)
+    origin = Route(function, con.answerer.origin(function, None, "generate").version)
     pending.add((origin, request) for request in REQUESTS)
     back = [(request, request.request_id) for _, request in pending.requests([origin])]
     assert sorted(back, key=lambda pair: pair[1]) == [(request, request.request_id) for request in REQUESTS]

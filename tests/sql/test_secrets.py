@@ -13,10 +13,10 @@ import duckdb
 import pytest
 
 import sqlinfer
-from sqlinfer.errors import RequestsFailed, SqlinferError
 from sqlinfer.config.job_settings import JobSettings
-from sqlinfer.sql import Session
+from sqlinfer.errors import RequestsFailed, SqlinferError
 from sqlinfer.inference.retry import ask
+from sqlinfer.sql import Session
 from sqlinfer.types import Completion, Request
 from tests.conftest import EchoEngine
 
@@ -74,7 +74,7 @@ class Refusing:
         for request in requests:
             self.num_asked += 1
             error = f"HTTP 401, Authorization: Bearer {SECRET}" if self.num_asked == 1 else None
-            yield Completion(request.request_id, None if error else "fine", error=error, may_pass=bool(error))
+            yield Completion(request.request_id, None if error else "fine", error=error, is_retryable=bool(error))
 
 
 def test_the_log_holds_no_secret(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:

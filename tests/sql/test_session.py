@@ -12,8 +12,8 @@ import pyarrow as pa
 import pytest
 
 import sqlinfer
-from sqlinfer.sql import Session
 from sqlinfer.inference.runtime import Runtime
+from sqlinfer.sql import Session
 from tests.conftest import EchoEngine, write_model
 from tests.sql.conftest import UDFS
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 import duckdb
 import pytest
 
-from sqlinfer.sql.udf.registration import Binding
+from sqlinfer.inference.counters import JobCounters
 from sqlinfer.sql.connect import make_runtime
-from sqlinfer.inference.counters import Counts
-from sqlinfer.sql.statement_prefetch import STATEMENT, StatementAnswerer
+from sqlinfer.sql.statement_prefetch import STATEMENT, StatementPrefetch
+from sqlinfer.sql.udf.registration import UdfRegistration
 from sqlinfer.store import Store
 from tests.conftest import EchoEngine
 from tests.sql.conftest import UDFS
@@ -24,10 +24,10 @@ class Watched:
         self.asked: list[int] = []
         self.settled_rows: list[int] = []
 
-    def asking(self, statement: str) -> Callable[[Counts], None]:
+    def asking(self, statement: str) -> Callable[[JobCounters], None]:
         return lambda counts: self.asked.append(counts.generated)
 
-    def settled(self, statement: str, counts: Counts) -> None:
+    def settled(self, statement: str, counts: JobCounters) -> None:
         self.settled_rows.append(counts.rows)
 
 
@@ -37,13 +37,13 @@ def watch() -> Watched:
 
 
 @pytest.fixture
-def answerer(registered: None, echo: EchoEngine, watch: Watched) -> Iterator[StatementAnswerer]:
+def answerer(registered: None, echo: EchoEngine, watch: Watched) -> Iterator[StatementPrefetch]:
     """Answers the calls of `plain`."""
     runtime = make_runtime("echo", True, [UDFS], None)
     runtime.open_engine = lambda version: echo
     runtime.num_sessions += 1
     connection = duckdb.connect()
-    made = StatementAnswerer(connection.cursor, runtime, watch)
+    made = StatementPrefetch(connection.cursor, runtime, watch)
     made.connection = connection  # type: ignore[attr-defined]
     yield made
     connection.close()
@@ -51,9 +51,9 @@ def answerer(registered: None, echo: EchoEngine, watch: Watched) -> Iterator[Sta
 
 
 @pytest.fixture
-def plain(answerer: StatementAnswerer) -> duckdb.DuckDBPyConnection:
+def plain(answerer: StatementPrefetch) -> duckdb.DuckDBPyConnection:
     connection: duckdb.DuckDBPyConnection = answerer.connection  # type: ignore[attr-defined]
-    Binding(connection, answerer, STATEMENT)
+    UdfRegistration(connection, answerer, STATEMENT)
     connection.execute("CREATE TABLE texts AS SELECT i, 'text ' || i AS body FROM range(5000) r(i)")
     return connection
 
@@ -83,7 +83,7 @@ def test_the_same_text_is_another_statement_when_it_runs_again(
         plain.execute("INSERT INTO texts SELECT i, 'text ' || i FROM range(5000, 8000) r(i)")
 
 
-def test_each_statement_is_a_job(plain: duckdb.DuckDBPyConnection, answerer: StatementAnswerer, home: object) -> None:
+def test_each_statement_is_a_job(plain: duckdb.DuckDBPyConnection, answerer: StatementPrefetch, home: object) -> None:
     for _ in range(2):
         plain.execute("SELECT count(ai_gen(body)) FROM texts WHERE i < 7").fetchall()
     with Store() as store:
@@ -133,11 +133,11 @@ def test_an_error_names_its_cause_and_the_good_rows_are_kept(
 
 
 def test_interrupt_ends_a_statement_that_asks(
-    plain: duckdb.DuckDBPyConnection, answerer: StatementAnswerer, echo: EchoEngine, watch: Watched
+    plain: duckdb.DuckDBPyConnection, answerer: StatementPrefetch, echo: EchoEngine, watch: Watched
 ) -> None:
     asked = threading.Event()
 
-    def stop_after_ten(counts: Counts) -> None:
+    def stop_after_ten(counts: JobCounters) -> None:
         if counts.generated == 10:
             answerer.interrupt()
             asked.set()

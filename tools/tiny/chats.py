@@ -9,8 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from tools.tiny import wordings
-from tools.tiny import words
+from tools.tiny import wordings, words
 from tools.tiny.conditions import CONDITIONS
 from tools.tiny.questions import FIELDS, Question, write_question
 from tools.tiny.texts import SENTIMENTS, Facts

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from tools.tiny import wordings
-from tools.tiny import words
+from tools.tiny import wordings, words
 from tools.tiny.texts import SENTIMENTS, Facts
 from tools.tiny.wordings import choose
 

@@ -15,12 +15,12 @@ from random import Random
 
 import numpy as np
 
-from sqlinfer.engine.model.builtin import BUILTINS, WEIGHTS
 from sqlinfer.engine.engine_pool import open_engine
+from sqlinfer.engine.model.builtin import BUILTINS, WEIGHTS
+from sqlinfer.types import Engine, Request
 from tools.tiny import questions
 from tools.tiny.questions import HeldOut, Question, ask
 from tools.tiny.texts import write_text
-from sqlinfer.types import Engine, Request
 
 SEED = 1_000_003
 UNSEEN = HeldOut(brands=True, label_sets=False)

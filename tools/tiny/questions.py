@@ -12,11 +12,10 @@ from functools import cache
 from random import Random
 
 from sqlinfer.functions import Functions, load_functions
-from tools.tiny import wordings
-from tools.tiny import words
+from sqlinfer.types import Request
+from tools.tiny import wordings, words
 from tools.tiny.conditions import CONDITIONS
 from tools.tiny.texts import SENTIMENTS, Facts, Text, write_review, write_text, write_ticket
-from sqlinfer.types import Request
 
 SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "positive": ("positive", "good", "satisfied"),

@@ -15,9 +15,7 @@ import torch
 from sqlinfer.engine.model.builtin import WEIGHTS
 from sqlinfer.engine.model.weights import quiet
 from tools.random_models import Size, build_tokenizer, write_sentence_transformer
-from tools.tiny import decoder
-from tools.tiny import embedder
-from tools.tiny import summarizer
+from tools.tiny import decoder, embedder, summarizer
 from tools.tiny.questions import write_question
 
 VOCABULARY = 2048

@@ -15,7 +15,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
-from sqlinfer.engine.cache.length_bucket import Cohort, States
+from sqlinfer.engine.cache.length_bucket import LengthBucket, States
 from sqlinfer.engine.cache.prefix_tree import Segment
 
 NAME = "sqlinfer_packed"
@@ -25,15 +25,15 @@ class Unsupported(RuntimeError):
     """A model asks for an attention that packed tokens do not get."""
 
 
-class Pass:
-    """Tokens of cohorts, one a row, and then of segments; keeps what the segments' keys and values are.
+class ForwardContext:
+    """Tokens of buckets, one a row, and then of segments; keeps what the segments' keys and values are.
 
-    cohorts: rows that read one token each, and have room for it. segments: their starts count from the pass's first.
+    buckets: rows that read one token each, and have room for it. segments: their starts count from the pass's first.
     """
 
-    def __init__(self, cohorts: Series[Cohort], segments: Series[Segment]) -> None:
+    def __init__(self, buckets: Series[LengthBucket], segments: Series[Segment]) -> None:
         self.num_calls = 0
-        self._cohorts = cohorts
+        self._cohorts = buckets
         self._segments = segments
         self._states: dict[int, torch.Tensor] = {}  # of each layer (2, heads, tokens, head_dim)
         self._masks: dict[tuple[int, int], torch.Tensor] = {}
@@ -51,10 +51,10 @@ class Pass:
         found = query.new_empty(query.shape[2], query.shape[1], values.shape[-1])
         states = torch.stack([keys[0], values[0]])
         start = 0
-        for cohort in self._cohorts:
-            end = start + len(cohort.rows)
+        for bucket in self._cohorts:
+            end = start + len(bucket.rows)
             new = states[:, :, start:end].transpose(1, 2)
-            found[start:end] = cohort.attend(layer, new, query[0, :, start:end].transpose(0, 1), scale)
+            found[start:end] = bucket.attend(layer, new, query[0, :, start:end].transpose(0, 1), scale)
             start = end
         if self._segments:
             self._states[layer] = states
@@ -106,7 +106,7 @@ def packed_attention(
     **more: Any,
 ) -> tuple[torch.Tensor, None]:
     """What transformers' attention layers call. Raises Unsupported for what a pass does not know."""
-    packed: Pass | None = more.get("packed")
+    packed: ForwardContext | None = more.get("packed")
     asked = [name for name in ("softcap", "sliding_window", "s_aux", "position_bias") if more.get(name) is not None]
     if packed is None or attention_mask is not None or asked or len(query) != 1:
         raise Unsupported(f"{type(module).__name__}: {asked or 'a mask of its own'}")

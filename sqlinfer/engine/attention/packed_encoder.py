@@ -19,7 +19,7 @@ from sqlinfer.engine.model.cpu_linear import tolerance
 TRIED = ([7, 3, 5, 4, 6], [4, 6, 9], [5, 9, 8])
 
 
-class Texts:
+class PackedTexts:
     """The texts of one pass: each attends to itself. Those of equal length that stand together do it in one go."""
 
     def __init__(self, lengths: Series[int]) -> None:
@@ -60,7 +60,7 @@ def read_packed(model: Any, texts: Series[list[int]], first_position: int) -> to
         output = model(
             input_ids=torch.tensor([ids], device=model.device),
             position_ids=torch.tensor([positions], device=model.device),
-            packed=Texts([len(text) for text in texts]),
+            packed=PackedTexts([len(text) for text in texts]),
         )
     states: torch.Tensor = output.last_hidden_state[0]
     return states

@@ -13,7 +13,7 @@ import torch
 import triton
 import triton.language as tl
 
-from sqlinfer.engine.attention.query_spans import Feeds
+from sqlinfer.engine.attention.query_spans import QuerySpans
 
 MOST_SPLITS = 16
 PROGRAMS_A_PROCESSOR = 2
@@ -46,7 +46,7 @@ def attend(
     keys: torch.Tensor,
     values: torch.Tensor,
     table: torch.Tensor,
-    feeds: Feeds,
+    feeds: QuerySpans,
     scale: float | None,
 ) -> torch.Tensor:
     """(tokens, heads, value_dim): each token of feeds sees those before it on its line, and itself.

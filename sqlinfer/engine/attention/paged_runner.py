@@ -14,19 +14,19 @@ import numpy as np
 import torch
 
 from sqlinfer.engine.attention.packed_decoder import forward
-from sqlinfer.engine.attention.query_spans import Feeds, Rows
+from sqlinfer.engine.attention.query_spans import QuerySpans, Rows
 from sqlinfer.engine.cache.page_pool import Line, PageCache, Slots
 
-Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, Feeds, float | None], torch.Tensor]
+Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, QuerySpans, float | None], torch.Tensor]
 SHARE_OF_A_BATCH = 0.8
 MOST_DOUBLED = 32  # lines of a step; up to here its sizes are powers of two, and from here on multiples of this
 
 
-class PagedPass:
+class PagedForwardContext:
     """What the model's attention layers are handed: where keys and values go, and what each token sees."""
 
     def __init__(
-        self, cache: PageCache, attend: Attend, *, table: torch.Tensor, slots: torch.Tensor, feeds: Feeds
+        self, cache: PageCache, attend: Attend, *, table: torch.Tensor, slots: torch.Tensor, feeds: QuerySpans
     ) -> None:
         self._cache = cache
         self._attend = attend
@@ -75,12 +75,12 @@ class PagedModel:
         """
         device = self.model.device
         places = np.concatenate([np.arange(place, place + count) for _, count, _, place in feeds])
-        done = PagedPass(
+        done = PagedForwardContext(
             self.cache,
             self._attend,
             table=self.cache.table if table is None else table,
             slots=torch.from_numpy(slots.astype(np.int64)).to(device),
-            feeds=Feeds(feeds, device),
+            feeds=QuerySpans(feeds, device),
         )
         ids_of, places_of, wanted_of = (torch.tensor(part, device=device) for part in (ids, places, wanted))
         return forward(self.model, done, ids_of, places_of, wanted_of)
@@ -96,8 +96,8 @@ class PagedModel:
     def _run(self, size: int) -> torch.Tensor:
         tokens, lines, places = self._fed[:, :size]
         slots = self.cache.table[lines, places].long()
-        feeds = Feeds.single(lines, places)
-        done = PagedPass(self.cache, self._attend, table=self.cache.table, slots=slots, feeds=feeds)
+        feeds = QuerySpans.single(lines, places)
+        done = PagedForwardContext(self.cache, self._attend, table=self.cache.table, slots=slots, feeds=feeds)
         return forward(self.model, done, tokens, places, 0)
 
     def _replay(self, size: int) -> torch.Tensor:

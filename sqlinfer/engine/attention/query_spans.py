@@ -8,7 +8,7 @@ import torch
 Rows = np.ndarray[tuple[int, int], np.dtype[np.int64]]
 
 
-class Feeds:
+class QuerySpans:
     """For each feed its first token among those of the pass, how many there are, its line, the first one's place in it.
 
     is_single: whether each feed is one token.
@@ -21,8 +21,8 @@ class Feeds:
         self._blocks: dict[int, torch.Tensor] = {}
 
     @classmethod
-    def single(cls, lines: torch.Tensor, places: torch.Tensor) -> Feeds:
-        """Feeds of one token each, whose lines and places are on the device already."""
+    def single(cls, lines: torch.Tensor, places: torch.Tensor) -> QuerySpans:
+        """Spans of one token each, whose lines and places are on the device already."""
         feeds = cls(np.zeros((0, 4), np.int64), lines.device)
         starts = torch.arange(len(lines), device=lines.device)
         feeds._blocks[0] = torch.stack([starts, torch.ones_like(starts), lines, places], dim=1).int()

@@ -13,13 +13,13 @@ from typing import Any
 
 import torch
 
-from sqlinfer.engine.model.device import is_out_of_memory, release_memory
-from sqlinfer.engine.model.pooling import Head, load_layers, pool
-from sqlinfer.engine.input.encoder_inputs import Input, Reader, first_position
-from sqlinfer.engine.input.prompts import failed
 from sqlinfer.engine.attention.packed_encoder import can_pack, read_packed
-from sqlinfer.types import Completion, Request, yes_or_no
+from sqlinfer.engine.input.encoder_inputs import EncoderInput, EncoderLimits, first_position
+from sqlinfer.engine.input.prompts import failed
+from sqlinfer.engine.model.device import is_out_of_memory, release_memory
+from sqlinfer.engine.model.pooling import PoolingHead, load_layers, pool
 from sqlinfer.functions.vectors import to_text
+from sqlinfer.types import Completion, Request, yes_or_no
 
 CPU_TOKENS, CPU_PASS = 1024, 64  # a batch's states stay in the cache of a core
 GPU_TOKENS, GPU_PASS = 32768, 4096
@@ -33,7 +33,7 @@ class Encoder:
     no padding.
     """
 
-    def __init__(self, model: Any, reader: Reader, head: Head | None) -> None:
+    def __init__(self, model: Any, reader: EncoderLimits, head: PoolingHead | None) -> None:
         is_cpu = model.device.type == "cpu"
         self.max_tokens, self.pass_tokens = (CPU_TOKENS, CPU_PASS) if is_cpu else (GPU_TOKENS, GPU_PASS)
         self._model = model
@@ -45,9 +45,9 @@ class Encoder:
         self.is_packed = is_cpu and reader.kind == "embed" and can_pack(model, self._first_position)
         self._is_multilabel = getattr(model.config, "problem_type", None) == "multi_label_classification"
 
-    def batches(self, inputs: Series[Input]) -> deque[list[Input]]:
+    def batches(self, inputs: Series[EncoderInput]) -> deque[list[EncoderInput]]:
         """Inputs in batches of about equal lengths, the longest first: what does not fit the memory fails early."""
-        batches: deque[list[Input]] = deque()
+        batches: deque[list[EncoderInput]] = deque()
         longest = tokens = padding = 0
         for each in sorted(inputs, key=lambda each: (-len(each.ids), each.ids)):
             padding += 0 if self.is_packed else longest - len(each.ids)
@@ -60,7 +60,7 @@ class Encoder:
                 longest, tokens, padding = len(each.ids), len(each.ids), 0
         return batches
 
-    def run(self, batches: deque[list[Input]]) -> list[Completion]:
+    def run(self, batches: deque[list[EncoderInput]]) -> list[Completion]:
         """Take one batch and answer it; one that does not fit the memory is put back in halves."""
         batch = batches.popleft()
         rows = self._try(batch)
@@ -77,7 +77,7 @@ class Encoder:
         batches.extend(again)
         return []
 
-    def _try(self, batch: list[Input]) -> torch.Tensor | None:
+    def _try(self, batch: list[EncoderInput]) -> torch.Tensor | None:
         """The rows (batch, width) of a batch on the CPU; None if there was no memory for it."""
         try:
             return self._forward(batch)
@@ -87,7 +87,7 @@ class Encoder:
         return None
 
     @torch.inference_mode()
-    def _forward(self, batch: list[Input]) -> torch.Tensor:
+    def _forward(self, batch: list[EncoderInput]) -> torch.Tensor:
         lengths = torch.tensor([len(each.ids) for each in batch])
         mask = (torch.arange(len(batch[0].ids)) < lengths[:, None]).to(self._model.device)  # (rows, tokens)
         if self._reader.kind != "embed":
@@ -104,7 +104,7 @@ class Encoder:
             vectors = layer(vectors)
         return vectors.cpu()
 
-    def _read_padded(self, batch: list[Input], mask: torch.Tensor) -> Any:
+    def _read_padded(self, batch: list[EncoderInput], mask: torch.Tensor) -> Any:
         """What the model gives for a batch; mask: (rows, tokens)."""
         longest = mask.shape[1]
         more: dict[str, Any] = {}
@@ -119,7 +119,7 @@ class Encoder:
         padded = [row + [pad] * (longest - len(row)) for row in rows]
         return torch.tensor(padded, device=self._model.device)
 
-    def _completion(self, each: Input, row: torch.Tensor) -> Completion:
+    def _completion(self, each: EncoderInput, row: torch.Tensor) -> Completion:
         request = each.request
         if not bool(row.isfinite().all()):
             what = "the model's output for this row is not a number (NaN or infinite); float32 may help"
@@ -152,14 +152,14 @@ class Encoder:
         return {name: float(f"{chance:.6g}") for name, chance in zip(names, chances.tolist(), strict=True)}
 
 
-class EncoderRun:
+class EncoderLoop:
     """Texts on their way through an encoder, one batch a step."""
 
     fill = 0.0
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
-        self._batches: deque[list[Input]] = deque()
+        self._batches: deque[list[EncoderInput]] = deque()
 
     @property
     def has_work(self) -> bool:
@@ -171,7 +171,7 @@ class EncoderRun:
         """Whether none is waiting."""
         return not self._batches
 
-    def add(self, rows: Series[Input]) -> None:
+    def add(self, rows: Series[EncoderInput]) -> None:
         """Queue texts."""
         self._batches.extend(self._encoder.batches(rows))
 

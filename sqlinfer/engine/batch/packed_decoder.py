@@ -16,11 +16,11 @@ from typing import Any
 
 import torch
 
+from sqlinfer.engine.attention.packed_decoder import ForwardContext, Unsupported, forward
 from sqlinfer.engine.cache import padded_cache as kv
-from sqlinfer.engine.attention.packed_decoder import Pass, Unsupported, forward
-from sqlinfer.engine.cache.length_bucket import Beginning, Cohort, States
+from sqlinfer.engine.cache.length_bucket import LengthBucket, SharedPrefix, States
+from sqlinfer.engine.cache.prefix_tree import Segment, choose_shared_prefixes, split
 from sqlinfer.engine.model.cpu_linear import tolerance
-from sqlinfer.engine.cache.prefix_tree import Segment, beginnings, split
 from sqlinfer.engine.sequence import Sequence
 
 NEEDED = ("position_ids", "logits_to_keep")
@@ -36,11 +36,11 @@ class _Prefilled:
     row: Sequence
     text: list[int]
     last: Segment
-    done: Pass
+    done: ForwardContext
 
 
 class PackedBatch:
-    """Sequences in flight with their cache; those of one cohort are neighbours, and those that just joined are last."""
+    """Sequences in flight with their cache; those of one bucket are neighbours, and those that just joined are last."""
 
     can_merge = True
     is_packed = True
@@ -56,7 +56,7 @@ class PackedBatch:
     def clear(self) -> None:
         """Drop all rows and their memory."""
         self.rows = []
-        self._cohorts: list[Cohort] = []
+        self._cohorts: list[LengthBucket] = []
         self._prefilled: list[_Prefilled] = []
 
     @torch.inference_mode()
@@ -64,14 +64,14 @@ class PackedBatch:
         """Prefill new rows and add them to the batch. Returns their logits (rows, vocab)."""
         texts = [row.history for row in rows]
         every, last = split(texts, self._read, partial(_view, self._read_states))
-        done = Pass([], every)
+        done = ForwardContext([], every)
         logits = self._forward(done, *_read_by(every), [segment.end - 1 for segment in last])
         joined = [_Prefilled(*each, done) for each in zip(rows, texts, last, strict=True)]
         self._remember(max(joined, key=lambda one: one.text))  # the next ones come in this order too
         self._prefilled += joined
         self.rows = self.rows + rows
         for row in rows:
-            row.num_unread = 0
+            row.num_uncomputed_tokens = 0
         return logits
 
     @torch.inference_mode()
@@ -79,31 +79,31 @@ class PackedBatch:
         """Feed each row all that it has not read. Returns the logits (rows, vocab) of the next token."""
         if self._prefilled:
             self._settle()
-        width = max(row.num_unread or 1 for row in self.rows)
+        width = max(row.num_uncomputed_tokens or 1 for row in self.rows)
         feeds = {id(row): row.feeds(width)[0] for row in self.rows}
         single = [c for c in self._cohorts if all(len(feeds[id(row)]) == 1 for row in c.rows)]
         several = [c for c in self._cohorts if c not in single]
-        order = [id(row) for cohort in (*single, *several) for row in cohort.rows]
-        first = sum(len(cohort.rows) for cohort in single)
-        places = [(cohort, place) for cohort in several for place in range(len(cohort.rows))]
+        order = [id(row) for bucket in (*single, *several) for row in bucket.rows]
+        first = sum(len(bucket.rows) for bucket in single)
+        places = [(bucket, place) for bucket in several for place in range(len(bucket.rows))]
         segments = _continued(
             [
-                (partial(cohort.view, place=place), cohort.lengths[place], feeds[row])
-                for (cohort, place), row in zip(places, order[first:], strict=True)
+                (partial(bucket.view, place=place), bucket.lengths[place], feeds[row])
+                for (bucket, place), row in zip(places, order[first:], strict=True)
             ],
             first,
         )
-        for cohort in self._cohorts:
-            cohort.grow([len(feeds[id(row)]) for row in cohort.rows])
-            cohort.prepare(self.model.device, self.model.dtype)
-        done = Pass(single, segments)
+        for bucket in self._cohorts:
+            bucket.grow([len(feeds[id(row)]) for row in bucket.rows])
+            bucket.prepare(self.model.device, self.model.dtype)
+        done = ForwardContext(single, segments)
         ids, places_of = _read_by(segments)
         ids = [feeds[row][0] for row in order[:first]] + ids
-        places_of = [length - 1 for cohort in single for length in cohort.lengths] + places_of
+        places_of = [length - 1 for bucket in single for length in bucket.lengths] + places_of
         logits = self._forward(done, ids, places_of, [*range(first), *(segment.end - 1 for segment in segments)])
-        for segment, (cohort, place) in zip(segments, places, strict=True):
+        for segment, (bucket, place) in zip(segments, places, strict=True):
             for layer in range(self._num_layers):
-                cohort.write(layer, place, done.states(layer, segment))
+                bucket.write(layer, place, done.states(layer, segment))
         return logits if not several else logits[[order.index(id(row)) for row in self.rows]]
 
     @torch.inference_mode()
@@ -121,7 +121,7 @@ class PackedBatch:
         segments = _continued([(*roots[line], feed) for line, feed in zip(lines, feeds, strict=True)], 0)
         longest = max(map(len, feeds))
         wanted = [min(segment.start + i, segment.end - 1) for segment in segments for i in range(longest)]
-        return self._forward(Pass([], segments), *_read_by(segments), wanted).view(len(feeds), longest, -1)
+        return self._forward(ForwardContext([], segments), *_read_by(segments), wanted).view(len(feeds), longest, -1)
 
     @torch.inference_mode()
     def keep(self, rows: list[Sequence], lines: list[int]) -> None:  # noqa: ARG002 - a row has one line and stays it
@@ -130,37 +130,37 @@ class PackedBatch:
             return self.clear()
         if len(rows) < len(self.rows):
             wanted = set(map(id, rows))
-            for cohort in self._cohorts:
-                cohort.keep(wanted)
-            self._cohorts = [cohort for cohort in self._cohorts if cohort.rows]
+            for bucket in self._cohorts:
+                bucket.keep(wanted)
+            self._cohorts = [bucket for bucket in self._cohorts if bucket.rows]
             self._prefilled = [one for one in self._prefilled if id(one.row) in wanted]
         self._put_in_order()
         return None
 
     def _put_in_order(self) -> None:
-        self.rows = [row for cohort in self._cohorts for row in cohort.rows]
+        self.rows = [row for bucket in self._cohorts for row in bucket.rows]
         self.rows += [one.row for one in self._prefilled]
 
     def _settle(self) -> None:
-        """Put the rows that joined into cohorts, of which some may be new."""
+        """Put the rows that joined into buckets, of which some may be new."""
         joined, self._prefilled = self._prefilled, []
-        known = {cohort.beginning.tokens: cohort.beginning for cohort in self._cohorts if cohort.beginning}
+        known = {bucket.beginning.tokens: bucket.beginning for bucket in self._cohorts if bucket.beginning}
         running = Counter[tuple[int, ...]]()
-        for cohort in self._cohorts:
-            if cohort.beginning:
-                running[cohort.beginning.tokens] += len(cohort.rows)
-        shared = beginnings([one.text for one in joined], [one.last for one in joined], running)
+        for bucket in self._cohorts:
+            if bucket.beginning:
+                running[bucket.beginning.tokens] += len(bucket.rows)
+        shared = choose_shared_prefixes([one.text for one in joined], [one.last for one in joined], running)
         added: dict[int, list[list[list[States]]]] = {}
         for one, tokens in zip(joined, shared, strict=True):
             states = self._states(one)
             if tokens is not None and tokens not in known:
-                known[tokens] = Beginning(tokens, [_first(pieces, len(tokens)) for pieces in states])
-            cohort = _cohort(self._cohorts, len(one.text), known[tokens] if tokens else None)
-            cohort.add(one.row, len(one.text))
-            added.setdefault(id(cohort), []).append(states)
-        for cohort in self._cohorts:
-            if id(cohort) in added:
-                cohort.fill(added[id(cohort)])
+                known[tokens] = SharedPrefix(tokens, [_first(pieces, len(tokens)) for pieces in states])
+            bucket = _cohort(self._cohorts, len(one.text), known[tokens] if tokens else None)
+            bucket.add(one.row, len(one.text))
+            added.setdefault(id(bucket), []).append(states)
+        for bucket in self._cohorts:
+            if id(bucket) in added:
+                bucket.fill(added[id(bucket)])
         self._put_in_order()
 
     def _states(self, one: _Prefilled) -> list[list[States]]:
@@ -177,18 +177,18 @@ class PackedBatch:
         self._read_states = [_joined(pieces) for pieces in self._states(one)]
         self._read = one.text
 
-    def _forward(self, done: Pass, ids: list[int], places: list[int], wanted: list[int]) -> torch.Tensor:
+    def _forward(self, done: ForwardContext, ids: list[int], places: list[int], wanted: list[int]) -> torch.Tensor:
         """Logits (wanted, vocab) after some of the ids of a pass, given the place of each in its text."""
         parts = (torch.tensor(part, device=self.model.device) for part in (ids, places, wanted))
         return forward(self.model, done, *parts)
 
 
-def _cohort(cohorts: list[Cohort], length: int, beginning: Beginning | None) -> Cohort:
-    """The cohort of a new row, which may be a new one."""
-    found = next((cohort for cohort in cohorts if cohort.takes(length, beginning)), None)
+def _cohort(buckets: list[LengthBucket], length: int, beginning: SharedPrefix | None) -> LengthBucket:
+    """The bucket of a new row, which may be a new one."""
+    found = next((bucket for bucket in buckets if bucket.takes(length, beginning)), None)
     if found is None:
-        found = Cohort(beginning)
-        cohorts.append(found)
+        found = LengthBucket(beginning)
+        buckets.append(found)
     return found
 
 
@@ -244,7 +244,7 @@ def find_unfit(model: Any) -> str:
 def _try_out(model: Any) -> str:
     texts = [[7, 3, 5, 4, 6], [4, 6, 9]]
     every, last = split(texts, [], None)
-    done = Pass([], every)
+    done = ForwardContext([], every)
     batch = PackedBatch(model)
     with torch.inference_mode():
         try:

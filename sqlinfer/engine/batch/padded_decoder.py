@@ -43,7 +43,7 @@ class DecoderBatch:
         """Prefill new rows and add them to the batch. Returns their logits (rows, vocab)."""
         logits, cache, mask = self._prefill([row.history for row in rows])
         for row in rows:
-            row.num_unread = 0
+            row.num_uncomputed_tokens = 0
         running, self.rows = self.rows, []  # a merge that breaks off leaves no row behind
         if self._cache is None:
             self._cache, self._mask = cache, mask
@@ -119,7 +119,7 @@ class DecoderBatch:
             self._mask = self._mask.index_select(0, index)
         self.rows = rows
         if self.can_merge:
-            unused = self._mask.shape[1] - max(row.num_decoded for row in rows)
+            unused = self._mask.shape[1] - max(row.num_computed_tokens for row in rows)
             kv.trim(self._cache, unused, left=True)
             self._mask = self._mask[:, unused:]
         return None

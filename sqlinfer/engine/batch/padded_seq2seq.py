@@ -16,7 +16,7 @@ import torch
 from transformers import EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
-from sqlinfer.engine.attention.packed_decoder import beam_cross_attention as beam_attention
+from sqlinfer.engine.attention import beam_cross_attention as beam_attention
 from sqlinfer.engine.cache import padded_cache as kv
 from sqlinfer.engine.model.weights import RELATIVE_POSITIONS
 from sqlinfer.engine.sequence import Sequence, feed_width
@@ -68,7 +68,7 @@ class Seq2SeqBatch:
             cache.self_attention_cache.batch_repeat_interleave(self._beams)
             mask, logits = (t.repeat_interleave(self._beams, dim=0) for t in (mask, logits))
         for row in rows:
-            row.num_unread = 0
+            row.num_uncomputed_tokens = 0
         running, self.rows = self.rows, []  # a merge that breaks off leaves no row behind
         self._add(cache, mask, encoder_mask)
         self.rows = running + rows
@@ -134,7 +134,7 @@ class Seq2SeqBatch:
         """
         width = rows[0].num_lines
         kept = [line // width for line in lines[::width]]
-        order = kv.fill_holes(kept)
+        order = kv.compact_rows(kept)
         at = {place: i for i, place in enumerate(kept)}
         kv.move_rows(self._cache.cross_attention_cache, order, width // self._beams)
         self._encoder_mask = kv.move(self._encoder_mask, order, width // self._beams)
@@ -149,7 +149,7 @@ class Seq2SeqBatch:
         return [rows[at[place]] for place in order]
 
     def _trim(self) -> None:
-        unused = self._mask.shape[1] - max(row.num_decoded for row in self.rows)
+        unused = self._mask.shape[1] - max(row.num_computed_tokens for row in self.rows)
         kv.trim(self._cache.self_attention_cache, unused, left=True)
         self._mask = self._mask[:, unused:]
         unread = self._encoder_mask.shape[1] - max(len(row.prompt) for row in self.rows)

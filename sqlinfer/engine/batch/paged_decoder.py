@@ -1,6 +1,6 @@
 """The running batch of a decoder-only model on a GPU: tokens are packed, keys and values lie in pages of one cache.
 
-Rows that begin alike share the slots of their beginnings, within a batch and from one batch to the next. Knows no
+Rows that begin alike share the slots of their shared prefixes, within a batch and from one batch to the next. Knows no
 sampling: it turns token ids into logits.
 """
 
@@ -13,8 +13,8 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from sqlinfer.engine.attention.query_spans import Rows
 from sqlinfer.engine.attention.paged_runner import PagedModel
+from sqlinfer.engine.attention.query_spans import Rows
 from sqlinfer.engine.cache.page_pool import Line, Slots, Span, rectangle
 from sqlinfer.engine.cache.prefix_tree import Segment, split
 from sqlinfer.engine.sequence import Sequence
@@ -60,7 +60,7 @@ class PagedBatch:
             [one.end - 1 for one in last],
         )
         for row, line in zip(rows, lines, strict=True):
-            row.num_unread = 0
+            row.num_uncomputed_tokens = 0
             self._lines[id(row)] = line
         longest = max(range(len(texts)), key=lambda i: texts[i])  # the next ones come in this order too
         self._read, self._read_at = texts[longest], (lines[longest].spans, lines[longest].slots)
@@ -70,7 +70,7 @@ class PagedBatch:
     @torch.inference_mode()
     def step(self) -> torch.Tensor:
         """Feed each row all that it has not read. Returns the logits (rows, vocab) of the next token."""
-        width = max(row.num_unread for row in self.rows)
+        width = max(row.num_uncomputed_tokens for row in self.rows)
         feeds = [row.feeds(width)[0] for row in self.rows]
         lines = [self._lines[id(row)] for row in self.rows]
         self._with_pages(lambda: self._cache.grow(lines, [len(feed) for feed in feeds]))

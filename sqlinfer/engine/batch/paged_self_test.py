@@ -13,14 +13,14 @@ from typing import Any
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from sqlinfer.engine.model.device import free_memory, is_out_of_memory, release_memory
-from sqlinfer.engine.attention.query_spans import Feeds
+from sqlinfer.engine.attention.paged_runner import Attend, PagedModel
+from sqlinfer.engine.attention.query_spans import QuerySpans
 from sqlinfer.engine.batch.packed_decoder import find_unfit, is_plain
 from sqlinfer.engine.batch.paged_decoder import PagedBatch
-from sqlinfer.engine.attention.paged_runner import Attend, PagedModel
 from sqlinfer.engine.cache.page_pool import PAGE, PageCache
+from sqlinfer.engine.generation_settings import GenerationSettings
+from sqlinfer.engine.model.device import free_memory, is_out_of_memory, release_memory
 from sqlinfer.engine.sequence import Sequence
-from sqlinfer.engine.generation_settings import Settings
 from sqlinfer.types import Request
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ SHARE = 0.7  # of the free memory; the rest is for what a pass computes
 NUM_LINES = 512  # two full batches
 LONGEST = 400  # tokens of a text that is tried; keys of more than one tile, and pages of more than one row
 TOLERANCE = {torch.float32: 1e-4, torch.float16: 5e-3, torch.bfloat16: 2e-2}  # of the norm of an attention's result
-_ANY = Settings(1, 0, 0.0, 1.0, 0, 1, 0, (), frozenset(), {})
+_ANY = GenerationSettings(1, 0, 0.0, 1.0, 0, 1, 0, (), frozenset(), {})
 
 
 def open_paged(model: Any) -> tuple[PagedModel | None, str]:
@@ -65,7 +65,7 @@ class _Compared:
         keys: torch.Tensor,
         values: torch.Tensor,
         table: torch.Tensor,
-        feeds: Feeds,
+        feeds: QuerySpans,
         scale: float | None,
     ) -> torch.Tensor:
         found = self._attend(query, keys, values, table, feeds, scale)
@@ -86,7 +86,7 @@ def plain_attend(
     keys: torch.Tensor,
     values: torch.Tensor,
     table: torch.Tensor,
-    feeds: Feeds,
+    feeds: QuerySpans,
     scale: float | None,
 ) -> torch.Tensor:
     """What kernels.attention.attend gives, by torch's own attention, one feed after the other."""
@@ -144,7 +144,7 @@ def _passes(paged: PagedModel) -> Iterator[tuple[str, torch.Tensor, list[list[in
     for feed in ([5], [6], [4, 8]):
         for row in rows:
             row.output += feed
-            row.num_unread = len(feed)
+            row.num_uncomputed_tokens = len(feed)
         yield f"a step of {len(feed)}", batch.step(), _histories(rows)
     feeds = [[5], [7, 3], [3]]
     continued = [rows[i].history + feed for i, feed in zip((0, 0, 2), feeds, strict=True)]
@@ -152,7 +152,7 @@ def _passes(paged: PagedModel) -> Iterator[tuple[str, torch.Tensor, list[list[in
     batch.keep(rows[2:], [2, 3])
     for row in rows[2:]:
         row.output.append(6)
-        row.num_unread = 1
+        row.num_uncomputed_tokens = 1
     yield "a step of rows that stay", batch.step(), _histories(rows[2:])
 
 

@@ -14,7 +14,7 @@ from transformers.cache_utils import DynamicLayer
 MORE_SLOTS, MORE_ROWS, MORE_BYTES = 32, 128, 64 << 20
 
 
-class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers is not typed
+class GrowableLayer(DynamicLayer):  # type: ignore[misc]  # transformers is not typed
     """A layer of transformers' cache that grows in place."""
 
     keys: torch.Tensor

@@ -14,26 +14,26 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from sqlinfer.engine.sequence import Sequence
 
-SPREAD = 32  # tokens; when a row joins, the lengths in a cohort differ by no more
+SPREAD = 32  # tokens; when a row joins, the lengths in a bucket differ by no more
 MORE_SLOTS, MORE_ROWS = 64, 8
 States = tuple[torch.Tensor, torch.Tensor]  # keys and values, (heads, tokens, head_dim)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Beginning:
-    """Tokens that all rows of some cohorts begin with, and for each layer their keys and values."""
+class SharedPrefix:
+    """Tokens that all rows of some buckets begin with, and for each layer their keys and values."""
 
     tokens: tuple[int, ...]
     states: Series[States]
 
 
-class Cohort:
+class LengthBucket:
     """Sequences with their cache: for each layer keys and values of (rows, heads, slots, head_dim).
 
     Slots beyond a row's length are masked, and hold finite numbers. The tokens of the beginning have no slots.
     """
 
-    def __init__(self, beginning: Beginning | None = None) -> None:
+    def __init__(self, beginning: SharedPrefix | None = None) -> None:
         self.rows: list[Sequence] = []
         self.lengths: list[int] = []
         self.beginning = beginning
@@ -41,7 +41,7 @@ class Cohort:
         self._states: list[torch.Tensor] = []  # for each layer (2, rows, heads, slots, head_dim)
         self._mask: torch.Tensor | None = None
 
-    def takes(self, length: int, beginning: Beginning | None) -> bool:
+    def takes(self, length: int, beginning: SharedPrefix | None) -> bool:
         """Whether a row of so many tokens fits the others."""
         is_near = max(*self.lengths, length) - min(*self.lengths, length) <= SPREAD
         return is_near and beginning is self.beginning
@@ -92,7 +92,7 @@ class Cohort:
         if self.beginning is None:
             found = scaled_dot_product_attention(grouped, keys, values, attn_mask=self._mask, scale=scale)
         else:
-            found = _attend_twice(grouped, self.beginning.states[layer], (keys, values), self._mask, scale)
+            found = _cascade_attention(grouped, self.beginning.states[layer], (keys, values), self._mask, scale)
         return found.reshape(query.shape)
 
     def prepare(self, device: torch.device, dtype: torch.dtype) -> None:
@@ -138,7 +138,7 @@ class Cohort:
             self._states = [_larger(one, more[0], slots_more) for one in self._states]
 
 
-def _attend_twice(
+def _cascade_attention(
     query: torch.Tensor, shared: States, own: States, mask: torch.Tensor | None, scale: float | None
 ) -> torch.Tensor:
     """Attention to what all rows share, as one matrix of all rows, and to what each has; then both weighed.

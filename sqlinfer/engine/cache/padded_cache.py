@@ -10,7 +10,7 @@ from torch.nn.functional import pad
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from sqlinfer.engine.cache.growable_tensor import RoomyLayer, add_rows, reorder
+from sqlinfer.engine.cache.growable_tensor import GrowableLayer, add_rows, reorder
 
 
 def new_cache(config: Any) -> tuple[DynamicCache, bool]:
@@ -24,7 +24,7 @@ def new_cache(config: Any) -> tuple[DynamicCache, bool]:
     chunked = getattr(text, "attention_chunk_size", None) is not None
     if chunked or any(type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer) for layer in cache.layers):
         return cache, False
-    cache.layers = [RoomyLayer() for _ in range(_num_layers(config) or len(cache.layers))]
+    cache.layers = [GrowableLayer() for _ in range(_num_layers(config) or len(cache.layers))]
     return cache, True
 
 
@@ -77,10 +77,10 @@ def reorder_rows(cache: DynamicCache, index: torch.Tensor) -> None:
         layer.keys, layer.values = reorder(layer.keys, index), reorder(layer.values, index)
 
 
-def fill_holes(kept: list[int]) -> list[int]:
+def compact_rows(kept: list[int]) -> list[int]:
     """Which of kept places, ascending, goes to each of the first ones, if only those beyond them move.
 
-    >>> fill_holes([0, 2, 5])
+    >>> compact_rows([0, 2, 5])
     [0, 5, 2]
     """
     staying = {place for place in kept if place < len(kept)}

@@ -1,6 +1,6 @@
 """A cache of keys and values in pages: rows take pages as they grow, and share those of what they begin with.
 
-A table has the slot of each token of each line, so that rows share beginnings of any length. Pages and lines go back
+A table has the slot of each token of each line, so that rows share prefixes of any length. Pages and lines go back
 when nothing refers to what holds them. Knows no model and no sequences.
 """
 

@@ -61,12 +61,12 @@ def split(texts: Series[list[int]], kept: list[int], root: Any) -> tuple[list[Se
     return every, [last[i] for i in range(len(texts))]
 
 
-def beginnings(
+def choose_shared_prefixes(
     texts: Series[list[int]], last: Series[Segment], running: Mapping[tuple[int, ...], int]
 ) -> list[tuple[int, ...] | None]:
     """What each text should share with others in the cache: the beginning that saves most; None where none is worth it.
 
-    last: the last segment of each text. running: beginnings that rows share already, and how many rows.
+    last: the last segment of each text. running: shared prefixes that rows share already, and how many rows.
     """
     fits = [{tuple(text[: part.depth]) for part in one.chain()} for text, one in zip(texts, last, strict=True)]
     for text, fit in zip(texts, fits, strict=True):

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from collections.abc import Sequence as Series
 from dataclasses import dataclass, replace
 
-from sqlinfer.engine.generation_settings import Settings
+from sqlinfer.engine.generation_settings import GenerationSettings
 
 END = -1  # in place of a token id: whichever token ends an answer
 Path = tuple[int, ...]
@@ -81,7 +81,7 @@ def build_choices(names: Series[str], tokens: Series[Series[int]], start: Series
     return Choices(tuple(names), tuple(forks), tuple(turns), feeds)
 
 
-def scored_settings(settings: Settings, choices: Choices) -> Settings:
+def scored_settings(settings: GenerationSettings, choices: Choices) -> GenerationSettings:
     """Settings of a request that is scored: one line, room for the longest feed, nothing that changes logits."""
     return replace(settings, max_tokens=max(choices.longest, 1), min_tokens=0, temperature=0.0, num_beams=1, model={})
 

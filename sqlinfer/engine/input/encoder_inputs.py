@@ -10,8 +10,8 @@ from collections.abc import Sequence as Series
 from dataclasses import dataclass
 from typing import Any
 
-from sqlinfer.engine.model.model_kind import Kind, misfit
 from sqlinfer.engine.input.prompts import RENDER_ERRORS, failed
+from sqlinfer.engine.model.model_kind import Kind, unsupported_reason
 from sqlinfer.errors import nearest
 from sqlinfer.types import Completion, ModelVersion, Request, yes_or_no
 
@@ -27,7 +27,7 @@ POSITIONS_AFTER_PADDING = (
 
 
 @dataclass(frozen=True, slots=True)
-class Input:
+class EncoderInput:
     """A request as its model reads it. type_ids: 1 for the tokens of a pair's second text."""
 
     request: Request
@@ -37,7 +37,7 @@ class Input:
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class EncoderLimits:
     """What a model takes. max_tokens: special ones too. labels: a classifier's, in the order of its logits. prompt:
     stands before each text."""
 
@@ -49,17 +49,17 @@ class Reader:
     is_lower_case: bool = False
 
 
-class Inputs:
+class EncoderInputs:
     """Tokenises for one model; a lock guards the tokenizer, which is not safe among threads."""
 
-    def __init__(self, version: ModelVersion, tokenizer: Any, reader: Reader) -> None:
+    def __init__(self, version: ModelVersion, tokenizer: Any, reader: EncoderLimits) -> None:
         self.version = version
         self.reader = reader
         self._known = {*reader.labels, *(choice for label in reader.labels for choice in yes_or_no(label))}
         self._tokenizer = tokenizer
         self._lock = threading.Lock()
 
-    def prepare(self, requests: Series[Request]) -> list[Input | Completion]:
+    def prepare(self, requests: Series[Request]) -> list[EncoderInput | Completion]:
         """An input for each request, or the completion of one that needs no model: counted or failed."""
         refusals = [self._refusal(request) for request in requests]
         asked = [request for request, refusal in zip(requests, refusals, strict=True) if not refusal]
@@ -68,12 +68,12 @@ class Inputs:
 
     def count(self, requests: Series[Request]) -> list[int]:
         """Tokens that the model reads of each request; 0 for one that cannot be asked."""
-        return [len(o.ids) if isinstance(o, Input) else o.prompt_tokens for o in self.prepare(requests)]
+        return [len(o.ids) if isinstance(o, EncoderInput) else o.prompt_tokens for o in self.prepare(requests)]
 
     def _refusal(self, request: Request) -> str:
         """Why a model of this kind cannot answer a request; "" if it can."""
         labels, model = self.reader.labels, f"model {self.version}"
-        if wrong := misfit(self.reader.kind, request):
+        if wrong := unsupported_reason(self.reader.kind, request):
             return f"{model} {wrong}"
         if self.reader.kind != "classify":
             return ""
@@ -84,14 +84,14 @@ class Inputs:
         named = label if said in ("yes", "no") else unknown[0]
         return f"{model} does not know the label {named!r}. {nearest(named, labels)}"
 
-    def _read_all(self, requests: Series[Request]) -> list[Input | Completion]:
+    def _read_all(self, requests: Series[Request]) -> list[EncoderInput | Completion]:
         """One call of the tokenizer for the whole window; row by row only if that fails."""
         try:
             return self._read(requests)
         except RENDER_ERRORS:
             return [self._read_one(request) for request in requests]
 
-    def _read_one(self, request: Request) -> Input | Completion:
+    def _read_one(self, request: Request) -> EncoderInput | Completion:
         try:
             return self._read([request])[0]
         except UnicodeEncodeError as error:
@@ -100,7 +100,7 @@ class Inputs:
         except RENDER_ERRORS as error:
             return failed(request, f"the text could not be tokenised: {type(error).__name__}: {error}")
 
-    def _read(self, requests: Series[Request]) -> list[Input | Completion]:
+    def _read(self, requests: Series[Request]) -> list[EncoderInput | Completion]:
         for request in requests:
             request.text.encode()  # the tokenizer's own error for a lone surrogate names neither text nor place
         counted = [r for r in requests if r.task == "count_tokens"]
@@ -130,7 +130,7 @@ class Inputs:
     def _counted(self, request: Request, encoding: Any) -> Completion:
         return Completion(request.request_id, str(len(encoding.ids)), prompt_tokens=len(encoding.ids))
 
-    def _input(self, request: Request, encoding: Any) -> Input | Completion:
+    def _input(self, request: Request, encoding: Any) -> EncoderInput | Completion:
         ids, limit = encoding.ids, self.reader.max_tokens
         if not ids:
             return failed(request, "the text is empty, and the model reads at least one token")
@@ -142,7 +142,7 @@ class Inputs:
             return failed(
                 request, f"{what}{self.reader.vocabulary} tokens; tokenizer and weights do not belong together"
             )
-        return Input(request, ids, encoding.type_ids, bool(encoding.overflowing))
+        return EncoderInput(request, ids, encoding.type_ids, bool(encoding.overflowing))
 
 
 def first_position(config: Any) -> int:

@@ -84,7 +84,7 @@ class Grammars:
         self._vocabulary = vocabulary
         self._eos = sorted(eos)
         self._lock = threading.Lock()
-        self._words: Words | None = None
+        self._words: VocabularyMasks | None = None
         self._read = lru_cache(maxsize=256)(self._compile)
 
     def constraint(self, schema: str, max_tokens: int) -> Constraint:
@@ -103,11 +103,13 @@ class Grammars:
 
             if not self._tokenizer.is_fast or not self._eos:
                 raise ValueError("the model cannot be held to a schema: its tokenizer is slow or has no end token")
-            self._words = Words(from_tokenizer(self._tokenizer, n_vocab=self._vocabulary, eos_token=self._eos))
+            self._words = VocabularyMasks(
+                from_tokenizer(self._tokenizer, n_vocab=self._vocabulary, eos_token=self._eos)
+            )
         return Grammar(grammar, self._words)
 
 
-class Words:
+class VocabularyMasks:
     """What the tokens of a vocabulary say, as sets of tokens: bits, as llguidance has them.
 
     quotes, nulls, commas, opens: tokens that begin so. closes: those that do nothing else, or end the answer.
@@ -134,7 +136,7 @@ class Words:
 class Grammar:
     """What answers to one schema may look like. reserve: tokens that are enough to bring any answer to its end."""
 
-    def __init__(self, grammar: str, words: Words) -> None:
+    def __init__(self, grammar: str, words: VocabularyMasks) -> None:
         self.words = words
         self._first = LLMatcher(words.tokenizer, grammar, log_level=0)
         if self._first.is_error():

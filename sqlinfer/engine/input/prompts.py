@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from sqlinfer.engine.generation_settings import Defaults, GenerationSettings, constrained_settings
 from sqlinfer.engine.input.choice_trie import Choices, build_choices, scored_settings
-from sqlinfer.engine.input.text_splitter import places
 from sqlinfer.engine.input.grammar import Grammars
-from sqlinfer.engine.model.model_kind import misfit
-from sqlinfer.engine.sequence import Sequence
-from sqlinfer.engine.generation_settings import Defaults, Settings, constrained_settings
+from sqlinfer.engine.input.text_splitter import places
 from sqlinfer.engine.input.tokenizer import Tokenizer
+from sqlinfer.engine.model.model_kind import unsupported_reason
+from sqlinfer.engine.sequence import Sequence
 from sqlinfer.types import Completion, ModelVersion, Request
 
 ANSWER = "Answer:"  # what stands before an answer where its tokens depend on that
@@ -25,7 +25,7 @@ RENDER_ERRORS = (ValueError, TypeError, KeyError, OverflowError, RuntimeError)
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class ContextLimits:
     """How much a model reads.
 
     tokens: of the prompt (and of the answer too, for a decoder-only model); None if the model sets no bound.
@@ -37,10 +37,10 @@ class Context:
     start: tuple[int, ...] = ()
 
 
-class Prompts:
+class PromptBuilder:
     """Renders and tokenises for one model."""
 
-    def __init__(self, version: ModelVersion, tokenizer: Any, defaults: Defaults, context: Context) -> None:
+    def __init__(self, version: ModelVersion, tokenizer: Any, defaults: Defaults, context: ContextLimits) -> None:
         self.version = version
         self.defaults = defaults
         self.context = context
@@ -84,7 +84,7 @@ class Prompts:
             finish_reason=reason,
             truncated=sequence.truncated,
             error=sequence.error,
-            may_pass=sequence.may_pass,
+            is_retryable=sequence.is_retryable,
         )
 
     def count(self, requests: Series[Request]) -> list[int]:
@@ -149,7 +149,7 @@ class Prompts:
     def _outcome(self, request: Request, prompt: list[int]) -> Sequence | Completion:
         """The sequence of a request, its text cut if it must and may be; or where to cut it, if that is asked."""
         try:
-            if wrong := misfit("generate", request):
+            if wrong := unsupported_reason("generate", request):
                 raise ValueError(f"model {self.version} {wrong}")
             settings = self.defaults.resolve(request.parameters.over(self.version.parameters), request.task)
             choices = None
@@ -193,7 +193,7 @@ class Prompts:
         start = () if forced is None else (forced,)
         return build_choices(names, tokens, start, has_end=bool(self.defaults.eos))
 
-    def _room(self, settings: Settings) -> int | None:
+    def _room(self, settings: GenerationSettings) -> int | None:
         """Tokens that a prompt may have. Raises ValueError if the answer leaves none."""
         both = self.defaults.context  # of the decoder
         if both is not None and settings.max_tokens >= both:
@@ -204,11 +204,11 @@ class Prompts:
             return self.context.tokens
         return self.context.tokens - settings.max_tokens
 
-    def _excess(self, prompt: list[int], settings: Settings) -> int:
+    def _excess(self, prompt: list[int], settings: GenerationSettings) -> int:
         room = self._room(settings)
         return 0 if room is None else len(prompt) - room
 
-    def _cut(self, request: Request, prompt: list[int], settings: Settings) -> list[int]:
+    def _cut(self, request: Request, prompt: list[int], settings: GenerationSettings) -> list[int]:
         """The prompt with as much of the text as fits. Raises ValueError if not even no text fits."""
         text = request.text
         while (excess := self._excess(prompt, settings)) > 0:
@@ -218,7 +218,7 @@ class Prompts:
             prompt = self._encode(request, text)
         return prompt
 
-    def _places(self, request: Request, prompt: list[int], settings: Settings) -> list[int]:
+    def _places(self, request: Request, prompt: list[int], settings: GenerationSettings) -> list[int]:
         """Where to cut the text of a request so that each part fits. Raises ValueError if not even no text fits."""
         room = -self._excess(self._encode(request, ""), settings)
         if room > 0:
@@ -239,7 +239,7 @@ class Prompts:
                 f"{self.context.vocabulary} tokens; tokenizer and weights do not belong together"
             )
 
-    def _too_long(self, request: Request, prompt: list[int], settings: Settings) -> str:
+    def _too_long(self, request: Request, prompt: list[int], settings: GenerationSettings) -> str:
         """Why a prompt does not fit: its tokens, the limit and what can be done."""
         bare = self._encode(request, "")
         if self._excess(bare, settings) > 0:

@@ -1,4 +1,4 @@
-"""The models that sqlinfer brings: small, trained on reviews and tickets by tools/tiny; their weights are in the package.
+"""The models that sqlinfer brings: small, trained on reviews and tickets by tools/tiny; weights in the package.
 
 Importing this loads no torch.
 """

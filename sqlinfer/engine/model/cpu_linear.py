@@ -40,20 +40,20 @@ class Int8Linear(torch.nn.Module):
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
         super().__init__()
         self.out_features, self.in_features = weight.shape
-        self.weight, scale = _whole(weight.detach().contiguous())
+        self.weight, scale = quantize_rows(weight.detach().contiguous())
         self.scale = scale[:, 0]
         self.bias = None if bias is None else bias.detach()
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         """(.., out_features) from (.., in_features), float32."""
-        tokens, scale = _whole(states.reshape(-1, self.in_features))
+        tokens, scale = quantize_rows(states.reshape(-1, self.in_features))
         product = torch._int_mm(tokens, self.weight.T).float().mul_(scale).mul_(self.scale)
         if self.bias is not None:
             product += self.bias
         return product.view(*states.shape[:-1], self.out_features)
 
 
-def _whole(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def quantize_rows(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Rows as whole numbers, int8, and the scale (rows, 1) of each: rows are about their product."""
     scale = (rows.abs().amax(dim=1, keepdim=True) / MOST).clamp_min_(LEAST_SCALE)
     return (rows / scale).round_().to(torch.int8), scale

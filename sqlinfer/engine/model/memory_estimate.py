@@ -19,7 +19,7 @@ _FLOATS = {"F64", "F32", "F16", "BF16"}
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
+class MemoryEstimate:
     """device, dtype: as the model will run. weights_bytes: of its weights. row_bytes: of the cache that one row needs.
     free_bytes: what the device has now; batches take of it what is left."""
 
@@ -40,12 +40,12 @@ class Need:
         return self.bytes <= self.free_bytes
 
 
-def memory_need(version: ModelVersion, num_tokens: int) -> Need:
+def estimate_memory(version: ModelVersion, num_tokens: int) -> MemoryEstimate:
     """What a version needs for a row of so many tokens, prompt and answer together. Raises ModelUnusable."""
     config = load_config(version)
     device = pick_device()
     dtype = pick_dtype(version.dtype, device, config.model_type)
-    return Need(
+    return MemoryEstimate(
         device=str(device),
         dtype="int8" if version.dtype == "int8" else str(dtype).removeprefix("torch."),
         weights_bytes=_weights_bytes(Path(version.path), dtype.itemsize),

@@ -28,7 +28,7 @@ _FOR: Mapping[Kind, str] = {
 }
 
 
-def find_kind(version: ModelVersion, config: Any) -> Kind:
+def find_model_kind(version: ModelVersion, config: Any) -> Kind:
     """A classifier's head, or the lack of any head, says it; version.task "embed" turns a writing model into one that
     embeds."""
     heads = config.architectures or []
@@ -40,7 +40,7 @@ def find_kind(version: ModelVersion, config: Any) -> Kind:
     return "embed" if is_encoder else "generate"
 
 
-def guess_kind(version: ModelVersion) -> Kind | None:
+def guess_model_kind(version: ModelVersion) -> Kind | None:
     """The kind that config.json tells by itself, at once: transformers, which knows defaults too, takes seconds to
     load. None if the file cannot be read."""
     try:
@@ -49,7 +49,7 @@ def guess_kind(version: ModelVersion) -> Kind | None:
         labels = len(said.get("id2label") or {}) or said.get("num_labels", 2)
     except (OSError, ValueError, AttributeError, TypeError):
         return None
-    return find_kind(version, SimpleNamespace(num_labels=labels, **named))
+    return find_model_kind(version, SimpleNamespace(num_labels=labels, **named))
 
 
 def _is_encoder(head: str) -> bool:
@@ -72,7 +72,7 @@ def kinds_for(request: Request) -> tuple[Kind, ...]:
     return ("generate",)
 
 
-def misfit(kind: Kind, request: Request) -> str:
+def unsupported_reason(kind: Kind, request: Request) -> str:
     """Why a model of a kind cannot answer a request, to be said after its name; "" if it can."""
     needed = kinds_for(request)
     if kind in needed:

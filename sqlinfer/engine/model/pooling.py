@@ -29,7 +29,7 @@ _KINDS = ("Transformer", "Pooling", "Normalize", "Dense")
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class PoolingHead:
     """pooling: one mode, or several whose vectors are joined. layers: what follows, in order: the folder of a dense
     layer, or None to normalise. folder: of the transformer's own files. max_tokens: of a text, if the folder says.
     prompt: what stands before each text."""
@@ -46,11 +46,11 @@ class Head:
         return int(_read(dense[-1] / "config.json")["out_features"]) if dense else hidden * len(self.pooling)
 
 
-def read_head(folder: Path, config: Any) -> Head:
+def read_head(folder: Path, config: Any) -> PoolingHead:
     """The head of a model's folder. Raises ValueError for modules that are not known, OSError, KeyError."""
     if not (folder / MODULES).is_file():
         causal = any(name.endswith("ForCausalLM") for name in config.architectures or [])
-        return Head(("lasttoken",) if causal else ("mean",))
+        return PoolingHead(("lasttoken",) if causal else ("mean",))
     modules = [(each["type"].rpartition(".")[2], folder / each["path"]) for each in _read(folder / MODULES)]
     kinds = [kind for kind, _ in modules]
     if unknown := [kind for kind in kinds if kind not in _KINDS]:
@@ -65,7 +65,7 @@ def read_head(folder: Path, config: Any) -> Head:
     prompt = (prompts.get("prompts") or {}).get(prompts.get("default_prompt_name"), "")
     if prompt and not pooling.get("include_prompt", True):
         raise ValueError(f"its prompt {prompt!r} is to be left out of the pooling, which is not supported")
-    return Head(
+    return PoolingHead(
         pooling=_modes(pooling),
         layers=tuple(path if kind == "Dense" else None for kind, path in modules[2:]),
         max_tokens=sentence.get("max_seq_length"),
@@ -74,7 +74,7 @@ def read_head(folder: Path, config: Any) -> Head:
     )
 
 
-def load_layers(head: Head, device: torch.device) -> list[Any]:
+def load_layers(head: PoolingHead, device: torch.device) -> list[Any]:
     """What follows the pooling, in float32, as callables on (rows, width). Raises ValueError, OSError, KeyError."""
     import torch
 

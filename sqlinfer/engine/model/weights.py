@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlinfer.engine.model.device import is_out_of_memory
-from sqlinfer.engine.model.pooling import Head, read_head
-from sqlinfer.engine.input.encoder_inputs import Inputs, Reader, first_position
-from sqlinfer.engine.model.model_kind import DOES, Kind, find_kind
-from sqlinfer.engine.input.prompts import Context, Prompts
 from sqlinfer.engine.generation_settings import Defaults
+from sqlinfer.engine.input.encoder_inputs import EncoderInputs, EncoderLimits, first_position
+from sqlinfer.engine.input.prompts import ContextLimits, PromptBuilder
+from sqlinfer.engine.model.device import is_out_of_memory
+from sqlinfer.engine.model.model_kind import DOES, Kind, find_model_kind
+from sqlinfer.engine.model.pooling import PoolingHead, read_head
 from sqlinfer.errors import ModelUnusable
 from sqlinfer.types import ModelVersion
 
@@ -28,7 +28,7 @@ CLASSIFIER = "AutoModelForSequenceClassification"
 END_MARK = "sqlinfer"
 
 
-def load_prompts(version: ModelVersion, config: Any) -> Prompts:
+def load_prompts(version: ModelVersion, config: Any) -> PromptBuilder:
     """The prompt side of a model, without weights. Raises ModelUnusable."""
     tokenizer = _load_tokenizer(version)
     generation = _load_generation(version)
@@ -45,12 +45,12 @@ def load_prompts(version: ModelVersion, config: Any) -> Prompts:
         context=positions,
         is_encoder_decoder=is_encoder_decoder,
     )
-    context = Context(
+    context = ContextLimits(
         tokens=_reads(config, positions, known if known < UNKNOWN_LENGTH else None),
         vocabulary=int(decoder.vocab_size),
         start=_decoder_start(version, config, generation) if is_encoder_decoder else (),
     )
-    return Prompts(version, tokenizer, defaults, context)
+    return PromptBuilder(version, tokenizer, defaults, context)
 
 
 def _steady_positions(decoder: Any) -> int | None:
@@ -61,9 +61,9 @@ def _steady_positions(decoder: Any) -> int | None:
     return rotary.get("original_max_position_embeddings") or positions if stretches else positions
 
 
-def load_head(version: ModelVersion, config: Any) -> Head | None:
+def load_head(version: ModelVersion, config: Any) -> PoolingHead | None:
     """How a model that embeds does it; None for another kind. Raises ModelUnusable."""
-    if find_kind(version, config) != "embed":
+    if find_model_kind(version, config) != "embed":
         return None
     try:
         return read_head(version.path, config)
@@ -72,7 +72,7 @@ def load_head(version: ModelVersion, config: Any) -> Head | None:
         raise _unusable(version, what, "Copy the model's whole folder") from error
 
 
-def load_inputs(version: ModelVersion, config: Any) -> Inputs:
+def load_inputs(version: ModelVersion, config: Any) -> EncoderInputs:
     """The tokenizer's side of a model that reads and does not write, without weights. Raises ModelUnusable."""
     tokenizer = _load_tokenizer(version)
     if not tokenizer.is_fast:
@@ -80,8 +80,8 @@ def load_inputs(version: ModelVersion, config: Any) -> Inputs:
     head = load_head(version, config)
     bounds = [head and head.max_tokens, _positions(config), tokenizer.model_max_length]
     tokenizer.model_max_length = int(1e30)
-    kind = find_kind(version, config)
-    reader = Reader(
+    kind = find_model_kind(version, config)
+    reader = EncoderLimits(
         kind=kind,
         max_tokens=min((int(bound) for bound in bounds if bound), default=UNKNOWN_LENGTH),
         vocabulary=int(config.vocab_size),
@@ -89,7 +89,7 @@ def load_inputs(version: ModelVersion, config: Any) -> Inputs:
         prompt=head.prompt if head else "",
         is_lower_case=bool(head and head.is_lower_case),
     )
-    return Inputs(version, tokenizer, reader)
+    return EncoderInputs(version, tokenizer, reader)
 
 
 def _positions(config: Any) -> int | None:
@@ -126,7 +126,7 @@ def load_config(version: ModelVersion) -> Any:
 def load_model(version: ModelVersion, config: Any, device: torch.device, dtype: torch.dtype) -> Any:
     """The weights, on the device and ready for inference. Raises ModelUnusable."""
     _check_weights(version)
-    kind = find_kind(version, config)
+    kind = find_model_kind(version, config)
     try:
         with quiet():
             model, report = _class(kind, config).from_pretrained(

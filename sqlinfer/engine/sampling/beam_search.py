@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from sqlinfer.engine.generation_settings import Settings
+from sqlinfer.engine.generation_settings import GenerationSettings
 
 NEVER = -1.0e9
 
@@ -22,7 +22,7 @@ class Hypothesis:
 class Beams:
     """The running beams of a sequence and the best answers so far; a beam is a line of the batch."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: GenerationSettings) -> None:
         self.settings = settings
         self.tokens: list[list[int]] = [[] for _ in range(settings.num_beams)]
         self.scores: list[float] = [0.0] + [NEVER] * (settings.num_beams - 1)  # all beams start alike

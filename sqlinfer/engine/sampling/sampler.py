@@ -22,7 +22,7 @@ def choose(rows: list[Sequence], logits: torch.Tensor) -> None:
     for row in rows:
         lines = slice(line, line + row.num_lines)
         line = lines.stop
-        if row.is_finished or row.num_unread:
+        if row.is_finished or row.num_uncomputed_tokens:
             continue
         if row.processors is None:
             row.processors = build_processors(row, logits.device)

@@ -8,13 +8,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from sqlinfer.errors import SqlinferError
 from sqlinfer.config.job_settings import NAMES
+from sqlinfer.errors import SqlinferError
 from sqlinfer.functions.call_options import read_parameters
 from sqlinfer.sql.rewrite.tokens import Token, tokenize
+from sqlinfer.sql_text import unquote
 from sqlinfer.store import Registry
 from sqlinfer.types import ModelVersion, Parameters
-from sqlinfer.sql_text import unquote
 
 _FORMS = """\
   CREATE [OR REPLACE] MODEL name FROM 'source' [WITH (task = 'summarize', dtype = 'bfloat16', max_tokens = 64, ...)]

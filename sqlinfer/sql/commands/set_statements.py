@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from sqlinfer.config.job_settings import SettingsLayers
 from sqlinfer.errors import SqlinferError
-from sqlinfer.config.job_settings import Cascade
 from sqlinfer.sql.rewrite.tokens import tokenize
 from sqlinfer.sql_text import unquote
 
@@ -21,7 +21,7 @@ def is_set_statement(sql: str) -> bool:
     return head[:1] in (["set"], ["reset"]) and name.startswith(_PREFIX)
 
 
-def run_set_statement(settings: Cascade, sql: str) -> None:
+def run_set_statement(settings: SettingsLayers, sql: str) -> None:
     """Run one of our statements; what it says holds for the statements after it."""
     tokens = [token for token in tokenize(sql) if token.word not in ("session", "global", "local")]
     name = tokens[1].word.removeprefix(_PREFIX)

@@ -6,17 +6,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from sqlinfer.engine.model.memory_estimate import memory_need
-from sqlinfer.sql.udf.evaluator import Answerer
-from sqlinfer.sql.rewrite.number_call_sites import CallSite, call_sites
-from sqlinfer.inference.counters import Counts
-from sqlinfer.inference.cost_estimate import Estimate, Sample, estimate, samples
-from sqlinfer.sql.commands.model_statements import is_model_statement
+from sqlinfer.engine.model.memory_estimate import estimate_memory
 from sqlinfer.functions.call_options import Options
+from sqlinfer.inference.call_stats import CallKey, CallStats
+from sqlinfer.inference.cost_estimate import Estimate, Sample, estimate, samples
+from sqlinfer.inference.counters import JobCounters
+from sqlinfer.sql.commands.model_statements import is_model_statement
 from sqlinfer.sql.phases import probe, silent
-from sqlinfer.sql.session import Session
+from sqlinfer.sql.rewrite.number_call_sites import CallSite, number_call_sites
 from sqlinfer.sql.rewrite.split_statements import placed
-from sqlinfer.inference.call_stats import Asker, Tally
+from sqlinfer.sql.session import Session
+from sqlinfer.sql.udf.evaluator import CallEvaluator
 
 SKIPPED = {"COPY", "EXPORT", "BEGIN", "START", "COMMIT", "ROLLBACK", "ABORT", "END", "CHECKPOINT", "VACUUM", "INSTALL"}
 
@@ -81,12 +81,12 @@ class _Found:
     def __init__(self) -> None:
         self.rows = 0
         self.sites: dict[int, tuple[str, CallSite]] = {}
-        self.tally = Tally()
-        self.totals: dict[Asker, Sample] = {}
+        self.tally = CallStats()
+        self.totals: dict[CallKey, Sample] = {}
 
     def add(self, sample: Sample) -> None:
         """Take in what one origin asks in one statement."""
-        asker = Asker.of(sample.origin)
+        asker = CallKey.of(sample.origin)
         if asker in self.totals:
             self.totals[asker].add(sample)
         else:
@@ -99,7 +99,7 @@ def explain(session: Session, scripts: Mapping[str, str], defaults: Mapping[str,
     defaults: of scripts, by name: the model and the on_error of calls that say none."""
     answerer = session.answerer
     answerer.new_statement()
-    answerer.counts = Counts()
+    answerer.counts = JobCounters()
     found = _Found()
     session.execute("BEGIN")
     try:
@@ -132,7 +132,7 @@ def _explain(session: Session, statement: str, place: tuple[str, int], found: _F
     if planned.is_ai:
         if planned.queries:
             session.validate(planned)  # as the user wrote it: so do errors show it
-        numbered, sites = call_sites(statement, session.runtime.functions, len(found.sites) + 1)
+        numbered, sites = number_call_sites(statement, session.runtime.functions, len(found.sites) + 1)
         found.sites |= {site.number: (f"{place[0]}:{place[1] + site.line - 1}", site) for site in sites}
         planned = session.plan(numbered)
     if planned.is_ai and planned.queries:
@@ -146,7 +146,7 @@ def _explain(session: Session, statement: str, place: tuple[str, int], found: _F
 
 
 @contextmanager
-def _counted(answerer: Answerer, tally: Tally) -> Iterator[None]:
+def _counted(answerer: CallEvaluator, tally: CallStats) -> Iterator[None]:
     answerer.tally = tally
     try:
         yield
@@ -154,7 +154,7 @@ def _counted(answerer: Answerer, tally: Tally) -> Iterator[None]:
         answerer.tally = None
 
 
-def _calls(found: _Found, costs: Mapping[Asker, Estimate]) -> Iterator[Call]:
+def _calls(found: _Found, costs: Mapping[CallKey, Estimate]) -> Iterator[Call]:
     """The calls in the order of the scripts; one that asks several models is there several times."""
     for number, (place, site) in found.sites.items():
         call = Call(place, site.text, site.function, rows=found.tally.rows.get((number, site.function), 0))
@@ -170,7 +170,7 @@ def _calls(found: _Found, costs: Mapping[Asker, Estimate]) -> Iterator[Call]:
             )
 
 
-def _call(call: Call, asker: Asker, found: _Found, costs: Mapping[Asker, Estimate]) -> Call:
+def _call(call: Call, asker: CallKey, found: _Found, costs: Mapping[CallKey, Estimate]) -> Call:
     call = replace(
         call,
         model=str(found.tally.versions[asker.fingerprint]),
@@ -190,7 +190,7 @@ def _call(call: Call, asker: Asker, found: _Found, costs: Mapping[Asker, Estimat
     )
 
 
-def _models(found: _Found, costs: Mapping[Asker, Estimate]) -> Iterator[Model]:
+def _models(found: _Found, costs: Mapping[CallKey, Estimate]) -> Iterator[Model]:
     """The models that must be loaded for what is to ask."""
     longest: dict[str, int] = {}
     for asker, cost in costs.items():
@@ -198,5 +198,5 @@ def _models(found: _Found, costs: Mapping[Asker, Estimate]) -> Iterator[Model]:
             longest[asker.fingerprint] = max(longest.get(asker.fingerprint, 0), cost.row_tokens)
     for fingerprint, num_tokens in longest.items():
         version = found.tally.versions[fingerprint]
-        need = memory_need(version, num_tokens)
+        need = estimate_memory(version, num_tokens)
         yield Model(str(version), need.device, need.dtype, need.bytes, need.free_bytes, need.fits)

@@ -11,17 +11,17 @@ from typing import Any
 
 from sqlinfer.engine.engine_pool import read_prompt
 from sqlinfer.functions import Function
-from sqlinfer.sql.udf.evaluator import Answerer
-from sqlinfer.sql.udf.call import Call
-from sqlinfer.sql.rewrite.number_call_sites import call_sites
-from sqlinfer.sql.explain.explain import SKIPPED
+from sqlinfer.inference.call_stats import CallKey
 from sqlinfer.inference.job import recorded
+from sqlinfer.inference.keyed_request import KeyedRequest
 from sqlinfer.sql.commands.model_statements import is_model_statement
+from sqlinfer.sql.explain.explain import SKIPPED
 from sqlinfer.sql.phases import OpenReader, ask, probe, silent
-from sqlinfer.sql.udf.request_builder import Question
-from sqlinfer.sql.session import Session
+from sqlinfer.sql.rewrite.number_call_sites import number_call_sites
 from sqlinfer.sql.rewrite.split_statements import placed
-from sqlinfer.inference.call_stats import Asker
+from sqlinfer.sql.session import Session
+from sqlinfer.sql.udf.call import Call
+from sqlinfer.sql.udf.evaluator import CallEvaluator
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +41,13 @@ class _Trace:
     """The requests of one statement that may be asked, num_rows of each call and all steps of those."""
 
     def __init__(self, num_rows: int) -> None:
-        self.chosen: dict[bytes, Question] = {}
+        self.chosen: dict[bytes, KeyedRequest] = {}
         self.answers: dict[bytes, str] = {}
         self.calls: dict[bytes, Call] = {}
         self._num_rows = num_rows
-        self._counts: Counter[Asker] = Counter()
+        self._counts: Counter[CallKey] = Counter()
 
-    def choose(self, questions: Sequence[Question]) -> list[Question]:
+    def choose(self, questions: Sequence[KeyedRequest]) -> list[KeyedRequest]:
         """Those of some questions that may be asked."""
         followed = {question.key for call in self.calls.values() for question in call.asks}
         return [q for q in questions if q.key in self.chosen or self._take(q, q.key in followed)]
@@ -58,8 +58,8 @@ class _Trace:
             self.answers[question.key] = answers[question.key]
             self.calls[question.key] = call
 
-    def _take(self, question: Question, is_followed: bool) -> bool:
-        asker = Asker.of(question.origin)
+    def _take(self, question: KeyedRequest, is_followed: bool) -> bool:
+        asker = CallKey.of(question.origin)
         if question.step > 1:
             if not is_followed:
                 return False
@@ -95,7 +95,7 @@ def _preview(session: Session, statement: str, num_rows: int) -> Iterator[Shown]
     answerer.new_statement()
     if planned.is_ai and planned.queries:
         session.validate(planned)
-        numbered, sites = call_sites(statement, session.runtime.functions)
+        numbered, sites = number_call_sites(statement, session.runtime.functions)
         planned, texts = session.plan(numbered), {site.number: site.text for site in sites}
         with _traced(answerer, trace):
             while _asked(session, trace, session.readers(planned)):
@@ -121,7 +121,7 @@ def _value(call: Call, function: Function) -> Any:
 
 
 @contextmanager
-def _traced(answerer: Answerer, trace: _Trace) -> Iterator[None]:
+def _traced(answerer: CallEvaluator, trace: _Trace) -> Iterator[None]:
     answerer.on_read = trace.read
     try:
         yield

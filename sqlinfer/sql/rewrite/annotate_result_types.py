@@ -11,17 +11,17 @@ from collections.abc import Mapping
 
 from sqlinfer.errors import SqlinferError
 from sqlinfer.functions import RETURNS, Function
+from sqlinfer.sql.rewrite.parsed_calls import ParsedCall, parsed_calls
 from sqlinfer.sql_text import quote_literal
-from sqlinfer.sql.rewrite.parsed_calls import WrittenCall, written_calls
 
 _EXCERPT = 200
 
 
-def result_types(sql: str, functions: Mapping[str, Function]) -> str:
+def annotate_result_types(sql: str, functions: Mapping[str, Function]) -> str:
     """Say the type of each call whose function tells it from the arguments. Raises SqlinferError for arguments that
     the function refuses."""
     said: dict[int, str] = {}
-    for call in written_calls(sql, functions):
+    for call in parsed_calls(sql, functions):
         sql_type = _type(call)
         if sql_type not in (None, "VARCHAR"):
             written = json.dumps(sql_type, ensure_ascii=False)[1:-1]  # as it stands in the macro's JSON structure
@@ -31,7 +31,7 @@ def result_types(sql: str, functions: Mapping[str, Function]) -> str:
     return sql
 
 
-def _type(call: WrittenCall) -> str | None:
+def _type(call: ParsedCall) -> str | None:
     """The SQL type of a call; None if it says one already or if it depends on what is no constant."""
     type_of = call.function.type_of
     if type_of is None or RETURNS in call.given:

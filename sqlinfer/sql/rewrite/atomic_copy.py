@@ -30,14 +30,14 @@ def copied_to(tokens: list[Token]) -> int | None:
     return target
 
 
-def whole_file(sql: str) -> str:
+def atomic_copy(sql: str) -> str:
     """The statement, with DuckDB's option that writes beside the file and renames it at the end.
 
-    >>> whole_file("COPY (SELECT f(x) FROM t) TO 'x.csv'")
+    >>> atomic_copy("COPY (SELECT f(x) FROM t) TO 'x.csv'")
     "COPY (SELECT f(x) FROM t) TO 'x.csv' (USE_TMP_FILE true)"
-    >>> whole_file("COPY (SELECT f(x) FROM t) TO 'x.csv' WITH (HEADER false)")
+    >>> atomic_copy("COPY (SELECT f(x) FROM t) TO 'x.csv' WITH (HEADER false)")
     "COPY (SELECT f(x) FROM t) TO 'x.csv' WITH (USE_TMP_FILE true, HEADER false)"
-    >>> whole_file("COPY (SELECT f(x) FROM t) TO 'x' (FORMAT parquet, PARTITION_BY y)")
+    >>> atomic_copy("COPY (SELECT f(x) FROM t) TO 'x' (FORMAT parquet, PARTITION_BY y)")
     "COPY (SELECT f(x) FROM t) TO 'x' (FORMAT parquet, PARTITION_BY y)"
     """
     tokens = tokenize(sql)

@@ -14,10 +14,10 @@ _OF_TWO = {"if", "filter", "score"}
 """Functions whose prompt is a tuple there: the condition, then the text."""
 
 
-def ai_schema(sql: str, functions: Collection[str]) -> str:
+def bigquery_names(sql: str, functions: Collection[str]) -> str:
     """Write `AI.NAME(..)` as `ai_name(..)`. Raises SqlinferError for a name that no function has.
 
-    >>> ai_schema("SELECT AI.CLASSIFY(x, categories => ['a']), AI.IF(('late?', x))", {"ai_classify", "ai_if"})
+    >>> bigquery_names("SELECT AI.CLASSIFY(x, categories => ['a']), AI.IF(('late?', x))", {"ai_classify", "ai_if"})
     "SELECT ai_classify(x, labels => ['a']), ai_if(x, 'late?')"
     """
     for index in reversed(range(len(tokens := tokenize(sql)) - 3)):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from sqlinfer.functions import Function
-from sqlinfer.sql.rewrite.parsed_calls import written_calls
+from sqlinfer.sql.rewrite.parsed_calls import parsed_calls
 from sqlinfer.sql.rewrite.tokens import has_name, tokenize
 
 _LASTING = {"VIEW", "MACRO", "FUNCTION"}
@@ -19,12 +19,12 @@ _OF_LISTS = {
 }
 
 
-def vector_types(sql: str, functions: Mapping[str, Function], width: Callable[[str | None], int | None]) -> str:
+def cast_embeddings(sql: str, functions: Mapping[str, Function], width: Callable[[str | None], int | None]) -> str:
     """Cast each call of a function whose value is a Vector. width: the n of a model, by the name that a call says or
     for the default one; None if it cannot be told, and the call stays FLOAT[].
 
     >>> from sqlinfer.functions import load_functions
-    >>> vector_types("SELECT ai_embed(x)[1] FROM t", load_functions(), lambda model: 64)
+    >>> cast_embeddings("SELECT ai_embed(x)[1] FROM t", load_functions(), lambda model: 64)
     'SELECT (ai_embed(x)::FLOAT[64])[1] FROM t'
     """
     tokens = tokenize(sql)
@@ -32,7 +32,7 @@ def vector_types(sql: str, functions: Mapping[str, Function], width: Callable[[s
     if head[:1] == ["PREPARE"] or (head[:1] == ["CREATE"] and _LASTING & {*head}) or has_name(tokens, _OF_LISTS):
         return sql
     said: list[tuple[int, str]] = []
-    for call in written_calls(sql, functions):
+    for call in parsed_calls(sql, functions):
         if not call.function.is_vector or call.start is None:
             continue
         try:

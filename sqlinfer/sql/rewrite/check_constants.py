@@ -9,13 +9,13 @@ from collections.abc import Mapping
 
 from sqlinfer.errors import SqlinferError
 from sqlinfer.functions import Function
-from sqlinfer.sql.rewrite.parsed_calls import WrittenCall, written_calls
 from sqlinfer.functions.call_options import Options, read_options
+from sqlinfer.sql.rewrite.parsed_calls import ParsedCall, parsed_calls
 
 
 def check_constants(sql: str, functions: Mapping[str, Function]) -> None:
     """Raise SqlinferError for the first constant of a call, argument or option, that the function does not take."""
-    for call in written_calls(sql, functions):
+    for call in parsed_calls(sql, functions):
         function = call.function
         for argument in function.arguments[function.is_aggregate :]:
             if not argument.is_text:
@@ -29,7 +29,7 @@ def check_constants(sql: str, functions: Mapping[str, Function]) -> None:
             _check(function, values)
 
 
-def _value(call: WrittenCall, name: str) -> object:
+def _value(call: ParsedCall, name: str) -> object:
     """The checked value of an argument; None if it is no constant."""
     try:
         return call.constant(name) if name.lower() in call.given else None

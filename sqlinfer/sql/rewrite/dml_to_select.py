@@ -9,10 +9,10 @@ import sqlglot
 from sqlglot import exp
 
 
-def selected(sql: str) -> list[str]:
+def dml_to_select(sql: str) -> list[str]:
     """What an UPDATE, DELETE or MERGE computes, selected from the rows that it touches; [] if it is not understood.
 
-    >>> selected("DELETE FROM t WHERE f(x)")
+    >>> dml_to_select("DELETE FROM t WHERE f(x)")
     ['SELECT 1 FROM t WHERE f(x)']
     """
     try:

@@ -13,10 +13,10 @@ from sqlinfer.sql.rewrite.order_predicates import chained
 from sqlinfer.sql.rewrite.tokens import Token, has_name, text_of, tokenize
 
 
-def merge_guard(sql: str, ai_names: Collection[str]) -> str:
+def guard_merge_values(sql: str, ai_names: Collection[str]) -> str:
     """Guard the values of a MERGE; ai_names: the lower-case names that lead to an AI function.
 
-    >>> merge_guard("MERGE INTO t USING s ON t.i = s.i WHEN MATCHED AND s.n > 1 THEN UPDATE SET x = f(s.x)", ["f"])
+    >>> guard_merge_values("MERGE INTO t USING s ON t.i = s.i WHEN MATCHED AND s.n > 1 THEN UPDATE SET x = f(s.x)", ["f"])
     'MERGE INTO t USING s ON t.i = s.i WHEN MATCHED AND s.n > 1 THEN UPDATE SET x = CASE WHEN (t.i = s.i) THEN CASE WHEN (s.n > 1) THEN f(s.x) END END'
     """  # noqa: E501
     tokens = tokenize(sql)

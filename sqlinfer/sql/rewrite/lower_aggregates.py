@@ -10,19 +10,19 @@ from collections.abc import Mapping
 from sqlinfer.sql.rewrite.tokens import Token, closing, text_of, tokenize
 
 
-def aggregates(sql: str, list_names: Mapping[str, str]) -> str:
+def lower_aggregates(sql: str, list_names: Mapping[str, str]) -> str:
     """Move what an AI aggregate's call says besides its arguments to list().
 
     list_names: for each aggregate the function that takes a list. Texts are in the order of ORDER BY; without one,
     sorted, so that equal groups ask the same; in a window, in its order, and sorted in one that has none.
 
-    >>> aggregates("SELECT f(DISTINCT x, 'how?' ORDER BY y) FILTER (WHERE z) FROM t", {"f": "f_list"})
+    >>> lower_aggregates("SELECT f(DISTINCT x, 'how?' ORDER BY y) FILTER (WHERE z) FROM t", {"f": "f_list"})
     "SELECT f_list(list(DISTINCT x ORDER BY y) FILTER (WHERE z), 'how?') FROM t"
-    >>> aggregates("SELECT f(x) FILTER (z), f(x, 'how?') FROM t", {"f": "f_list"})
+    >>> lower_aggregates("SELECT f(x) FILTER (z), f(x, 'how?') FROM t", {"f": "f_list"})
     "SELECT f_list(list(x ORDER BY x) FILTER (z)), f(x, 'how?') FROM t"
-    >>> aggregates("SELECT f(x) OVER (ORDER BY y) FROM t", {"f": "f_list"})
+    >>> lower_aggregates("SELECT f(x) OVER (ORDER BY y) FROM t", {"f": "f_list"})
     'SELECT f_list(list(x) OVER (ORDER BY y)) FROM t'
-    >>> aggregates("SELECT f(x) OVER (PARTITION BY y) FROM t", {"f": "f_list"})
+    >>> lower_aggregates("SELECT f(x) OVER (PARTITION BY y) FROM t", {"f": "f_list"})
     'SELECT f_list(list_sort(list(x) OVER (PARTITION BY y))) FROM t'
     """
     for index in reversed(range(len(tokens := tokenize(sql)))):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlinfer.functions import Function
-from sqlinfer.sql.udf.call_metadata import SITE
+from sqlinfer.sql.internal_names import SITE
 from sqlinfer.sql.rewrite.tokens import closing, tokenize
 
 
@@ -21,11 +21,11 @@ class CallSite:
     text: str
 
 
-def call_sites(sql: str, functions: Mapping[str, Function], first: int = 1) -> tuple[str, list[CallSite]]:
+def number_call_sites(sql: str, functions: Mapping[str, Function], first: int = 1) -> tuple[str, list[CallSite]]:
     """The text with a number in each AI call, and what stands there. first: the first call's number.
 
     >>> from sqlinfer.functions import load_functions
-    >>> text, sites = call_sites("SELECT ai_agg(x ORDER BY y), ai_gen(ai_gen(x))", load_functions())
+    >>> text, sites = number_call_sites("SELECT ai_agg(x ORDER BY y), ai_gen(ai_gen(x))", load_functions())
     >>> text.replace(SITE, "site")
     'SELECT ai_agg(x, site := 1 ORDER BY y), ai_gen(ai_gen(x, site := 3), site := 2)'
     >>> [site.text for site in sites]

@@ -20,14 +20,14 @@ _ENDS = {
 _OTHER_JOINS = {"LEFT", "OUTER", "RIGHT", "FULL", "SEMI", "ANTI", "ASOF", "POSITIONAL", "NATURAL"}
 
 
-def guard(sql: str, ai_names: Collection[str]) -> str:
+def order_predicates(sql: str, ai_names: Collection[str]) -> str:
     """Guard the AI conditions of a statement; ai_names: the lower-case names that lead to an AI function.
 
-    >>> guard("FROM t WHERE f(x) AND n % 2 = 0", ["f"])
+    >>> order_predicates("FROM t WHERE f(x) AND n % 2 = 0", ["f"])
     'FROM t WHERE n % 2 = 0 AND CASE WHEN n % 2 = 0 THEN f(x) END'
-    >>> guard("FROM t WHERE f(x) AND f(y)", ["f"])
+    >>> order_predicates("FROM t WHERE f(x) AND f(y)", ["f"])
     'FROM t WHERE CASE WHEN f(x) THEN f(y) END'
-    >>> guard("FROM t WHERE f(x) OR n = 0", ["f"])
+    >>> order_predicates("FROM t WHERE f(x) OR n = 0", ["f"])
     'FROM t WHERE f(x) OR n = 0'
     """
     tokens = tokenize(sql)

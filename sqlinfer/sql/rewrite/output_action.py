@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sqlinfer.errors import SqlinferError
+from sqlinfer.sql.rewrite.atomic_copy import copied_to
 from sqlinfer.sql.rewrite.probe_queries import created_table
 from sqlinfer.sql.rewrite.tokens import tokenize
-from sqlinfer.sql.rewrite.atomic_copy import copied_to
 from sqlinfer.sql_text import unquote
 
 

@@ -21,7 +21,7 @@ _VALUES = {"true", "false", "null"}
 
 
 @dataclass(frozen=True, slots=True)
-class WrittenCall:
+class ParsedCall:
     """A call as it is written. given: the text of each argument, by its name in lower case. start: where it begins, in
     characters; None for one behind an expression, as in (x || y).f(). end: where its last argument ends. close: where
     it ends itself."""
@@ -56,7 +56,7 @@ class WrittenCall:
         return values
 
 
-def written_calls(sql: str, functions: Mapping[str, Function]) -> Iterator[WrittenCall]:
+def parsed_calls(sql: str, functions: Mapping[str, Function]) -> Iterator[ParsedCall]:
     """The calls of these functions in a text, in order."""
     tokens = tokenize(sql)
     for index in range(len(tokens) - 1):
@@ -74,7 +74,7 @@ def written_calls(sql: str, functions: Mapping[str, Function]) -> Iterator[Writt
                 given[part[0].word] = text_of(sql, part[2:])
             elif position < len(function.arguments):
                 given[function.arguments[position].name.lower()] = text_of(sql, part)
-        yield WrittenCall(function, given, _start(tokens, index), tokens[end - 1].end, tokens[end].end)
+        yield ParsedCall(function, given, _start(tokens, index), tokens[end - 1].end, tokens[end].end)
 
 
 @lru_cache(maxsize=1024)

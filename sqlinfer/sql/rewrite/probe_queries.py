@@ -8,21 +8,21 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from sqlinfer.sql.rewrite.dml_to_select import selected
+from sqlinfer.sql.rewrite.dml_to_select import dml_to_select
 from sqlinfer.sql.rewrite.tokens import Token, closing, tokenize
 
 QUERY_VERBS = {"SELECT", "FROM", "VALUES", "TABLE", "PIVOT", "UNPIVOT"}
 _CHANGES = {"INSERT", "UPDATE", "DELETE", "MERGE"}
 
 
-def select_part(sql: str) -> list[str]:
+def probe_queries(sql: str) -> list[str]:
     """The SELECT statements that stand for a statement in a probe.
 
-    >>> select_part("CREATE TABLE t AS SELECT f(x) FROM r")
+    >>> probe_queries("CREATE TABLE t AS SELECT f(x) FROM r")
     ['SELECT f(x) FROM r']
-    >>> select_part("INSERT INTO t (a) SELECT f(x) FROM r ON CONFLICT DO NOTHING")
+    >>> probe_queries("INSERT INTO t (a) SELECT f(x) FROM r ON CONFLICT DO NOTHING")
     ['SELECT f(x) FROM r']
-    >>> select_part("UPDATE t SET a = f(b) WHERE g(c)")
+    >>> probe_queries("UPDATE t SET a = f(b) WHERE g(c)")
     ['SELECT f(b) FROM t WHERE g(c)']
     """
     tokens = tokenize(sql)
@@ -42,7 +42,7 @@ def select_part(sql: str) -> list[str]:
     if first == "INSERT":
         return [_nextval_out(prefix + part) for part in _inserted(sql, tokens, verb)]
     if first in _CHANGES:
-        return [_nextval_out(query) for query in selected(sql)]
+        return [_nextval_out(query) for query in dml_to_select(sql)]
     return [_nextval_out(sql)]
 
 

@@ -11,10 +11,10 @@ RESERVED = frozenset({"summarize"})
 _QUERY = {"SELECT", "FROM", "WITH", "VALUES"}
 
 
-def spelling(sql: str, functions: Collection[str]) -> str:
+def quote_reserved_names(sql: str, functions: Collection[str]) -> str:
     """Quote each call of a function whose name DuckDB reserves; all else stays to the letter.
 
-    >>> spelling("SELECT Summarize(x), t.summarize() FROM (SUMMARIZE t)", ["summarize"])
+    >>> quote_reserved_names("SELECT Summarize(x), t.summarize() FROM (SUMMARIZE t)", ["summarize"])
     'SELECT "summarize"(x), t.summarize() FROM (SUMMARIZE t)'
     """
     tokens = tokenize(sql)

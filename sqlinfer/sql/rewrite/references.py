@@ -9,10 +9,8 @@ from itertools import pairwise
 
 import duckdb
 
+from sqlinfer.sql.internal_names import PREFIX
 from sqlinfer.sql.rewrite.tokens import Token, tokenize
-
-PREFIX = "__sqlinfer_"
-"""How the names of the user-defined functions under our macros begin."""
 
 Definitions = dict[str, list[str]]
 _DEFINITIONS = """
@@ -27,7 +25,7 @@ _REPEATABLE = {"nextval", "currval"}
 
 
 @dataclass(frozen=True, slots=True)
-class Mentioned:
+class Dependencies:
     """names: the words of a statement that lead to an AI function, in lower case. num_calls: how many AI calls it
     has in all, those in views and macros too; at least its AI depth. is_volatile: whether running it again may see
     other rows or values (random(), uuid(), a sample)."""
@@ -37,7 +35,7 @@ class Mentioned:
     is_volatile: bool
 
 
-class Mentions:
+class References:
     """Reads the statements of one connection.
 
     The catalogue is read on a cursor when a statement has a word that was not seen before, so that the result that
@@ -52,7 +50,7 @@ class Mentions:
         self._committed: Definitions = {}
         self._own: Definitions = {}
 
-    def find(self, sql: str) -> Mentioned:
+    def find(self, sql: str) -> Dependencies:
         """What a statement mentions, at any depth."""
         used = _words(sql)
         if used - self._seen:
@@ -65,7 +63,7 @@ class Mentions:
         names = frozenset(used & leading)
         reached = [sql, *(text for name in _closure(used, definitions) for text in definitions[name])]
         volatile = any(self._is_volatile(text) for text in reached) if names else False
-        return Mentioned(names, _num_calls(sql, self._functions, definitions, ()), volatile)
+        return Dependencies(names, _num_calls(sql, self._functions, definitions, ()), volatile)
 
     def refresh(self) -> None:
         """Read the catalogue on the connection itself: temporary and uncommitted views, macros, prepared statements."""

@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 
 from sqlinfer.functions import Functions
-from sqlinfer.sql.rewrite.references import PREFIX
+from sqlinfer.sql.internal_names import PREFIX
 from sqlinfer.sql.rewrite.tokens import Token, closing, tokenize
 
 _CLAUSES = {"ON", "WHERE", "SELECT", "HAVING", "QUALIFY", "GROUP", "ORDER"}

@@ -11,8 +11,9 @@ from typing import Any
 
 from sqlinfer.errors import ModelNotFound, ModelUnusable, RequestsFailed, SqlinferError, StoreUnusable
 from sqlinfer.functions import Function
+from sqlinfer.inference.keyed_request import KeyedRequest
 from sqlinfer.sql.udf.arrow_rows import as_json
-from sqlinfer.sql.udf.request_builder import NOTHING_GIVEN, Question, Questions
+from sqlinfer.sql.udf.request_builder import NO_ARGUMENTS, RequestBuilder
 from sqlinfer.types import Request
 
 _EXCERPT = 200
@@ -27,13 +28,13 @@ class Call:
 
     __slots__ = ("_asks_one", "_given", "_questions", "_row", "_steps", "asks", "failure", "value")
 
-    def __init__(self, questions: Questions, row: tuple[Any, ...]) -> None:
-        self.asks: list[Question] = []
+    def __init__(self, questions: RequestBuilder, row: tuple[Any, ...]) -> None:
+        self.asks: list[KeyedRequest] = []
         self.value: Any = None
         self.failure: bytes | None = None
         self._questions = questions
         self._row = row
-        self._given = NOTHING_GIVEN
+        self._given = NO_ARGUMENTS
         self._steps: Generator[Any, Any, Any] | None = None
         self._asks_one = True
 

@@ -6,23 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlinfer.sql.rewrite.references import PREFIX
-
-SITE = f"{PREFIX}site"
-"""The parameter that takes a call's number, and its field."""
-
-CONSTANT = f"{PREFIX}constant"
-"""The field that is true, and not NULL, if all rows of the call name the same model, or none."""
-
-MISSING = f"{PREFIX}missing"
-"""The field that names the arguments that are missing; NULL if none is."""
+from sqlinfer.sql.internal_names import CONSTANT, MISSING, SITE
 
 NOT_GIVEN = "NULL::ENUM('required')"
 """The SQL of the default of an argument that must be given: nothing else is of this type."""
 
 
 @dataclass(frozen=True, slots=True)
-class Marks:
+class CallMetadata:
     """site: the call's number in the script; 0 if nobody counts the calls. is_constant: whether all its rows name the
     same model, or none. missing: the arguments that are missing, in words."""
 
@@ -31,13 +22,13 @@ class Marks:
     missing: str = ""
 
 
-NO_MARKS = Marks()
+NO_METADATA = CallMetadata()
 
 
-def take_marks(options: dict[str, Any]) -> Marks:
+def take_metadata(options: dict[str, Any]) -> CallMetadata:
     """The marks among the fields of the options that are not NULL, by name; they are taken out."""
     site, constant, missing = (options.pop(name, None) for name in (SITE, CONSTANT, MISSING))
-    return Marks(
+    return CallMetadata(
         0 if site is None else site[0].as_py(), constant is not None, "" if missing is None else missing[0].as_py()
     )
 

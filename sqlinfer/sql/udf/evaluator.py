@@ -14,24 +14,24 @@ import pyarrow as pa
 
 from sqlinfer.errors import RequestsFailed, SqlinferError
 from sqlinfer.functions import Function
-from sqlinfer.sql.udf.call import Call
-from sqlinfer.sql.udf.field_order import ColumnOrders
-from sqlinfer.sql.udf.arrow_rows import Rows, one_chunk, struct_columns, to_array
-from sqlinfer.inference.request_queue import EngineQueue
-from sqlinfer.inference.failures import Failure, summary
-from sqlinfer.inference.runner import EXCERPT, Inference
-from sqlinfer.sql.udf.call_metadata import NO_MARKS, Marks, take_marks
 from sqlinfer.functions.call_options import Options
-from sqlinfer.inference.request_spool import Origin
-from sqlinfer.sql.udf.request_builder import Question, Questions
+from sqlinfer.inference.call_stats import CallStats
+from sqlinfer.inference.failures import Failure, summary
+from sqlinfer.inference.keyed_request import KeyedRequest, Route
+from sqlinfer.inference.request_queue import RequestQueue
+from sqlinfer.inference.runner import EXCERPT, JobRunner
 from sqlinfer.inference.runtime import Runtime
-from sqlinfer.inference.call_stats import Tally
+from sqlinfer.sql.udf.arrow_rows import Rows, one_chunk, struct_columns, to_array
+from sqlinfer.sql.udf.call import Call
+from sqlinfer.sql.udf.call_metadata import NO_METADATA, CallMetadata, take_metadata
+from sqlinfer.sql.udf.field_order import FieldOrders
+from sqlinfer.sql.udf.request_builder import RequestBuilder
 from sqlinfer.types import Answer, ModelVersion, Request
 
-Record = Callable[[Sequence[Question]], None]
+Record = Callable[[Sequence[KeyedRequest]], None]
 
 
-class Answerer(Inference):
+class CallEvaluator(JobRunner):
     """The calls of one connection.
 
     queue: where calls ask if no phases come before them, so that each chunk is on its own. record: while set, a call
@@ -42,17 +42,17 @@ class Answerer(Inference):
     about.
     """
 
-    def __init__(self, runtime: Runtime, queue: EngineQueue | None = None) -> None:
+    def __init__(self, runtime: Runtime, queue: RequestQueue | None = None) -> None:
         super().__init__(runtime)
         self.queue = queue
         self.record: Record | None = None
         self.cause: Exception | None = None
         self.asks_pairs = False
         self.defaults = Options()
-        self.tally: Tally | None = None
+        self.tally: CallStats | None = None
         self.on_read: Callable[[Call, Mapping[bytes, str]], None] | None = None
-        self.orders = ColumnOrders(runtime.store.answers)
-        self._origins: dict[tuple[str, str | None, str, Marks], Origin] = {}
+        self.orders = FieldOrders(runtime.store.answers)
+        self._origins: dict[tuple[str, str | None, str, CallMetadata], Route] = {}
 
     def new_statement(self) -> None:
         """Forget what holds for one statement: which version a model's name means, and failures."""
@@ -61,7 +61,7 @@ class Answerer(Inference):
         self.orders.forget()
         self.cause = None
 
-    def origin(self, function: Function, model: str | None, task: str, marks: Marks = NO_MARKS) -> Origin:
+    def origin(self, function: Function, model: str | None, task: str, marks: CallMetadata = NO_METADATA) -> Route:
         """Who answers a function's calls; the same for all of a statement."""
         key = (function.name, model, task, marks)
         if key not in self._origins:
@@ -84,7 +84,7 @@ class Answerer(Inference):
     def _answer(self, function: Function, columns: list[pa.ChunkedArray]) -> pa.Array:
         arrays = [one_chunk(column) for column in columns]
         options = struct_columns(arrays.pop())
-        marks = take_marks(options)
+        marks = take_metadata(options)
         if marks.missing:
             raise SqlinferError(f"{function.name} needs {marks.missing}. Its signature: {function.signature}")
         if self.tally is not None:
@@ -98,12 +98,14 @@ class Answerer(Inference):
         function: Function,
         option_names: tuple[str, ...],
         rows: Sequence[tuple[Any, ...]],
-        marks: Marks = NO_MARKS,
+        marks: CallMetadata = NO_METADATA,
     ) -> list[Any]:
         """The values of distinct rows: arguments of the function, then the options of these names."""
         if self.queue is not None:  # nothing says where a statement begins: a model's name may mean a newer version now
             self._origins.clear()
-        make = Questions(partial(self.origin, marks=marks), function, option_names, self.defaults, self.orders.find)
+        make = RequestBuilder(
+            partial(self.origin, marks=marks), function, option_names, self.defaults, self.orders.find
+        )
         calls = [Call(make, row) for row in rows]
         self._settle(calls, self.failures if self.queue is None else {})
         return [call.value for call in calls]
@@ -121,10 +123,10 @@ class Answerer(Inference):
             waiting = [call for call in waiting if self._go_on(call, texts, failures)]
         if self.record is None and failures:
             if self.queue is None:
-                self.bear()
+                self.check_error_threshold()
             self._refuse(calls, failures)
 
-    def _texts(self, questions: list[Question], failures: dict[bytes, Failure]) -> dict[bytes, str]:
+    def _texts(self, questions: list[KeyedRequest], failures: dict[bytes, Failure]) -> dict[bytes, str]:
         """The answers' texts by key; none where there is none yet or never will be."""
         if self.record is None:
             self.orders.settle(questions)
@@ -143,15 +145,15 @@ class Answerer(Inference):
                 known = known | self._known([question.key for question in unasked], unasked)
         return known
 
-    def _check_models(self, questions: list[Question]) -> None:
+    def _check_models(self, questions: list[KeyedRequest]) -> None:
         """Refuse a model of the wrong kind once, if it is the same for all rows of the call; else it costs its rows."""
-        checked: Origin | None = None
+        checked: Route | None = None
         for question in questions:
             if question.origin.is_constant and question.origin is not checked:
                 checked = question.origin
                 self.runtime.check_kind(checked, question.asked)
 
-    def _known(self, keys: list[bytes], questions: list[Question]) -> dict[bytes, str]:
+    def _known(self, keys: list[bytes], questions: list[KeyedRequest]) -> dict[bytes, str]:
         """The texts of those of the keys that have an answer; questions: theirs, all of one function."""
         answers = self.runtime.store.answers
         if questions and questions[0].origin.function.is_in_steps:
@@ -177,12 +179,12 @@ class Answerer(Inference):
             call.failure = last.key
             return False
 
-    def _ask(self, questions: list[Question], failures: dict[bytes, Failure]) -> None:
+    def _ask(self, questions: list[KeyedRequest], failures: dict[bytes, Failure]) -> None:
         """Ask on the spot."""
         if self.queue is not None:
             failures |= self.queue.ask(questions, self.cancel)
             return
-        by_model: dict[str, list[tuple[Origin, Request]]] = {}
+        by_model: dict[str, list[tuple[Route, Request]]] = {}
         for question in questions:
             asked = by_model.setdefault(question.origin.version.fingerprint, [])
             asked.append((question.origin, question.request))

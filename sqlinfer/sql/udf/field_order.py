@@ -11,24 +11,20 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from threading import Lock
-from typing import TYPE_CHECKING
 
-from sqlinfer.inference.distinct_counter import Distinct
-from sqlinfer.inference.request_spool import Origin
-from sqlinfer.store import AnswerKeys, Answers
+from sqlinfer.inference.distinct_counter import DistinctCounter
+from sqlinfer.inference.keyed_request import KeyedRequest, Route
+from sqlinfer.store import AnswerCache, AnswerKeys
 from sqlinfer.types import Completion, Parameters, Request
-
-if TYPE_CHECKING:
-    from sqlinfer.sql.udf.request_builder import Question
 
 Names = tuple[str, ...]
 _SEVERAL = b"sqlinfer order of columns"
 
 
-class ColumnOrders:
+class FieldOrders:
     """The orders that are kept, and what a probe has seen of columns that have none. Safe from several threads."""
 
-    def __init__(self, answers: Answers) -> None:
+    def __init__(self, answers: AnswerCache) -> None:
         self._answers = answers
         self._seen: dict[bytes, _Seen] = {}
         self._lock = Lock()
@@ -38,9 +34,9 @@ class ColumnOrders:
         kept = self._answers.texts([key]).get(key)
         return None if kept is None else tuple(json.loads(kept))
 
-    def note(self, questions: Iterable[Question]) -> None:
+    def note(self, questions: Iterable[KeyedRequest]) -> None:
         """Take note of the values of questions whose order is to be chosen."""
-        grouped: dict[bytes, list[Question]] = {}
+        grouped: dict[bytes, list[KeyedRequest]] = {}
         for question in questions:
             if question.order_key:
                 grouped.setdefault(question.order_key, []).append(question)
@@ -67,7 +63,7 @@ class ColumnOrders:
             self._seen.clear()
             return has_chosen
 
-    def settle(self, questions: Iterable[Question]) -> None:
+    def settle(self, questions: Iterable[KeyedRequest]) -> None:
         """Choose the order of questions that come with no probe before them, and put them into it."""
         left = [question for question in questions if question.order_key]
         if left:
@@ -75,19 +71,19 @@ class ColumnOrders:
             self.choose()
         for question in left:
             names = self.find(question.order_key)
-            question.put_in_order(names or tuple(json.loads(question.asked.text)))
+            reorder_fields(question, names or tuple(json.loads(question.asked.text)))
 
 
 class _Seen:
     """The distinct values of columns, by name."""
 
-    def __init__(self, origin: Origin) -> None:
+    def __init__(self, origin: Route) -> None:
         self.origin = origin
-        self._values: dict[str, Distinct] = {}
+        self._values: dict[str, DistinctCounter] = {}
 
     def add(self, rows: Sequence[dict[str, object]]) -> None:
         for name in rows[0] if rows else ():
-            self._values.setdefault(name, Distinct()).add(_digest(json.dumps(row[name])) for row in rows)
+            self._values.setdefault(name, DistinctCounter()).add(_digest(json.dumps(row[name])) for row in rows)
 
     @property
     def order(self) -> list[str]:
@@ -99,6 +95,13 @@ def order_key(keys: AnswerKeys, asked: Request, parameters: Parameters) -> bytes
     """The key of the order of a request's columns: of all that is asked but their values."""
     names = json.dumps(sorted(json.loads(asked.text)))
     return _digest(keys(replace(asked, text=names), parameters))
+
+
+def reorder_fields(request: KeyedRequest, names: Names) -> None:
+    """Put the fields of a request's text into the order that was chosen; its key is then the final one."""
+    keys = AnswerKeys(request.origin.version.fingerprint, request.origin.function.file_hash)
+    request.asked = replace(request.asked, text=in_order(request.asked.text, names))
+    request.key, request.order_key = keys(request.asked, request.parameters), b""
 
 
 def in_order(text: str, names: Iterable[str]) -> str:

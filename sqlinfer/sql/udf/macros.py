@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sqlinfer.functions import RETURNS, Argument, Function
-from sqlinfer.sql.udf.call_metadata import CONSTANT, MISSING, NOT_GIVEN, SITE, is_constant, missing
+from sqlinfer.sql.internal_names import CONSTANT, MISSING, SITE
+from sqlinfer.sql.udf.call_metadata import NOT_GIVEN, is_constant, missing
 from sqlinfer.sql_text import quote_identifier, quote_literal
 from sqlinfer.types import Columns
 
@@ -22,14 +23,18 @@ def macro(
     lists the macro's whole signature."""
     is_aggregated = function.is_aggregate and name in function.list_names
     told = [a.name for a in function.arguments[is_aggregated:] if a.required] if tells_missing else []
-    signature = [quote_identifier(argument.name) + _default(argument, argument.name in told) for argument in function.arguments]
+    signature = [
+        quote_identifier(argument.name) + _default(argument, argument.name in told) for argument in function.arguments
+    ]
     signature += [f"{quote_identifier(option)} := NULL" for option in function.options]
     if function.type_of:
         signature.append(f"{RETURNS} := 'VARCHAR'")
     arguments = [_cast(argument) for argument in function.arguments]
     if function.is_aggregate:
         arguments[0] = _texts(quote_identifier(function.arguments[0].name), is_list=not is_aggregated)
-    fields = {option: quote_identifier(option) for option in function.options} | {CONSTANT: is_constant(quote_identifier("model"))}
+    fields = {option: quote_identifier(option) for option in function.options} | {
+        CONSTANT: is_constant(quote_identifier("model"))
+    }
     if told:
         fields[MISSING] = missing({argument: quote_identifier(argument) for argument in told})
     if is_numbered:

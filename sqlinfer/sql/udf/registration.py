@@ -15,19 +15,19 @@ import duckdb
 import pyarrow as pa
 
 from sqlinfer.functions import Function
-from sqlinfer.sql.udf.arrow_rows import arrow_type
-from sqlinfer.sql.udf.system_tables import LiveTables
-from sqlinfer.sql.udf.macros import MakeCall, macro
-from sqlinfer.sql_text import quote_identifier
-from sqlinfer.sql.rewrite.references import PREFIX
 from sqlinfer.inference.runtime import Runtime
+from sqlinfer.sql.internal_names import PREFIX
+from sqlinfer.sql.udf.arrow_rows import arrow_type
+from sqlinfer.sql.udf.macros import MakeCall, macro
+from sqlinfer.sql.udf.system_tables import SystemTables
+from sqlinfer.sql_text import quote_identifier
 
 _NUMBERS = itertools.count(1)
 _KNOWS_TYPES = not duckdb.__version__.startswith("1.")
 """DuckDB 1.5 crashes where a prepared statement asks for the type of a parameter."""
 
 
-class Answers(Protocol):
+class AnswerCache(Protocol):
     """Who has the values of calls, a chunk at a time. columns: the arguments, the struct of options, and what else the
     binding was told to hand over."""
 
@@ -37,18 +37,18 @@ class Answers(Protocol):
     def answer(self, function: Function, columns: list[pa.ChunkedArray]) -> pa.Array: ...
 
 
-class Binding:
+class UdfRegistration:
     """The functions on one connection; close it before the connection. further: the SQL of more arguments for who
     answers. has_text: somebody reads the text of each statement before DuckDB does, and sees missing arguments."""
 
     def __init__(
-        self, connection: duckdb.DuckDBPyConnection, answerer: Answers, further: str = "", has_text: bool = False
+        self, connection: duckdb.DuckDBPyConnection, answerer: AnswerCache, further: str = "", has_text: bool = False
     ) -> None:
         self._connection = connection
         self._made: list[str] = []
         self._macros = list(answerer.runtime.functions)
         number = next(_NUMBERS)
-        self._tables = LiveTables(connection, answerer.runtime.store, number)
+        self._tables = SystemTables(connection, answerer.runtime.store, number)
         create = cast("Callable[..., object]", connection.create_function)  # its stubs know no Arrow functions
         for name, function in answerer.runtime.functions.items():
             under = f"{PREFIX}{number}_{function.name}"
@@ -80,7 +80,7 @@ def _local(under: str, further: str) -> MakeCall:
     return lambda arguments, options: f"{under}({', '.join([*arguments, options, *also])})"
 
 
-def _call(answerer: Answers, function: Function) -> Callable[..., pa.Array]:
+def _call(answerer: AnswerCache, function: Function) -> Callable[..., pa.Array]:
     def call(*columns: pa.ChunkedArray) -> pa.Array:
         if len(columns[0]) == 0:
             return pa.array([], type=arrow_type(function.returns))

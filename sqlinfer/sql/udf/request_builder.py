@@ -4,55 +4,30 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from sqlinfer.functions import Function
-from sqlinfer.sql.udf.field_order import Names, in_order, order_key
 from sqlinfer.functions.call_options import Options, read_options
-from sqlinfer.inference.request_spool import Origin
+from sqlinfer.inference.keyed_request import KeyedRequest, Route
+from sqlinfer.sql.udf.field_order import Names, order_key, reorder_fields
 from sqlinfer.store import AnswerKeys
 from sqlinfer.types import Parameters, Request
 
-FindOrigin = Callable[[Function, str | None, str], Origin]
+FindOrigin = Callable[[Function, str | None, str], Route]
 FindOrder = Callable[[bytes], Names | None]
 
 
 @dataclass(slots=True)
-class Question:
-    """What a row asks: the function's request, the parameters that hold, the answer's key, who asks whom, and in which
-    step of the row's call; the first is 1. order_key: under which the order of its columns will be kept, if it is still
-    to be chosen; there is no answer before that."""
-
-    asked: Request
-    parameters: Parameters
-    key: bytes
-    origin: Origin
-    step: int
-    order_key: bytes = b""
-
-    @property
-    def request(self) -> Request:
-        """As the engine gets it."""
-        return replace(self.asked, parameters=self.parameters, request_id=self.key)
-
-    def put_in_order(self, names: Names) -> None:
-        """Ask the columns in the order that was chosen."""
-        keys = AnswerKeys(self.origin.version.fingerprint, self.origin.function.file_hash)
-        self.asked = replace(self.asked, text=in_order(self.asked.text, names))
-        self.key, self.order_key = keys(self.asked, self.parameters), b""
-
-
-@dataclass(slots=True)
-class Given:
+class BoundArguments:
     """What a row says: the function's own arguments by name, those that are NULL left out, and the common options."""
 
     arguments: dict[str, Any]
     options: Options
 
 
-class Questions:
+class RequestBuilder:
     """Makes the questions of one function; what does not change from row to row is worked out once."""
 
     def __init__(
@@ -77,7 +52,7 @@ class Questions:
         said = dict(zip(self._names, row[len(self._arguments) :], strict=True)).get("on_error")
         return self._defaults.on_error if said is None else said
 
-    def given(self, row: tuple[Any, ...]) -> Given | None:
+    def given(self, row: tuple[Any, ...]) -> BoundArguments | None:
         """A row checked: arguments, then options. None if an argument without a default is NULL."""
         given: dict[str, Any] = {}
         options = self._read_options(row[len(self._arguments) :]) if self._names else self._defaults
@@ -87,26 +62,26 @@ class Questions:
                 given[argument.name] = value if fits else argument.check(value, self.function.name)
             elif argument.required:
                 return None
-        return Given(given, options)
+        return BoundArguments(given, options)
 
-    def of(self, asked: Request, given: Given, step: int = 1) -> Question:
+    def of(self, asked: Request, given: BoundArguments, step: int = 1) -> KeyedRequest:
         """The question of a request that a row makes."""
         shared, options = self._last, given.options
         model = given.arguments.get("model", options.model)
         if shared is None or not shared.holds(asked, options, model):
             shared = self._last = self._share(asked, options, model)
         key = shared.keys(asked, shared.parameters)
-        question = Question(asked, shared.parameters, key, shared.origin, step)
+        question = KeyedRequest(asked, shared.parameters, key, shared.origin, step)
         if asked.reorder:
             self._put_in_order(question, shared)
         return question
 
-    def _put_in_order(self, question: Question, shared: _Shared) -> None:
+    def _put_in_order(self, question: KeyedRequest, shared: _Shared) -> None:
         """Ask the columns in the order that was chosen; until then the question has a key without answer."""
         key = order_key(shared.keys, question.asked, shared.parameters)
         names = self._find_order(key)
         if names is not None:
-            question.put_in_order(names)
+            reorder_fields(question, names)
         else:
             question.order_key = key
             question.key = hashlib.blake2b(question.key, digest_size=16, key=key).digest()
@@ -135,7 +110,7 @@ class _Shared:
     task: str
     options: Options
     model: str | None
-    origin: Origin
+    origin: Route
     parameters: Parameters
     keys: AnswerKeys
 
@@ -144,4 +119,4 @@ class _Shared:
         return same and options is self.options and asked.task == self.task and model == self.model
 
 
-NOTHING_GIVEN = Given({}, Options())
+NO_ARGUMENTS = BoundArguments({}, Options())

@@ -13,8 +13,8 @@ from typing import Any, cast
 import duckdb
 import pyarrow as pa
 
-from sqlinfer.sql.rewrite.references import PREFIX
 from sqlinfer.sql.commands.model_statements import models_table
+from sqlinfer.sql.internal_names import PREFIX
 from sqlinfer.store import Store
 
 _TEXT, _WHOLE, _REAL, _TIME = ("VARCHAR", pa.string()), ("BIGINT", pa.int64()), ("DOUBLE", pa.float64()), (
@@ -61,7 +61,7 @@ def table_type(name: str) -> str:
     return f"STRUCT({', '.join(f'{column} {sql}' for column, (sql, _) in TABLES[name].items())})[]"
 
 
-class LiveTables:
+class SystemTables:
     """The tables on one connection; close them before it."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, store: Store, number: int) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from tools.random_models import ASSISTANT, END, SPECIAL, Size, build_tokenizer
-from tools.tiny import decoder
-from tools.tiny import wordings
+from tools.tiny import decoder, wordings
 from tools.tiny.chats import write_chat
 from tools.tiny.questions import write_question
 

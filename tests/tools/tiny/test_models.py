@@ -10,7 +10,7 @@ import pytest
 from sqlinfer.engine.model.builtin import BUILTINS, DEFAULTS, WEIGHTS
 from tools.tiny.evaluate import Result, evaluate
 
-CARDS = Path(__file__).parents[2] / "docs" / "models"
+CARDS = Path(__file__).parents[3] / "docs" / "models"
 NUM_ROWS = 100
 SPREAD = 0.06
 """How far a share of 100 questions may lie below the share of all questions in the card: twice its standard error."""

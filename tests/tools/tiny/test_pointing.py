@@ -7,14 +7,13 @@ from typing import Any
 
 import torch
 
+from sqlinfer.types import Request
 from tools.random_models import Size, build_tokenizer
-from tools.tiny import decoder
-from tools.tiny import pointing
+from tools.tiny import decoder, pointing
 from tools.tiny.chats import Chat, write_chat
 from tools.tiny.pointing import COPY, EVIDENCE
 from tools.tiny.questions import Question
 from tools.tiny.texts import Facts, Text
-from sqlinfer.types import Request
 
 BODY = "The Zorbex lamp arrived. I live in Oslo. It is as heavy as a brick. It was $12.50."
 TEXT = Text(

@@ -15,7 +15,7 @@ from tools.tiny.texts import MAX_SENTENCES, write_review, write_text, write_tick
 from tools.tiny.words import ASPECTS, KINDS, MOODS, is_held_out
 
 NUM = 400
-EXAMPLES = Path(__file__).parents[2] / "examples" / "data"
+EXAMPLES = Path(__file__).parents[3] / "examples" / "data"
 
 
 def questions(held_out: HeldOut = TRAINING, seed: int = 0) -> list[Question]:

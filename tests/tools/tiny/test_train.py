@@ -10,12 +10,10 @@ import pytest
 import torch
 
 from sqlinfer.engine.engine_pool import open_engine
-from tools.random_models import Shape, Size, build_tokenizer
-from tools.tiny import decoder
-from tools.tiny import embedder
-from tools.tiny import summarizer
-from tools.tiny.questions import write_question
 from sqlinfer.types import ModelVersion, Request
+from tools.random_models import Shape, Size, build_tokenizer
+from tools.tiny import decoder, embedder, summarizer
+from tools.tiny.questions import write_question
 
 TEXTS = [write_question(Random(number)).request.text for number in range(50)]
 

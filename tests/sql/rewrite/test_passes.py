@@ -9,23 +9,23 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from sqlinfer.sql.rewrite.lower_aggregates import aggregates
-from sqlinfer.sql.rewrite.order_predicates import guard
-from sqlinfer.sql.rewrite.probe_queries import select_part
-from sqlinfer.sql.rewrite.quote_reserved_names import spelling
+from sqlinfer.sql.rewrite.lower_aggregates import lower_aggregates
+from sqlinfer.sql.rewrite.order_predicates import order_predicates
+from sqlinfer.sql.rewrite.probe_queries import probe_queries
+from sqlinfer.sql.rewrite.quote_reserved_names import quote_reserved_names
 from sqlinfer.sql.rewrite.split_statements import name_parameters, split
 from sqlinfer.sql.rewrite.tokens import tokenize
 
 PASSES: dict[str, Callable[[str], str]] = {
-    "aggregates": lambda sql: aggregates(sql, {"f": "f_list"}),
-    "guard": lambda sql: guard(sql, {"f", "g"}),
-    "select_part": lambda sql: "\n".join(select_part(sql)),
-    "spelling": lambda sql: spelling(sql, {"summarize"}),
+    "lower_aggregates": lambda sql: lower_aggregates(sql, {"f": "f_list"}),
+    "order_predicates": lambda sql: order_predicates(sql, {"f", "g"}),
+    "probe_queries": lambda sql: "\n".join(probe_queries(sql)),
+    "quote_reserved_names": lambda sql: quote_reserved_names(sql, {"summarize"}),
 }
 
 
 def pairs(name: str) -> list[tuple[str, str]]:
-    text = (Path(__file__).parent / "passes" / f"{name}.sql").read_text()
+    text = (Path(__file__).parent / f"{name}.sql").read_text()
     body = text.partition("\n")[2]
     blocks = [block.partition("-->") for block in body.split("\n\n")]
     return [(before.strip(), after.strip()) for before, _, after in blocks]
@@ -77,7 +77,7 @@ def test_a_guarded_condition_lets_the_same_rows_through() -> None:
     for _ in range(200):
         condition = " AND ".join(source.sample(atoms, source.randint(1, 4)))
         sql = f"SELECT t.a, t.b FROM {source.choice(joins)} WHERE {condition} ORDER BY ALL"
-        rewritten = guard(sql, {"f", "g"})
+        rewritten = order_predicates(sql, {"f", "g"})
         guarded += rewritten != sql
         assert con.execute(rewritten).fetchall() == con.execute(sql).fetchall(), (sql, rewritten)
     con.close()
