@@ -16,7 +16,7 @@ from sqlinfer.engine.input.encoder_inputs import EncoderInputs
 from sqlinfer.engine.input.prompts import PromptBuilder
 from sqlinfer.engine.model.model_kind import Kind, find_model_kind
 from sqlinfer.engine.request_windows import split
-from sqlinfer.engine.scheduler import Limits
+from sqlinfer.engine.scheduler import Limits, fit_limits
 from sqlinfer.engine.step_thread import BackgroundStepLoop, StepLoop
 from sqlinfer.errors import ModelUnusable
 from sqlinfer.types import Completion, ModelVersion, Request, Task
@@ -108,7 +108,7 @@ class TorchEngine:
 
     def reads(self) -> dict[str, Any]:
         """How much a model that does not write reads, and its labels or how it embeds, by name."""
-        from sqlinfer.engine.model.weights import load_head
+        from sqlinfer.engine.model.pooling import load_head
 
         reader, head = self.inputs.reader, load_head(self.version, self.config)
         shown: dict[str, Any] = {"max_tokens": reader.max_tokens}
@@ -122,7 +122,7 @@ class TorchEngine:
     @property
     def embedding_width(self) -> int | None:
         """Numbers in an embedding; None if the model does not embed."""
-        from sqlinfer.engine.model.weights import load_head
+        from sqlinfer.engine.model.pooling import load_head
 
         head = load_head(self.version, self.config) if self.kind == "embed" else None
         return head.width(self.config.hidden_size) if head else None
@@ -149,7 +149,7 @@ class TorchEngine:
     @property
     def prompts(self) -> PromptBuilder:
         """The tokenizer's side of the model, without weights."""
-        from sqlinfer.engine.model.weights import load_prompts
+        from sqlinfer.engine.input.load import load_prompts
 
         with self._load_lock:
             self._prompts = self._prompts or load_prompts(self.version, self.config)
@@ -158,7 +158,7 @@ class TorchEngine:
     @property
     def inputs(self) -> EncoderInputs:
         """The tokenizer's side of a model that reads and does not write, without weights."""
-        from sqlinfer.engine.model.weights import load_inputs
+        from sqlinfer.engine.input.load import load_inputs
 
         with self._load_lock:
             self._inputs = self._inputs or load_inputs(self.version, self.config)
@@ -168,7 +168,7 @@ class TorchEngine:
     def encoder(self) -> Encoder:
         """The weights of such a model, ready to run."""
         from sqlinfer.engine.batch.encoder import Encoder
-        from sqlinfer.engine.model.weights import load_head
+        from sqlinfer.engine.model.pooling import load_head
 
         with self._load_lock:
             if self._encoder is None:
@@ -253,12 +253,16 @@ class TorchEngine:
     def _run(self) -> GenerationLoop:
         """With an empty batch, as large as the device can hold."""
         from sqlinfer.engine.batch.paged_decoder import PagedBatch
-        from sqlinfer.engine.model.device import limits
+        from sqlinfer.engine.model.device import cache_bytes_per_token, free_memory
 
         model = self.model
         with self._load_lock:
             batch = self._batch()
-        bounds = self.limits or limits(model.device, model.config, model.dtype)
+        bounds = self.limits or fit_limits(
+            free_memory(model.device),
+            cache_bytes_per_token(model.config, model.dtype),
+            on_gpu=model.device.type != "cpu",
+        )
         if isinstance(batch, PagedBatch):
             most = batch.max_tokens if self.limits is None else min(batch.max_tokens, bounds.max_tokens)
             bounds = replace(bounds, max_tokens=most)

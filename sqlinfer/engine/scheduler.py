@@ -25,6 +25,16 @@ class Limits:
     is_packed: bool = False
 
 
+def fit_limits(free_bytes: int, bytes_per_token: int, *, on_gpu: bool) -> Limits:
+    """How large a batch may be: a share of the free memory for the cache, a size that keeps the device busy."""
+    share = 0.4 if on_gpu else 0.2  # growing a cache copies it
+    return Limits(
+        max_lines=256 if on_gpu else 128,
+        max_tokens=max(int(free_bytes * share / bytes_per_token), 1),
+        max_prefill_tokens=16384 if on_gpu else 2048,
+    )
+
+
 class Scheduler:
     """Admits the longest waiting sequences as far as the limits go; finished ones make room for the next."""
 

@@ -62,7 +62,7 @@ def test_answers_end_at_the_models_the_tokenizers_and_the_templates_end(engine_o
 
 
 def test_chat_end_is_read_from_the_template() -> None:
-    from sqlinfer.engine.model.weights import _chat_end
+    from sqlinfer.engine.input.load import _chat_end
 
     def template(chat: list[dict[str, str]], tokenize: bool) -> str:
         return "".join(f"[{m['role']}]{m['content']}<turn>\n" for m in chat)

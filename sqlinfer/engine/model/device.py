@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlinfer.engine.scheduler import Limits
 from sqlinfer.errors import ModelUnusable, SqlinferError, nearest
 from sqlinfer.types import DTYPES
 
@@ -94,18 +93,6 @@ def free_memory(device: torch.device) -> int:
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) * 1024
     return FALLBACK_MEMORY
-
-
-def limits(device: torch.device, config: Any, dtype: torch.dtype) -> Limits:
-    """How large a batch may be: a share of the free memory for the cache, a size that keeps the device busy."""
-    on_gpu = device.type != "cpu"
-    share = 0.4 if on_gpu else 0.2  # growing a cache copies it
-    tokens = int(free_memory(device) * share / cache_bytes_per_token(config, dtype))
-    return Limits(
-        max_lines=256 if on_gpu else 128,
-        max_tokens=max(tokens, 1),
-        max_prefill_tokens=16384 if on_gpu else 2048,
-    )
 
 
 def cache_bytes_per_token(config: Any, dtype: torch.dtype) -> int:

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlinfer.engine.model.model_kind import MODULES
+from sqlinfer.engine.model.model_kind import MODULES, find_model_kind
+from sqlinfer.engine.model.weights import first_line, unusable
+from sqlinfer.types import ModelVersion
 
 if TYPE_CHECKING:
     import torch
@@ -44,6 +46,17 @@ class PoolingHead:
         """Numbers in an embedding, given those in a state of the model."""
         dense = [path for path in self.layers if path is not None]
         return int(_read(dense[-1] / "config.json")["out_features"]) if dense else hidden * len(self.pooling)
+
+
+def load_head(version: ModelVersion, config: Any) -> PoolingHead | None:
+    """How a model that embeds does it; None for another kind. Raises ModelUnusable."""
+    if find_model_kind(version, config) != "embed":
+        return None
+    try:
+        return read_head(version.path, config)
+    except (ValueError, KeyError, OSError, TypeError) as error:
+        what = f"how it pools cannot be read ({first_line(error)})"
+        raise unusable(version, what, "Copy the model's whole folder") from error
 
 
 def read_head(folder: Path, config: Any) -> PoolingHead:

@@ -1,0 +1,148 @@
+"""From a model's folder to its tokenizer side: prompts for a model that writes, inputs for an encoder; no weights.
+
+Local files only, no code from the folder is ever run. Knows no torch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sqlinfer.engine.generation_settings import Defaults
+from sqlinfer.engine.input.encoder_inputs import EncoderInputs, EncoderLimits, first_position
+from sqlinfer.engine.input.prompts import ContextLimits, PromptBuilder
+from sqlinfer.engine.model.model_kind import find_model_kind
+from sqlinfer.engine.model.pooling import load_head
+from sqlinfer.engine.model.weights import LOCAL, RELATIVE_POSITIONS, first_line, quiet, unusable
+from sqlinfer.types import ModelVersion
+
+UNKNOWN_LENGTH = 10**9  # tokenizers write 1e30 where they know no length
+STRETCHED = ("longrope", "dynamic")  # kinds of rotary positions
+END_MARK = "sqlinfer"
+
+
+def load_prompts(version: ModelVersion, config: Any) -> PromptBuilder:
+    """The prompt side of a model, without weights. Raises ModelUnusable."""
+    tokenizer = _load_tokenizer(version)
+    generation = _load_generation(version)
+    is_encoder_decoder = bool(config.is_encoder_decoder)
+    decoder = config.get_text_config(decoder=True)
+    learned = config.model_type not in RELATIVE_POSITIONS
+    positions = _steady_positions(decoder) if learned else None
+    known = tokenizer.model_max_length or UNKNOWN_LENGTH
+    tokenizer.model_max_length = int(1e30)  # or it warns; lengths are our business
+    defaults = Defaults(
+        generation,
+        getattr(config, "task_specific_params", None) or {},
+        eos=_end_tokens(generation, config, tokenizer),
+        context=positions,
+        is_encoder_decoder=is_encoder_decoder,
+    )
+    context = ContextLimits(
+        tokens=_reads(config, positions, known if known < UNKNOWN_LENGTH else None),
+        vocabulary=int(decoder.vocab_size),
+        start=_decoder_start(version, config, generation) if is_encoder_decoder else (),
+    )
+    return PromptBuilder(version, tokenizer, defaults, context)
+
+
+def _steady_positions(decoder: Any) -> int | None:
+    """Tokens of a row up to which its positions are its own: some models stretch those of a whole batch beyond."""
+    positions = getattr(decoder, "max_position_embeddings", None)
+    rotary = getattr(decoder, "rope_parameters", None) or {}
+    stretches = rotary.get("rope_type") in STRETCHED
+    return rotary.get("original_max_position_embeddings") or positions if stretches else positions
+
+
+def load_inputs(version: ModelVersion, config: Any) -> EncoderInputs:
+    """The tokenizer's side of a model that reads and does not write, without weights. Raises ModelUnusable."""
+    tokenizer = _load_tokenizer(version)
+    if not tokenizer.is_fast:
+        raise unusable(version, "its tokenizer has no tokenizer.json", "Convert it with transformers")
+    head = load_head(version, config)
+    bounds = [head and head.max_tokens, _positions(config), tokenizer.model_max_length]
+    tokenizer.model_max_length = int(1e30)
+    kind = find_model_kind(version, config)
+    reader = EncoderLimits(
+        kind=kind,
+        max_tokens=min((int(bound) for bound in bounds if bound), default=UNKNOWN_LENGTH),
+        vocabulary=int(config.vocab_size),
+        labels=tuple(config.id2label[i] for i in range(config.num_labels)) if kind == "classify" else (),
+        prompt=head.prompt if head else "",
+        is_lower_case=bool(head and head.is_lower_case),
+    )
+    return EncoderInputs(version, tokenizer, reader)
+
+
+def _positions(config: Any) -> int | None:
+    """Tokens that a model has positions for."""
+    positions = getattr(config, "max_position_embeddings", None)
+    if not positions or config.model_type in RELATIVE_POSITIONS:
+        return None
+    return int(positions) - first_position(config)
+
+
+def _load_tokenizer(version: ModelVersion) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        with quiet():
+            return AutoTokenizer.from_pretrained(version.path, **LOCAL)
+    except Exception as error:
+        what = f"its tokenizer cannot be loaded ({first_line(error)})"
+        raise unusable(version, what, "Copy tokenizer.json and tokenizer_config.json into the folder") from error
+
+
+def _load_generation(version: ModelVersion) -> dict[str, Any]:
+    """What generation_config.json sets, or config.json in its place, where older models have it."""
+    from transformers import GenerationConfig
+
+    name = "generation_config.json"
+    if not (Path(version.path) / name).is_file():
+        name = "config.json"
+    try:
+        with quiet():
+            generation = GenerationConfig.from_pretrained(version.path, config_file_name=name, local_files_only=True)
+    except (ValueError, TypeError, OSError) as error:
+        what = f"the generation settings in {name} cannot be read ({first_line(error)})"
+        raise unusable(version, what, "Fetch the file again") from error
+    return {k: v for k, v in generation.to_dict().items() if v is not None}
+
+
+def _end_tokens(generation: dict[str, Any], config: Any, tokenizer: Any) -> frozenset[int]:
+    """Every token that ends an answer: the model's, the tokenizer's and the chat template's."""
+    ends: set[int] = set()
+    for ids in (generation.get("eos_token_id"), getattr(config, "eos_token_id", None), tokenizer.eos_token_id):
+        ends.update([ids] if isinstance(ids, int) else ids or ())
+    if tokenizer.chat_template is not None and not config.is_encoder_decoder:
+        ends.update(_chat_end(tokenizer))
+    return frozenset(ends)
+
+
+def _chat_end(tokenizer: Any) -> list[int]:
+    """The special token that the chat template writes after an answer, if it writes one."""
+    chat = [{"role": "user", "content": "?"}, {"role": "assistant", "content": END_MARK}]
+    try:
+        rendered = tokenizer.apply_chat_template(chat, tokenize=False)
+    except Exception:  # noqa: BLE001 - a template may raise anything for a chat that it does not foresee
+        return []
+    tail = tokenizer(rendered.rpartition(END_MARK)[2].lstrip(), add_special_tokens=False)["input_ids"]
+    return [t for t in tail[:1] if t in tokenizer.all_special_ids or t in tokenizer.added_tokens_decoder]
+
+
+def _reads(config: Any, positions: int | None, known: int | None) -> int | None:
+    """Tokens of a prompt: what the positions allow, else what the model was trained on, else unbounded."""
+    trained = known or getattr(config, "n_positions", None)
+    if not config.is_encoder_decoder:
+        return positions or trained
+    bounds = [b for b in (positions, trained) if b]
+    return min(bounds, default=None)
+
+
+def _decoder_start(version: ModelVersion, config: Any, generation: dict[str, Any]) -> tuple[int, ...]:
+    for source in (generation.get("decoder_start_token_id"), getattr(config, "decoder_start_token_id", None)):
+        if isinstance(source, int):
+            return (source,)
+    if isinstance(generation.get("bos_token_id"), int):
+        return (generation["bos_token_id"],)
+    raise unusable(version, "no decoder_start_token_id is set", "Add it to generation_config.json")
