@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from dbt.adapters.duckdb.credentials import DuckDBCredentials
 from dbt.adapters.duckdb.plugins import BasePlugin
 from dbt.adapters.events.logging import AdapterLogger
 from dbt_common.events.event_manager_client import add_callback_to_manager
@@ -25,6 +26,7 @@ from sqlinfer.sql.macros import quoted
 from sqlinfer.sql.progress import Progress
 from sqlinfer.sql.select_part import created_table
 from sqlinfer.sql.statement_answerer import STATEMENT, StatementAnswerer
+from sqlinfer.sql.storage import make_file, set_storage_version
 
 _CONFIG = ("model", "settings", "store", "udfs")
 _EVERY_S = 10.0
@@ -51,8 +53,13 @@ class Plugin(BasePlugin):
         atexit.register(self._close)
         _log_to_dbt()
 
+    def update_connection_config(self, creds: DuckDBCredentials, config: dict[str, Any]) -> None:
+        """Make the database's file as sqlinfer makes files: the DuckDB shell reads it."""
+        make_file(creds.path, config)
+
     def configure_connection(self, conn: DuckDBPyConnection) -> None:
         """Listen whether dbt cancels; it forgets who listens with each run."""
+        set_storage_version(conn, (self.creds and self.creds.config_options) or {})
         self._connections.add(conn)
         add_callback_to_manager(self._hear)
 
