@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from sqlinfer.engine import precision
 from sqlinfer.engine.engine import TorchEngine
+from sqlinfer.engine.linear import Layer
 from sqlinfer.engine.pool import open_engine
 from sqlinfer.types import ModelVersion
 
@@ -28,6 +30,17 @@ def _shared_caches(monkeypatch: pytest.MonkeyPatch) -> None:
     from sqlinfer.engine import segments
 
     monkeypatch.setattr(segments, "LEAST_SAVED", 1)
+
+
+@pytest.fixture
+def found(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Set what the trial of a kind of product found on this CPU: what is wrong with it, "" for nothing."""
+    monkeypatch.setattr(precision, "_faults", dict(precision._faults))
+
+    def put(layer: Layer | None, dtype: torch.dtype, fault: str = "") -> None:
+        precision._faults[layer, dtype, torch.device("cpu")] = fault
+
+    return put
 
 
 @pytest.fixture(scope="session")

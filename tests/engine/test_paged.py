@@ -17,6 +17,7 @@ from test_shared_beginnings import ASKED, read_once, same_as_alone
 
 from sqlinfer.engine import trial
 from sqlinfer.engine.engine import TorchEngine
+from sqlinfer.engine.linear import PackedLinear
 from sqlinfer.engine.paged import PagedBatch
 from sqlinfer.engine.paged_model import Attend, PagedModel
 from sqlinfer.engine.pages import PAGE, PageCache
@@ -198,7 +199,11 @@ def test_a_wrong_kernel_is_found_out(attend: Attend, said: str, engine_of: Engin
     assert said in obstacle
 
 
-def test_a_kernel_that_is_a_little_off_is_found_out(version_of: Callable[..., ModelVersion], opened: Opened) -> None:
+def test_a_kernel_that_is_a_little_off_is_found_out(
+    version_of: Callable[..., ModelVersion], opened: Opened, found: Callable[..., None]
+) -> None:
+    found(PackedLinear, torch.bfloat16, "are missing")
+    found(None, torch.bfloat16)
     engine = open_engine(version_of("llama", dtype="bfloat16"), device="cpu")
     assert opened(engine, plain_attend)[1] == ""
     _, obstacle = opened(engine, _dim)
