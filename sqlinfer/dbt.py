@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from dbt.adapters.duckdb.credentials import DuckDBCredentials
 from dbt.adapters.duckdb.plugins import BasePlugin
 from dbt.adapters.events.logging import AdapterLogger
 from dbt_common.events.event_manager_client import add_callback_to_manager
@@ -23,6 +24,7 @@ from sqlinfer.inference.progress import Progress
 from sqlinfer.sql.connect import make_runtime
 from sqlinfer.sql.rewrite.probe_queries import created_table
 from sqlinfer.sql.statement_prefetch import STATEMENT, StatementPrefetch
+from sqlinfer.sql.storage import make_file, set_storage_version
 from sqlinfer.sql.udf.registration import UdfRegistration
 from sqlinfer.sql_text import quote_identifier
 
@@ -51,8 +53,13 @@ class Plugin(BasePlugin):
         atexit.register(self._close)
         _log_to_dbt()
 
+    def update_connection_config(self, creds: DuckDBCredentials, config: dict[str, Any]) -> None:
+        """Make the database's file as sqlinfer makes files: the DuckDB shell reads it."""
+        make_file(creds.path, config)
+
     def configure_connection(self, conn: DuckDBPyConnection) -> None:
         """Listen whether dbt cancels; it forgets who listens with each run."""
+        set_storage_version(conn, (self.creds and self.creds.config_options) or {})
         self._connections.add(conn)
         add_callback_to_manager(self._hear)
 

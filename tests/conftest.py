@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from sqlinfer.cli.shell import find_program
 from sqlinfer.engine.input.text_splitter import places
 from sqlinfer.store import Store
 from sqlinfer.types import Completion, Request
@@ -108,3 +109,12 @@ def registered(home: Path, echo_folder: Path) -> None:
     """The model `echo` is registered."""
     with Store(home) as store:
         store.registry.register("echo", str(echo_folder))
+
+
+@pytest.fixture
+def duckdb_program() -> str:
+    """The official DuckDB shell."""
+    program = find_program()
+    if program is None:
+        pytest.skip("there is no duckdb program: pip install duckdb-cli")
+    return str(program)

@@ -13,6 +13,7 @@ import duckdb
 import pytest
 
 from sqlinfer.sql.rewrite.probe_queries import created_table
+from sqlinfer.sql.storage import STORAGE_VERSION
 from sqlinfer.store import Store
 from sqlinfer.store.jobs import Job
 from tests.slow_echo import PATIENCE_S, wait_for_answers
@@ -81,6 +82,8 @@ def test_a_second_build_asks_about_the_new_rows_alone(tmp_path: Path) -> None:
     built = shop.dbt("build")
     assert built.returncode == 0, built.stdout
     assert "PASS=18 WARN=0 ERROR=0 SKIP=0" in built.stdout
+    databases = "SELECT tags['storage_version'] FROM duckdb_databases() WHERE database_name = 'shop'"
+    assert shop.rows(databases) == [(f"{STORAGE_VERSION}+",)]  # as sqlinfer makes files
     assert "4 threads" in built.stdout
     assert f"review_moods: {MOST} rows, {MOST} requests: 0 known, {MOST} generated" in built.stdout
     assert "leaked" not in built.stderr

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -19,6 +21,8 @@ from sqlinfer.store import function_folders
 _WAIT_S = "120"
 """How long a call waits for a server that is being started again."""
 _RESTART_S = 1.0
+_MAGIC, _MAGIC_AT = b"DUCK", 8
+"""What a DuckDB file has behind its checksum."""
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
@@ -56,6 +60,8 @@ def shell(words: tuple[str, ...], model: str | None, server: str | None, is_pyth
 
         prompt(_database(words), model)
         return
+    for word in words:
+        _check_readable(program, word)
     sys.exit(_run(program, EXTENSION, words, model, server))
 
 
@@ -71,7 +77,7 @@ def find_program() -> Path | None:
     """The DuckDB shell: from PATH, else from the package duckdb-cli. Of a package's script its program is taken: the
     script ends at Ctrl-C."""
     on_path = shutil.which("duckdb")
-    if on_path is not None and not _is_script(Path(on_path)):
+    if on_path is not None and not _begins(Path(on_path), b"#!"):
         return Path(on_path)
     package = importlib.util.find_spec("duckdb_cli")
     for folder in package.submodule_search_locations or [] if package else []:
@@ -81,9 +87,14 @@ def find_program() -> Path | None:
     return None if on_path is None else Path(on_path)
 
 
-def _is_script(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(2) == b"#!"
+def _begins(path: Path, with_bytes: bytes, at: int = 0) -> bool:
+    """Whether it is a file with these bytes at a place."""
+    try:
+        with path.open("rb") as file:
+            file.seek(at)
+            return file.read(len(with_bytes)) == with_bytes
+    except (OSError, ValueError):  # words that are no path: a folder, SQL, too long
+        return False
 
 
 def _missing(program: Path | None) -> str:
@@ -93,6 +104,40 @@ def _missing(program: Path | None) -> str:
         "This installation has no DuckDB extension, so this is sqlinfer's own shell. `make extension` builds it in a "
         "checkout; an installation from a checkout brings it where there is a C compiler."
     )
+
+
+def _check_readable(program: Path, word: str) -> None:
+    """Stop, with the way out, at a database file that the program cannot read, as a newer DuckDB made it."""
+    path = Path(word)
+    if not _begins(path, _MAGIC, _MAGIC_AT):
+        return
+    sql = f"SELECT version(); ATTACH {_sql_text(word)} AS f (READ_ONLY)"
+    trial = [str(program), "-init", os.devnull, "-list", "-noheader", "-c", sql]
+    tried = subprocess.run(trial, capture_output=True, text=True, check=False)
+    refused = re.search(r"version number (\d+)\D.* (\d+)\b", tried.stderr)
+    if refused is None or int(refused[1]) <= int(refused[2]):
+        return
+    version = tried.stdout.strip()
+    minor = version.rpartition(".")[0]
+    copy = path.with_name(f"{path.stem}_{minor.replace('.', '_')}{path.suffix}")
+    statements = (
+        f"ATTACH {_sql_text(word)} AS old (READ_ONLY); "
+        f"ATTACH {_sql_text(str(copy))} AS new (STORAGE_VERSION '{minor}.0'); COPY FROM DATABASE old TO new"
+    )
+    raise click.ClickException(
+        f"{word} was made by a newer DuckDB: it has storage version {refused[1]}, and {program} ({version}) reads up "
+        f"to {refused[2]}. Copy it for that program with\n  echo {_shell_text(statements)} | sqlinfer run -\n"
+        f"or open it in sqlinfer's own shell with\n  sqlinfer shell --python {shlex.quote(word)}"
+    )
+
+
+def _sql_text(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _shell_text(text: str) -> str:
+    """Quoted for a command line, in double quotes where they do: SQL has many single ones."""
+    return shlex.quote(text) if set(text) & set('"$`\\!') else f'"{text}"'
 
 
 def _run(program: Path, extension: Path, words: Sequence[str], model: str | None, server: str | None) -> int:
@@ -128,8 +173,8 @@ def _run(program: Path, extension: Path, words: Sequence[str], model: str | None
 def _settings(extension: Path) -> str:
     """What a DuckDB needs besides the functions. Its threads wait for the server most of the time, and only tables that
     are handed out in small parts keep many of them waiting."""
-    path = str(extension).replace("'", "''")
-    return f"LOAD '{path}';\nSET threads = {max(16, os.cpu_count() or 1)};\nPRAGMA verify_parallelism;\n"
+    threads = max(16, os.cpu_count() or 1)
+    return f"LOAD {_sql_text(str(extension))};\nSET threads = {threads};\nPRAGMA verify_parallelism;\n"
 
 
 def _revive() -> None:

@@ -18,7 +18,6 @@ from sqlinfer.engine.model.model_kind import Kind, find_model_kind
 from sqlinfer.engine.request_windows import split
 from sqlinfer.engine.scheduler import Limits, fit_limits
 from sqlinfer.engine.step_thread import BackgroundStepLoop, StepLoop
-from sqlinfer.errors import ModelUnusable
 from sqlinfer.types import Completion, ModelVersion, Request, Task
 
 if TYPE_CHECKING:
@@ -181,9 +180,9 @@ class TorchEngine:
     @property
     def model(self) -> Any:
         """The transformers model, loaded once."""
-        from sqlinfer.engine.cache.padded_cache import has_plain_cache
         from sqlinfer.engine.model.cpu_linear import pack
-        from sqlinfer.engine.model.device import pick_device, pick_dtype
+        from sqlinfer.engine.model.device import pick_device
+        from sqlinfer.engine.model.precision import pick_precision
         from sqlinfer.engine.model.weights import load_model
 
         with self._load_lock:
@@ -191,14 +190,10 @@ class TorchEngine:
                 device = pick_device(self._device_name)
                 for other in list(_engines):
                     other._release_cache()  # its memory may be needed for the weights
-                dtype = pick_dtype(self._dtype_name, device, self.config.model_type)
-                as_int8 = self._dtype_name == "int8"
-                if as_int8 and not has_plain_cache(self.config):
-                    what = "keeps states other than keys and values and cannot run in int8"
-                    raise ModelUnusable(f"Model {self.version} {what}. Use bfloat16 or float32.")
-                self._model = load_model(self.version, self.config, device, dtype)
-                if device.type == "cpu" and has_plain_cache(self.config):
-                    pack(self._model, as_int8=as_int8)
+                precision = pick_precision(self._dtype_name, device, self.config)
+                precision.tell(self.version)
+                self._model = load_model(self.version, self.config, device, precision.dtype)
+                pack(self._model, precision.body, precision.head)
             return self._model
 
     @property

@@ -5,6 +5,7 @@ Knows counts alone.
 
 from __future__ import annotations
 
+import math
 import shutil
 import sys
 import time
@@ -64,16 +65,17 @@ class Progress:
 
     def reset(self) -> None:
         """Begin anew: other requests are asked."""
-        self._started_s = self._shown_s = 0.0
+        self._started_s: float | None = None
+        self._shown_s = -math.inf
         self._is_shown = False
         self._before = (0, 0, 0)
 
     def __call__(self, counts: Any) -> None:
         """Note one more completion."""
         now_s = time.monotonic()
-        if not self._started_s:
+        if self._started_s is None:
             self._started_s = now_s
-            self._shown_s = now_s if self._is_late else 0.0
+            self._shown_s = now_s if self._is_late else -math.inf
             self._before = counts.generated + counts.failed, counts.prompt_tokens, counts.completion_tokens
         if now_s - self._shown_s >= self._every_s:
             self._shown_s = now_s
@@ -82,7 +84,7 @@ class Progress:
 
     def finish(self, counts: Any) -> None:
         """Show how it ended, if a line was shown before."""
-        if self._is_shown:
+        if self._is_shown and self._started_s is not None:
             self._show(progress_line(counts, time.monotonic() - self._started_s, self._before))
 
 

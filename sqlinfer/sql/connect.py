@@ -18,6 +18,7 @@ from sqlinfer.functions import load_functions
 from sqlinfer.inference.runtime import Runtime
 from sqlinfer.sql.direct_mode import engine_queue
 from sqlinfer.sql.session import Session
+from sqlinfer.sql.storage import open_database
 from sqlinfer.sql.udf.evaluator import CallEvaluator
 from sqlinfer.sql.udf.registration import UdfRegistration
 from sqlinfer.store import Store, function_folders
@@ -36,16 +37,16 @@ def connect(  # noqa: PLR0913 - what a user may say of a session, by keyword
 ) -> Session:
     """Open a database with AI functions; statements ask each distinct question once, in full batches.
 
-    path: a DuckDB file or ":memory:". model: answers calls that name none; None is the
-    project file's. store: False keeps no answer after the
-    session. udfs: folders of the user's own functions; None means udfs/ here and in the project.
-    allow_download: whether SQL that names a hub id fetches it; otherwise `sqlinfer models pull` does. settings: of the
-    jobs, by the names of JobSettings; they win over those of models and of the project file.
+    path: a DuckDB file or ":memory:"; a new file is one that DuckDB 1.5 reads too, unless config names another
+    `storage_compatibility_version`. model: answers calls that name none; None is the project file's. store: False
+    keeps no answer after the session. udfs: folders of the user's own functions; None means udfs/ here and in the
+    project. allow_download: whether SQL that names a hub id fetches it; otherwise `sqlinfer models pull` does.
+    settings: of the jobs, by the names of JobSettings; they win over those of models and of the project file.
     """
     runtime = make_runtime(model, store, udfs, settings)
     runtime.store.registry.allow_download = allow_download
     try:
-        connection = duckdb.connect(str(path), read_only=read_only, config=config or {})
+        connection = open_database(str(path), read_only, config or {})
     except duckdb.Error:
         runtime.store.close()
         raise

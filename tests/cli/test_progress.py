@@ -45,12 +45,22 @@ def test_what_ended_before_is_no_speed_of_now() -> None:
     assert progress_line(now, 10.0, (500, 5000, 500)) == "asking 600/1,000 requests, 100 + 10 tokens/s, 0:00:40 left"
 
 
-def test_lines_come_no_more_often_than_they_may() -> None:
-    lines: list[str] = []
-    progress = Progress(lines.append, every_s=3600)
-    for ended in range(1, 100):
-        progress(job(generated=ended, expected=100))
-    assert len(lines) == 1
+@pytest.mark.parametrize("booted_s", [0.0, 1e6])  # the clock may begin with the machine
+def test_lines_come_no_more_often_than_they_may(booted_s: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace()
+    clock.monotonic = lambda: booted_s + clock.passed_s
+    monkeypatch.setattr(sys.modules["sqlinfer.inference.progress"], "time", clock)
+
+    def ended(every_s: float, **more: bool) -> list[int]:
+        lines: list[int] = []
+        progress = Progress(lambda _: lines.append(clock.passed_s), every_s, **more)
+        for clock.passed_s in range(10):
+            progress(job(generated=1 + clock.passed_s, expected=10))
+        return lines
+
+    assert ended(4.0) == [0, 4, 8]
+    assert ended(4.0, is_late=True) == [4, 8]
+    assert ended(100.0) == [0]
 
 
 def test_a_quiet_run_says_nothing_on_stderr(invoke: Invoke, query: Query, echoing: EchoEngine) -> None:

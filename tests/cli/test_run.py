@@ -206,3 +206,12 @@ def test_a_limit_behind_a_condition_stops_early(invoke: Invoke, query: Query, ec
     result = invoke("run", query(sql), "--model", "echo", "--format", "csv")
     assert result.stdout == "i\n0\n1\n2\n"
     assert len(echoing.asked) < 10000
+
+
+def test_the_duckdb_program_reads_what_a_run_made(
+    invoke: Invoke, query: Query, echoing: EchoEngine, tmp_path: Path, duckdb_program: str
+) -> None:
+    database = tmp_path / "t.duckdb"
+    invoke("run", query("CREATE TABLE t AS SELECT ai_gen('a') AS g"), "--db", str(database), "--model", "echo")
+    command = [duckdb_program, database, "-list", "-noheader", "-c", "FROM t"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "<a>\n"

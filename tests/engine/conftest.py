@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from sqlinfer.engine import precision
 from sqlinfer.engine.engine import TorchEngine
 from sqlinfer.engine.engine_pool import open_engine
+from sqlinfer.engine.model.cpu_linear import Layer
 from sqlinfer.types import ModelVersion
 
 if not torch.cuda.is_available():  # kernels run in Triton's interpreter, which is chosen when they are loaded
@@ -28,6 +30,17 @@ def _shared_caches(monkeypatch: pytest.MonkeyPatch) -> None:
     from sqlinfer.engine.cache import prefix_tree as segments
 
     monkeypatch.setattr(segments, "LEAST_SAVED", 1)
+
+
+@pytest.fixture
+def found(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Set what the trial of a kind of product found on this CPU: what is wrong with it, "" for nothing."""
+    monkeypatch.setattr(precision, "_faults", dict(precision._faults))
+
+    def put(layer: Layer | None, dtype: torch.dtype, fault: str = "") -> None:
+        precision._faults[layer, dtype, torch.device("cpu")] = fault
+
+    return put
 
 
 @pytest.fixture(scope="session")

@@ -13,12 +13,12 @@ import pytest
 import torch
 from engine_cases import EngineOf, answer, requests, texts
 from test_generate_equality import _other
-from transformers import BertConfig, BertForSequenceClassification
+from transformers import BertConfig, BertForSequenceClassification, LlamaConfig
 from transformers.pytorch_utils import Conv1D
 
 from sqlinfer.engine.engine_pool import open_engine
 from sqlinfer.engine.model.cpu_linear import Int8Linear, PackedLinear, multiplies_int8, pack
-from sqlinfer.engine.model.device import pick_dtype
+from sqlinfer.engine.model.precision import pick_precision
 from sqlinfer.errors import ModelUnusable
 from sqlinfer.types import ModelVersion
 
@@ -61,7 +61,7 @@ def test_a_layer_of_int8_is_about_the_layer_and_each_row_is_as_alone(layer: torc
     with torch.inference_mode():
         expected = model(states)
         model.get_output_embeddings, model.__dict__["base_model"] = lambda: None, model
-        pack(model, as_int8=True)
+        pack(model, body=Int8Linear)
         assert isinstance(model[0], Int8Linear)
         found = model(states)
         away = (found - expected).norm(dim=-1) / expected.norm(dim=-1)
@@ -81,7 +81,10 @@ def test_int8_keeps_zeros_and_what_is_not_a_number_in_their_rows() -> None:
 
 @pytest.mark.skipif(not multiplies_int8(), reason="this processor's products of int8 are not exact")
 @pytest.mark.parametrize("shape", ["llama", "gpt2", "t5", "bart"])
-def test_an_engine_in_int8_answers_each_row_as_alone(shape: str, folder_of: Callable[[str], Path]) -> None:
+def test_an_engine_in_int8_answers_each_row_as_alone(
+    shape: str, folder_of: Callable[[str], Path], found: Callable[..., None]
+) -> None:
+    found(Int8Linear, torch.float32)
     folder = folder_of(shape)
     engine = open_engine(ModelVersion(shape, 1, str(folder), folder, shape, dtype="int8"), device="cpu")
     asked = requests(max_tokens=6)
@@ -99,11 +102,14 @@ def test_int8_is_refused_where_it_cannot_be(tmp_path: Path, folder_of: Callable[
     with pytest.raises(ModelUnusable, match=r"cannot run in int8. Use bfloat16 or float32"):
         list(engine.generate(requests(max_tokens=2)))
     with pytest.raises(ModelUnusable, match="int8 is for the CPU; on meta use bfloat16"):
-        pick_dtype("int8", torch.device("meta"), "llama")
+        pick_precision("int8", torch.device("meta"), LlamaConfig())
 
 
 @pytest.mark.skipif(not multiplies_int8(), reason="this processor's products of int8 are not exact")
-def test_an_encoder_in_int8_embeds_about_as_in_float32(folder_of: Callable[[str], Path]) -> None:
+def test_an_encoder_in_int8_embeds_about_as_in_float32(
+    folder_of: Callable[[str], Path], found: Callable[..., None]
+) -> None:
+    found(Int8Linear, torch.float32)
     folder = folder_of("bert")
     asked = [replace(request, task="embed") for request in requests()]
     plain, whole = (
@@ -121,6 +127,6 @@ def test_an_encoder_in_int8_embeds_about_as_in_float32(folder_of: Callable[[str]
 def test_heads_stay_as_they_are_in_int8() -> None:
     config = BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, vocab_size=9)
     model = BertForSequenceClassification(config)
-    pack(model, as_int8=True)
+    pack(model, body=Int8Linear)
     assert isinstance(model.classifier, PackedLinear)
     assert isinstance(model.bert.encoder.layer[0].output.dense, Int8Linear)

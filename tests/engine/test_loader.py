@@ -14,7 +14,8 @@ import torch
 from engine_cases import EngineOf, answer, requests
 
 from sqlinfer.engine.engine_pool import close_all, get_engine, open_engine
-from sqlinfer.engine.model.device import pick_device, pick_dtype
+from sqlinfer.engine.model.device import pick_device
+from sqlinfer.engine.model.precision import pick_precision
 from sqlinfer.errors import ModelUnusable, SqlinferError
 from sqlinfer.types import ModelVersion, Request
 from tools import random_models as shapes
@@ -187,14 +188,7 @@ def test_closed_engine_loads_again(version_of: VersionOf) -> None:
     assert answer(engine, requests(max_tokens=2)) == before
 
 
-def test_dtype_and_device() -> None:
-    cpu = torch.device("cpu")
-    assert pick_dtype("float32", cpu, "llama") is torch.float32
-    assert pick_dtype("auto", cpu, "llama") in (torch.float32, torch.bfloat16)
-    with pytest.raises(ModelUnusable, match="overflows"):
-        pick_dtype("float16", cpu, "t5")
-    with pytest.raises(ModelUnusable, match="float32"):
-        pick_dtype("flaot32", cpu, "llama")
+def test_an_unknown_device_is_refused() -> None:
     with pytest.raises(SqlinferError, match="SQLINFER_DEVICE"):
         pick_device("warp:9")
 
@@ -203,7 +197,8 @@ def test_bfloat16_answers(version_of: VersionOf) -> None:
     for shape in ("llama", "bart"):
         engine = open_engine(version_of(shape), dtype="bfloat16", device="cpu")
         assert [c.error for c in answer(engine, requests(max_tokens=4))] == [None] * 8
-        assert engine.model.dtype is torch.bfloat16
+        precision = pick_precision("bfloat16", torch.device("cpu"), engine.config)
+        assert (engine.model.dtype is torch.bfloat16) == (precision.name == "bfloat16") == (not precision.notice)
 
 
 def test_equal_calls_build_equal_files(tmp_path: Path, folder_of: Callable[[str], Path]) -> None:

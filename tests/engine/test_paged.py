@@ -22,6 +22,7 @@ from sqlinfer.engine.batch.paged_self_test import plain_attend
 from sqlinfer.engine.cache.page_pool import PAGE, PageCache
 from sqlinfer.engine.engine import TorchEngine
 from sqlinfer.engine.engine_pool import open_engine
+from sqlinfer.engine.model.cpu_linear import PackedLinear
 from sqlinfer.engine.scheduler import Limits
 from sqlinfer.types import ModelVersion
 
@@ -198,7 +199,11 @@ def test_a_wrong_kernel_is_found_out(attend: Attend, said: str, engine_of: Engin
     assert said in obstacle
 
 
-def test_a_kernel_that_is_a_little_off_is_found_out(version_of: Callable[..., ModelVersion], opened: Opened) -> None:
+def test_a_kernel_that_is_a_little_off_is_found_out(
+    version_of: Callable[..., ModelVersion], opened: Opened, found: Callable[..., None]
+) -> None:
+    found(PackedLinear, torch.bfloat16, "are missing")
+    found(None, torch.bfloat16)
     engine = open_engine(version_of("llama", dtype="bfloat16"), device="cpu")
     assert opened(engine, plain_attend)[1] == ""
     _, obstacle = opened(engine, _dim)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import threading
 from pathlib import Path
 
@@ -46,6 +47,16 @@ def test_files_become_the_tables_and_views_of_their_names(invoke: Invoke, write:
     ]  # fmt: skip
     assert "4 done, 0 failed, 0 skipped" in result.stderr
     assert "3 requests: 0 known, 3 generated, 0 failed" in result.stderr
+
+
+def test_the_duckdb_program_reads_what_a_build_made(
+    invoke: Invoke, write: Write, root: Path, duckdb_program: str
+) -> None:
+    write(FILES)
+    invoke("build")
+    command = [duckdb_program, "shop.duckdb", "-list", "-noheader", "-c", "FROM angry ORDER BY id"]
+    read = subprocess.run(command, capture_output=True, text=True, cwd=root, check=True)
+    assert read.stdout == "1|<angry lamp>\n3|<angry desk>\n"
 
 
 def test_a_second_build_asks_nothing(invoke: Invoke, write: Write, echoing: EchoEngine) -> None:

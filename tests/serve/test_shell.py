@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import duckdb
 import pexpect
 import pytest
 
-from sqlinfer.cli.shell import find_program
 from sqlinfer.serve.place import ask, socket_path
 from sqlinfer.store import Store
 from tests.serve.test_extension import served
@@ -44,14 +44,6 @@ def terminal(tmp_path: Path, home: Path) -> Iterator[Open]:
     if (home / "serve.lock").exists() and (pid := (home / "serve.lock").read_text()):
         with suppress(ProcessLookupError):
             os.kill(int(pid), signal.SIGKILL)
-
-
-@pytest.fixture
-def duckdb_program() -> str:
-    program = find_program()
-    if program is None:
-        pytest.skip("there is no duckdb program: pip install duckdb-cli")
-    return str(program)
 
 
 def test_ctrl_c_gives_the_prompt_back_and_the_server_goes_on(
@@ -116,6 +108,41 @@ def test_options_are_those_of_duckdb(duckdb_program: str, extension: Path, regis
     assert "Usage:" in shell("-h").stdout
     server.terminate()
     server.wait(PATIENCE_S)
+
+
+@pytest.mark.parametrize("name", ["new.duckdb", 'it\'s a "new" $one.duckdb'])
+def test_a_file_of_a_newer_duckdb_is_refused_with_a_copy_that_can_be_read(
+    duckdb_program: str, extension: Path, home: Path, tmp_path: Path, name: str
+) -> None:
+    with duckdb.connect(tmp_path / name, config={"storage_compatibility_version": "latest"}) as connection:
+        connection.execute("CREATE TABLE t AS SELECT 7 AS i; CREATE VIEW v AS SELECT i + 1 FROM t")
+    command = [duckdb_program, "-list", "-noheader", name, "-c", "FROM v"]
+    if not subprocess.run(command, capture_output=True, cwd=tmp_path, check=False).returncode:
+        pytest.skip("the duckdb program is as new as the package duckdb")
+    refused = subprocess.run(
+        [sys.executable, "-m", "sqlinfer", "shell", "-csv", name],
+        capture_output=True, text=True, check=False, cwd=tmp_path, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert refused.returncode == 1
+    assert f"{name} was made by a newer DuckDB" in refused.stderr
+    assert not (home / "serve.lock").exists()
+    (copying,) = (line for line in refused.stderr.splitlines() if line.startswith("  echo "))
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    subprocess.run(["sh", "-c", copying], cwd=tmp_path, env=environment, check=True)
+    (copy,) = (path for path in tmp_path.glob("*.duckdb") if path.name != name)
+    command[command.index(name)] = copy.name
+    assert subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True).stdout == "8\n"
+    opened = refused.stderr.splitlines()[-1].strip()
+    own = subprocess.run(
+        ["sh", "-c", opened],
+        input="FROM v;\n",
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=environment,
+        check=True,
+    )
+    assert "8" in own.stdout
 
 
 def test_without_duckdb_the_shell_is_our_own(terminal: Open) -> None:

@@ -53,6 +53,9 @@ class Int8Linear(torch.nn.Module):
         return product.view(*states.shape[:-1], self.out_features)
 
 
+Layer = type[PackedLinear] | type[Int8Linear]
+
+
 def quantize_rows(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Rows as whole numbers, int8, and the scale (rows, 1) of each: rows are about their product."""
     scale = (rows.abs().amax(dim=1, keepdim=True) / MOST).clamp_min_(LEAST_SCALE)
@@ -73,19 +76,16 @@ def tolerance(model: Any) -> float:
     return TOLERANCE[torch.bfloat16 if is_int8 else model.dtype]
 
 
-def pack(model: Any, *, as_int8: bool = False) -> None:
-    """Replace the linear layers of a model on the CPU; one that torch cannot pack stays as it is.
-
-    as_int8: in products of int8, but for heads, which choose tokens and labels.
-    """
+def pack(model: Any, body: Layer | None = PackedLinear, head: Layer | None = PackedLinear) -> None:
+    """Replace the linear layers of a model on the CPU. head: of those that choose tokens and labels, body: of all
+    others; None: they stay as they are."""
     from transformers.pytorch_utils import Conv1D
 
-    can_pack = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    body = set(model.base_model.modules()) - {model.get_output_embeddings()} if as_int8 else set()
+    inner = set() if body is head else set(model.base_model.modules()) - {model.get_output_embeddings()}
     for parent in list(model.modules()):
         for name, layer in parent.named_children():
-            packed = Int8Linear if layer in body else PackedLinear
-            if packed is PackedLinear and not can_pack:
+            packed = body if layer in inner else head
+            if packed is None:
                 continue
             if type(layer) is torch.nn.Linear:
                 setattr(parent, name, packed(layer.weight, layer.bias))

@@ -1,4 +1,4 @@
-"""What the machine offers: device, dtype, memory; loads torch when asked."""
+"""What the machine offers: device and memory; loads torch when asked."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlinfer.errors import ModelUnusable, SqlinferError, nearest
-from sqlinfer.types import DTYPES
+from sqlinfer.errors import SqlinferError
 
 if TYPE_CHECKING:
     import torch
 
-OVERFLOWS_IN_FP16 = ("t5", "mt5", "umt5", "longt5", "switch_transformers", "pop2piano")
 OUT_OF_MEMORY = (
     "out of memory",
     "not enough memory",
@@ -37,47 +35,6 @@ def pick_device(name: str | None = None) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise SqlinferError(f"Device {name!r} cannot be used: {error}. Try SQLINFER_DEVICE=cpu.") from error
     return device
-
-
-def pick_dtype(name: str, device: torch.device, model_type: str) -> torch.dtype:
-    """What a model of that dtype is loaded in; "auto" is bfloat16 where the hardware computes in it, else float32.
-
-    "int8" is float32, of whose matrix products those of weights are made in int8.
-    """
-    import torch
-
-    if name not in DTYPES:
-        raise ModelUnusable(f"Unknown dtype {name!r}. {nearest(name, DTYPES)}")
-    if name == "float16" and model_type in OVERFLOWS_IN_FP16:
-        raise ModelUnusable(f"A {model_type} model overflows in float16. Use bfloat16 or float32.")
-    if name == "int8":
-        _check_int8(device)
-        name = "float32"
-    if name == "auto":
-        name = "bfloat16" if _computes_in_bfloat16(device) else "float32"
-    dtype: torch.dtype = getattr(torch, name)
-    return dtype
-
-
-def _check_int8(device: torch.device) -> None:
-    from sqlinfer.engine.model.cpu_linear import multiplies_int8
-
-    if device.type != "cpu":
-        raise ModelUnusable(f"int8 is for the CPU; on {device} use bfloat16.")
-    if not multiplies_int8():
-        raise ModelUnusable("This processor's products of int8 are not exact. Use bfloat16 or float32.")
-
-
-def _computes_in_bfloat16(device: torch.device) -> bool:
-    """By capability and not by a timing: the answers must not depend on how busy the machine is."""
-    import torch
-
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type != "cpu":
-        return False
-    probes = [getattr(torch.cpu, n, None) for n in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")]
-    return any(probe() for probe in probes if probe is not None)
 
 
 def free_memory(device: torch.device) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlinfer.engine.model.device import cache_bytes_per_token, free_memory, pick_device, pick_dtype
+from sqlinfer.engine.model.device import cache_bytes_per_token, free_memory, pick_device
 from sqlinfer.engine.model.weights import load_config
 from sqlinfer.types import ModelVersion
 
@@ -42,14 +42,17 @@ class MemoryEstimate:
 
 def estimate_memory(version: ModelVersion, num_tokens: int) -> MemoryEstimate:
     """What a version needs for a row of so many tokens, prompt and answer together. Raises ModelUnusable."""
+    from sqlinfer.engine.model.precision import pick_precision
+
     config = load_config(version)
     device = pick_device()
-    dtype = pick_dtype(version.dtype, device, config.model_type)
+    precision = pick_precision(version.dtype, device, config)
+    precision.tell(version)
     return MemoryEstimate(
         device=str(device),
-        dtype="int8" if version.dtype == "int8" else str(dtype).removeprefix("torch."),
-        weights_bytes=_weights_bytes(Path(version.path), dtype.itemsize),
-        row_bytes=cache_bytes_per_token(config, dtype) * num_tokens,
+        dtype=precision.name,
+        weights_bytes=_weights_bytes(Path(version.path), precision.dtype.itemsize),
+        row_bytes=cache_bytes_per_token(config, precision.dtype) * num_tokens,
         free_bytes=free_memory(device),
     )
 
