@@ -12,15 +12,17 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from sqlinfer.errors import StoreUnusable
+from sqlinfer.store import file, fork
 from sqlinfer.store.migrations import MIGRATIONS, migrate
 from sqlinfer.store.rebuild import is_corruption, is_marked, mark, rebuild
 
 TIMEOUT_S = 30.0
 _MMAP_BYTES = 1 << 30
+_ALL_PARTS, _FILE_ALONE = slice(None), slice(1)
 
 
 class Database:
@@ -31,24 +33,28 @@ class Database:
     """
 
     def __init__(self, path: Path | None, timeout_s: float = TIMEOUT_S) -> None:
-        self.path = path
+        # A link may point elsewhere later, and a relative name too.
+        self.path = path = None if path is None else Path(os.path.realpath(path))
         self._timeout_s = timeout_s
         self._pool: list[sqlite3.Connection] = []
         self._lock = threading.RLock()
         self._closed = False
         self._writer: sqlite3.Connection | None = None
+        self._identity: file.Identity = ()
+        self._pid = os.getpid()
         with self._meaning():
             if path is not None:
-                _create(path)
+                _make_folder(path.parent)
                 if is_marked(path):
                     rebuild(path)
             try:
-                self._writer = self._prepared()
+                self._start()
             except sqlite3.DatabaseError as error:
                 if path is None or not is_corruption(error):
                     raise
                 rebuild(path)
-                self._writer = self._prepared()
+                self._start()
+        fork.rest_before_forks(self)
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -69,8 +75,7 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """A connection inside one transaction: committed at the end, rolled back by an exception."""
-        with self._lock, self._meaning():
-            connection = self._writing_connection()
+        with self.maintaining() as connection:
             try:
                 connection.execute("BEGIN IMMEDIATE")
                 yield connection
@@ -83,13 +88,34 @@ class Database:
     @contextmanager
     def maintaining(self) -> Iterator[sqlite3.Connection]:
         """The writing connection outside any transaction, for pragmas and VACUUM."""
-        with self._lock, self._meaning():
-            yield self._writing_connection()
+        with self._lock, self._meaning(), self._in_place():
+            connection = self._writing_connection()
+            self._check_identity()
+            yield connection
 
     def close(self) -> None:
         """Close the connections; those in use by other threads close when they are given back."""
         with self._lock:
             self._closed = True
+            self._rest()
+
+    def rest(self, wait_s: float) -> bool:
+        """Close the connections that are not in use, and keep others out until go_on; False if a transaction goes on.
+
+        They are opened again when they are wanted. A private database stays open: closed, it would be gone.
+        """
+        if not self._lock.acquire(timeout=wait_s):
+            return False
+        if self.path is not None:
+            self._rest()
+        return True
+
+    def go_on(self) -> None:
+        """Let others in again after rest."""
+        self._lock.release()
+
+    def _rest(self) -> None:
+        with self._in_place():
             self._drain()
             if self._writer is not None:
                 self._writer.close()
@@ -98,10 +124,16 @@ class Database:
     def _borrow(self) -> sqlite3.Connection:
         if self._closed:
             raise StoreUnusable(f"The store {self.path} is closed. Connect again.")
+        file.check_not_inherited(self.path)
         try:
             return self._pool.pop()
         except IndexError:
-            return self._open()
+            if self._writer is None:
+                with self._lock:
+                    self._writing_connection()
+            with self._in_place():
+                self._check_identity(_FILE_ALONE)
+                return self._open()
 
     def _drain(self) -> None:
         while self._pool:
@@ -111,15 +143,48 @@ class Database:
                 return
 
     def _writing_connection(self) -> sqlite3.Connection:
-        if self._writer is None:
+        if self._closed:
             raise StoreUnusable(f"The store {self.path or ''} is closed. Connect again.")
+        file.check_not_inherited(self.path)
+        if self.path is None and self._pid != os.getpid():
+            raise StoreUnusable(
+                "AnswerCache that are not kept stay in the process that asked. Connect again in this one."
+            )
+        if self._writer is None:
+            self._start()
+        assert self._writer is not None
         return self._writer
 
+    def _start(self) -> None:
+        """Open the writing connection; while it is open, the file's parts stay what they are."""
+        if self.path is None:
+            self._writer = self._prepared()
+            return
+        with self._in_place():
+            if self._identity:
+                self._check_identity(_FILE_ALONE)
+            else:
+                file.create(self.path)
+            writer = self._prepared()
+            self._identity = file.identity(self.path)
+            self._writer = writer
+
+    def _check_identity(self, parts: slice = _ALL_PARTS) -> None:
+        if self.path is not None and file.identity(self.path)[parts] != self._identity[parts]:
+            raise StoreUnusable(
+                f"{self.path} or its log was replaced or deleted while it was open: it was found corrupt and made "
+                "anew, or another program did it. Connect again."
+            )
+
+    def _in_place(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.path is None else file.in_place(self.path)
+
     def _open(self) -> sqlite3.Connection:
-        # SQLite deletes a database named "" itself, also when the process is killed.
-        connection = sqlite3.connect(
-            self.path or "", timeout=self._timeout_s, isolation_level=None, check_same_thread=False
-        )
+        if self.path is None:
+            # SQLite deletes a database named "" itself, also when the process is killed.
+            connection = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        else:
+            connection = file.connect(self.path, self._timeout_s)
         connection.text_factory = _text
         for pragma in (
             "synchronous = NORMAL",
@@ -156,6 +221,8 @@ class Database:
             except BaseException:
                 connection.execute("ROLLBACK")
                 raise
+        # The first read in WAL mode makes the log and its index.
+        connection.execute("PRAGMA schema_version").fetchone()
 
     def _use_wal(self, connection: sqlite3.Connection) -> None:
         # SQLite does not wait here when another process switches at the same moment.
@@ -177,7 +244,9 @@ class Database:
             raise
         except (sqlite3.DatabaseError, OSError) as error:
             if self.path is not None and is_corruption(error):
-                mark(self.path)
+                with self._in_place():  # what has been set aside meanwhile says nothing about what is there now
+                    if file.identity(self.path)[_FILE_ALONE] == self._identity[_FILE_ALONE]:
+                        mark(self.path)
             raise StoreUnusable(self._explain(error)) from error
 
     def _explain(self, error: Exception) -> str:
@@ -198,18 +267,11 @@ class Database:
         return f"{where} cannot be used: {said}. Check disk space and permissions, or set SQLINFER_HOME."
 
 
-def _create(path: Path) -> None:
-    if not path.parent.is_dir():
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+def _make_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # It holds users' texts: git shall not take it along.
-        (path.parent / ".gitignore").write_text("*\n")
-    # The -wal and -shm files take the mode of this one.
-    opened = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        if os.name == "posix" and os.fstat(opened).st_mode & 0o077:
-            os.fchmod(opened, 0o600)
-    finally:
-        os.close(opened)
+        (folder / ".gitignore").write_text("*\n")
 
 
 def _text(stored: bytes) -> str:

@@ -6,16 +6,15 @@ Answers are not taken along: SQLite has no checksums, so an answer out of a corr
 from __future__ import annotations
 
 import logging
-import os
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
+from sqlinfer.store.file import alone, connect, create, parts
 from sqlinfer.store.migrations import migrate
 
-_PARTS = ("", "-wal", "-shm")
+_TIMEOUT_S = 5.0
 _SALVAGED = ("models", "versions", "aliases", "tags", "default_models", "switches")
 """In an order that satisfies their foreign keys."""
 _CODES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -37,18 +36,27 @@ def is_marked(path: Path) -> bool:
 
 
 def rebuild(path: Path) -> None:
-    """Set a corrupt store aside and put a sound one in its place; says so on the log. One process does it."""
-    with _alone(path.parent):
+    """Set a corrupt store aside and put a sound one in its place; says so on the log. One process does it.
+
+    Whoever has it open goes on with what was set aside, and is refused when it writes.
+    """
+    fresh = path.with_name(f".{path.name}.new")
+    with alone(path):
+        if is_marked(path) and not path.exists():  # who set it aside was killed before the new one had its name
+            with suppress(FileNotFoundError):
+                fresh.replace(path)
+            _mark_of(path).unlink(missing_ok=True)
+            return
         if not is_marked(path) and _is_sound(path):
             return  # another process was quicker
-        backup = _free_name(path)
-        for part in _PARTS:
-            with suppress(FileNotFoundError):
-                path.with_name(path.name + part).rename(backup.with_name(backup.name + part))
-        fresh = path.with_name(f".{path.name}.new")
+        mark(path)
         fresh.unlink(missing_ok=True)
-        os.close(os.open(fresh, os.O_RDWR | os.O_CREAT, 0o600))
-        num_versions = _salvage(backup, fresh)
+        create(fresh)
+        num_versions = _salvage(path, fresh)
+        backup = _free_name(path)
+        for part, kept in zip(parts(path), parts(backup), strict=True):
+            with suppress(FileNotFoundError):
+                part.rename(kept)
         fresh.replace(path)
         _mark_of(path).unlink(missing_ok=True)
     logging.getLogger("sqlinfer").warning(
@@ -64,7 +72,7 @@ def _mark_of(path: Path) -> Path:
 
 def _is_sound(path: Path) -> bool:
     try:
-        with closing(sqlite3.connect(path)) as connection:
+        with closing(connect(path, _TIMEOUT_S)) as connection:
             return bool(connection.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
     except sqlite3.DatabaseError:
         return False
@@ -76,13 +84,13 @@ def _free_name(path: Path) -> Path:
     return next(free for name in names if not (free := path.with_name(name)).exists())
 
 
-def _salvage(backup: Path, fresh: Path) -> int:
+def _salvage(corrupt: Path, fresh: Path) -> int:
     """Make a new store and copy what can be read of the registry; the number of model versions."""
-    with closing(sqlite3.connect(fresh, isolation_level=None)) as new:
+    with closing(connect(fresh, _TIMEOUT_S)) as new:
         new.execute("PRAGMA foreign_keys = ON")
         new.execute("BEGIN")
         migrate(new)
-        with closing(sqlite3.connect(backup)) as old:
+        with closing(connect(corrupt, _TIMEOUT_S)) as old:
             for table in _SALVAGED:
                 with suppress(sqlite3.Error):  # what is beyond the damage is lost, what stands before it is kept
                     _copy(table, old, new)
@@ -98,19 +106,3 @@ def _copy(table: str, old: sqlite3.Connection, new: sqlite3.Connection) -> None:
     for row in old.execute(f"SELECT {names} FROM {table}"):
         with suppress(sqlite3.IntegrityError):
             new.execute(f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({places})", row)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """While open, no other process rebuilds in this folder; where the system cannot lock folders, nothing holds one."""
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    opened = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(opened, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(opened)

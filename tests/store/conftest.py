@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import struct
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,11 @@ import pytest
 from sqlinfer.store import Store
 
 MakeModel = Callable[..., Path]
+
+
+def read_elsewhere(file: Path) -> bytes:
+    """The bytes of a file of an open store, read by another process: this one would lose its locks on it."""
+    return subprocess.run(["cat", file], check=True, capture_output=True).stdout
 
 
 @pytest.fixture(autouse=True)

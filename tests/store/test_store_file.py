@@ -14,7 +14,7 @@ import pytest
 from sqlinfer.errors import StoreUnusable
 from sqlinfer.store import Store, state_folder
 from sqlinfer.types import Completion
-from tests.store.conftest import MakeModel
+from tests.store.conftest import MakeModel, read_elsewhere
 
 HEAVY = {"numpy", "duckdb", "torch", "transformers", "huggingface_hub", "pandas", "pyarrow", "click", "sqlglot"}
 
@@ -122,8 +122,8 @@ def test_a_power_cut_leaves_answers_that_are_whole(tmp_path: Path, fault: str) -
         for number in range(200):
             store.answers.put(Completion(number.to_bytes(16, "big"), f"answer {number}"), fingerprint="f", function="g")
             store.answers.flush()
-        log = (tmp_path / "before" / "state.db-wal").read_bytes()
-        database = (tmp_path / "before" / "state.db").read_bytes()
+        log = read_elsewhere(tmp_path / "before" / "state.db-wal")
+        database = read_elsewhere(tmp_path / "before" / "state.db")
         keys = [number.to_bytes(16, "big") for number in range(200)]
         whole = store.answers.texts(keys)
     assert len(whole) == 200
