@@ -51,7 +51,6 @@ HOMES = {
     "click": {"cli"},
     "jinja2": {"project"},
     "rich": {"cli"},
-    "prompt_toolkit": {"cli"},
     "tools": set(),  # not in the wheel
 }
 SQLGLOT_FILES = {"sql/rewrite/dml_to_select.py", "sql/udf/type_dialects.py"}

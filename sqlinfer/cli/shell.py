@@ -1,4 +1,4 @@
-"""`sqlinfer shell`: the official DuckDB shell with the functions loaded, or a shell of our own where there is none."""
+"""`sqlinfer shell`: the official DuckDB shell with the functions loaded."""
 
 from __future__ import annotations
 
@@ -29,13 +29,11 @@ _MAGIC, _MAGIC_AT = b"DUCK", 8
 @click.argument("words", metavar="[DB] [DUCKDB OPTIONS]...", nargs=-1, type=click.UNPROCESSED)
 @click.option("--model", metavar="NAME", help="Model of calls that name none: a name, a hub id or a ./folder.")
 @click.option("--server", metavar="HOST:PORT", help="A server on another machine; its token is in SQLINFER_TOKEN.")
-@click.option("--python", "is_python", is_flag=True, help="Open sqlinfer's own shell.")
-def shell(words: tuple[str, ...], model: str | None, server: str | None, is_python: bool) -> None:
+def shell(words: tuple[str, ...], model: str | None, server: str | None) -> None:
     """Open a DuckDB shell with the functions loaded.
 
     It is the official `duckdb` program, from PATH or from the package duckdb-cli, with its history, dot-commands and
     ~/.duckdbrc, and takes its options. The models live in a server (`sqlinfer serve`), which is started if none runs.
-    Where there is no `duckdb` program, a Python shell takes the same statements.
 
     \b
     sqlinfer shell
@@ -50,27 +48,17 @@ def shell(words: tuple[str, ...], model: str | None, server: str | None, is_pyth
     for word in words:
         if word.startswith("--") and not set(word) & set(" \n"):  # DuckDB's own have one dash
             raise click.NoSuchOption(word)
-    program = None if is_python else find_program()
-    if program is None or not EXTENSION.is_file():
-        if server:
-            raise click.UsageError("--server needs the duckdb program (pip install duckdb-cli) and the extension.")
-        if not is_python:
-            click.echo(_missing(program), err=True)
-        from sqlinfer.cli.prompt import prompt
-
-        prompt(_database(words), model)
-        return
+    program = find_program()
+    if program is None:
+        raise click.ClickException("There is no `duckdb` program: pip install duckdb-cli")
+    if not EXTENSION.is_file():
+        raise click.ClickException(
+            "This installation has no DuckDB extension. `make extension` builds it in a checkout; an installation from "
+            "a checkout (pip install .) brings it where there is a C compiler."
+        )
     for word in words:
         _check_readable(program, word)
     sys.exit(_run(program, EXTENSION, words, model, server))
-
-
-def _database(words: tuple[str, ...]) -> str:
-    """The database of sqlinfer's own shell, which has no options of DuckDB's."""
-    others = [*(word for word in words if word.startswith("-")), *words[1:]]
-    if others:
-        raise click.UsageError(f"sqlinfer's own shell takes a database, and no {others[0]}: that is for duckdb.")
-    return words[0] if words else ":memory:"
 
 
 def find_program() -> Path | None:
@@ -97,15 +85,6 @@ def _begins(path: Path, with_bytes: bytes, at: int = 0) -> bool:
         return False
 
 
-def _missing(program: Path | None) -> str:
-    if program is None:
-        return "There is no `duckdb` program (pip install duckdb-cli), so this is sqlinfer's own shell."
-    return (
-        "This installation has no DuckDB extension, so this is sqlinfer's own shell. `make extension` builds it in a "
-        "checkout; an installation from a checkout brings it where there is a C compiler."
-    )
-
-
 def _check_readable(program: Path, word: str) -> None:
     """Stop, with the way out, at a database file that the program cannot read, as a newer DuckDB made it."""
     path = Path(word)
@@ -126,8 +105,7 @@ def _check_readable(program: Path, word: str) -> None:
     )
     raise click.ClickException(
         f"{word} was made by a newer DuckDB: it has storage version {refused[1]}, and {program} ({version}) reads up "
-        f"to {refused[2]}. Copy it for that program with\n  echo {_shell_text(statements)} | sqlinfer run -\n"
-        f"or open it in sqlinfer's own shell with\n  sqlinfer shell --python {shlex.quote(word)}"
+        f"to {refused[2]}. Copy it for that program with\n  echo {_shell_text(statements)} | sqlinfer run -"
     )
 
 

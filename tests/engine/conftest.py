@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from sqlinfer.engine.model import precision
 from sqlinfer.engine.engine import TorchEngine
 from sqlinfer.engine.engine_pool import open_engine
+from sqlinfer.engine.model import precision
 from sqlinfer.engine.model.cpu_linear import Layer
 from sqlinfer.types import ModelVersion
 

@@ -1,12 +1,12 @@
-"""The official DuckDB shell and sqlinfer's own, each in a pseudo-terminal."""
+"""The official DuckDB shell in a pseudo-terminal."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +14,9 @@ from pathlib import Path
 import duckdb
 import pexpect
 import pytest
+from click.testing import CliRunner
 
+from sqlinfer.cli import main
 from sqlinfer.serve.place import ask, socket_path
 from sqlinfer.store import Store
 from tests.serve.test_extension import served
@@ -104,7 +106,6 @@ def test_options_are_those_of_duckdb(duckdb_program: str, extension: Path, regis
     assert shell("-csv", "-noheader", sql="SELECT ai_gen('b');").stdout == "<b>\n"
     assert "boom" in shell("-c", "SELECT ai_gen('boom')").stderr
     assert "No such option '--modle'" in shell("--modle", "x").stderr
-    assert "no -csv: that is for duckdb" in shell("--python", "-csv").stderr
     assert "Usage:" in shell("-h").stdout
     server.terminate()
     server.wait(PATIENCE_S)
@@ -132,42 +133,10 @@ def test_a_file_of_a_newer_duckdb_is_refused_with_a_copy_that_can_be_read(
     (copy,) = (path for path in tmp_path.glob("*.duckdb") if path.name != name)
     command[command.index(name)] = copy.name
     assert subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True).stdout == "8\n"
-    opened = refused.stderr.splitlines()[-1].strip()
-    own = subprocess.run(
-        ["sh", "-c", opened],
-        input="FROM v;\n",
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env=environment,
-        check=True,
-    )
-    assert "8" in own.stdout
 
 
-def test_without_duckdb_the_shell_is_our_own(terminal: Open) -> None:
-    shell = terminal(sys.executable, "-m", "sqlinfer", "shell", "--python")
-
-    def say(line: str, answer: str, prompt: str = "sqlinfer>") -> None:
-        shell.expect(prompt)
-        shell.sendline(line)
-        shell.expect(answer)
-
-    say("CREATE TABLE annotations AS", "AS")
-    say("SELECT 'bo' || 'dy' AS body;", "body", r"\.\.\.>")
-    say("SELECT ai_count_tokens(body) > 0 AS yes, 'x;y' AS z FROM annotations;", "│ true")
-    say("SELECT nothing FROM annotations;", 'column "nothing" not found')
-    shell.expect("sqlinfer>")
-    shell.send("SELECT count(*) FROM annot\t")
-    shell.expect("ations")
-    shell.sendline(";")
-    shell.expect("│ +1 │")
-    say("SHOW MODELS;", "sqlinfer/tiny")
-    say("SELECT count(DISTINCT hash(a.i * b.i)) FROM range(100000) a(i), range(100000) b(i);", r"b\(i\)")
-    while not shell.getecho():  # as long as the prompt reads
-        time.sleep(0.05)
-    time.sleep(1)
-    shell.sendintr()
-    shell.expect("stopped; every finished answer is kept")
-    say(".nothing", "there is no command .nothing")
-    say(".quit", pexpect.EOF)
+def test_without_duckdb_the_shell_says_how_to_get_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.import_module("sqlinfer.cli.shell"), "find_program", lambda: None)
+    refused = CliRunner().invoke(main, ["shell"])
+    assert refused.exit_code == 1
+    assert "pip install duckdb-cli" in refused.output
