@@ -119,9 +119,7 @@ def long(num_rows: int, *, longest: int = 1024) -> Work:
 
 def _work(texts: list[str], instruction: str, source: random.Random, lengths: tuple[int, int]) -> Work:
     parameters = Parameters(max_tokens=MOST_TOKENS, num_beams=1)
-    requests = [
-        Request(text, instruction, parameters=parameters, request_id=str(i).encode()) for i, text in enumerate(texts)
-    ]
+    requests = [Request(text, instruction, parameters=parameters, key=str(i).encode()) for i, text in enumerate(texts)]
     return Work(requests, [source.randint(*lengths) for _ in texts])
 
 
@@ -198,7 +196,7 @@ class Bench:
             self.engine.prompts.complete = remember
         if failed:
             raise SystemExit(f"{len(failed)} requests failed: {failed[0]}")
-        outputs = {int(row.request.request_id): row.output for row in seen}
+        outputs = {int(row.request.key): row.output for row in seen}
         return [outputs[i] for i in range(len(work.requests))]
 
     def _ending(self, requests: Sequence[Request]) -> list[Row | Completion]:
@@ -207,7 +205,7 @@ class Bench:
             for row in rows:
                 if isinstance(row, Completion):
                     raise SystemExit(f"a request cannot be asked: {row.error}")
-                row.__class__, row.end = _Ending, self._work.ends[int(row.request.request_id)]
+                row.__class__, row.end = _Ending, self._work.ends[int(row.request.key)]
                 row.settings = replace(row.settings, eos=frozenset())
         return list(rows)
 

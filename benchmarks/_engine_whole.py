@@ -25,8 +25,8 @@ folder, file = sys.argv[1:]
 engine = open_engine(ModelVersion("bench", 1, folder, Path(folder), "bench"))
 asked = Parameters(max_tokens={tokens})
 texts = Path(file).read_text().splitlines()
-requests = [Request(text, parameters=asked, request_id=str(i).encode()) for i, text in enumerate(texts)]
-print(sum(1 for answer in engine.generate(requests) if answer.text is not None))
+requests = [Request(text, parameters=asked, key=str(i).encode()) for i, text in enumerate(texts)]
+print(sum(1 for answer in engine.generate(requests) if answer.output is not None))
 """
 _SQL = "CREATE TABLE answers AS SELECT ai_query('{folder}', text, max_tokens := {tokens}) AS answer FROM '{file}'"
 

@@ -27,7 +27,7 @@ import transformers
 from sqlinfer.engine import open_engine
 from sqlinfer.engine.cache.prefix_tree import split
 from sqlinfer.functions import load_functions
-from sqlinfer.types import ModelVersion, Parameters, Request
+from sqlinfer.types import Choose, CountTokens, Generate, ModelVersion, Parameters, Probabilities
 from tools.random_models import TEXT, Size, build
 
 SIZE = Size(hidden=640, num_layers=12, num_heads=10, num_key_value_heads=5, vocabulary=8192, positions=1024)
@@ -57,8 +57,8 @@ def main(argv: Sequence[str]) -> None:
 
 def _compare(engine: Any, folder: str, texts: list[str]) -> dict[str, Any]:
     letters, words = _requests(texts, LETTERS), _requests(texts, WORDS)
-    tokens = 1 + max(engine.count_prompt_tokens([Request(word, task="count_tokens") for word in WORDS]))
-    generated = [replace(r, choices=(), parameters=Parameters(max_tokens=tokens)) for r in words]
+    tokens = 1 + max(engine.count_prompt_tokens([CountTokens(word) for word in WORDS]))
+    generated = [Generate(r.text, r.instruction, parameters=Parameters(max_tokens=tokens), key=r.key) for r in words]
     decide = _pipeline(engine, folder, letters[0].instruction)
     ways: dict[str, Callable[[], list[str]]] = {
         "decision pipeline, letters": lambda: [decide(text) for text in texts],
@@ -94,26 +94,23 @@ def _texts(count: int, least: int, most: int) -> list[str]:
     ]
 
 
-def _requests(texts: list[str], labels: tuple[str, ...]) -> list[Request]:
+def _requests(texts: list[str], labels: tuple[str, ...]) -> list[Choose]:
     ask = load_functions()["ai_classify"].ask
     first = [next(ask(text, list(labels)))[0] for text in texts]
-    return [replace(request, request_id=str(i).encode()) for i, request in enumerate(first)]
+    return [replace(request, key=str(i).encode()) for i, request in enumerate(first)]
 
 
-def _answers(engine: Any, asked: list[Request]) -> list[str]:
+def _answers(engine: Any, requests: Sequence[Choose | Generate]) -> list[str]:
     """What the engine answers, in the order asked: the likeliest label, or the generated text."""
-    answers = sorted(engine.generate(asked), key=lambda c: int(c.request_id))
-    if not asked[0].choices:
-        return [answer.text for answer in answers]
-    chances = [json.loads(answer.text) for answer in answers]
-    return [max(each, key=each.__getitem__) for each in chances]
+    outputs = [c.output for c in sorted(engine.generate(requests), key=lambda c: int(c.request.key))]
+    return [output.best if isinstance(output, Probabilities) else output for output in outputs]
 
 
 def _pipeline(engine: Any, folder: str, instruction: str) -> Callable[[str], str]:
     """transformers' pipeline on the same weights, with the very prompt that ours has."""
     from transformers.decision import DecisionConfig
 
-    prompt = engine.prompts.render(Request("TEXT", instruction), "TEXT")
+    prompt = engine.prompts.render(Generate("TEXT", instruction), "TEXT")
     config = DecisionConfig(
         labels={"choice": list(LETTERS)},
         chat_template=prompt.replace("TEXT", "{{ state }}") + "{# {{ question }} #}{% if question %}{% endif %}",

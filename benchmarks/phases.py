@@ -24,10 +24,10 @@ import duckdb
 from sqlinfer.sql import Session, connect
 from sqlinfer.sql.phases import probe
 from sqlinfer.store import Store
-from sqlinfer.types import Completion, Request
+from sqlinfer.types import Completion, Request, Text
 
 MEASURES = ("probe_distinct_1kb", "replay_known", "probe_repeated")
-ANSWER = "an answer of some eighty characters, about as long as a short summary would be"
+ANSWER = Text("an answer of some eighty characters, about as long as a short summary would be")
 
 
 class Constant:
@@ -36,7 +36,7 @@ class Constant:
     def generate(self, requests: Iterable[Request], cancel: Any = None) -> Iterator[Completion]:
         del cancel
         for request in requests:
-            yield Completion(request.request_id, ANSWER, 250, 20)
+            yield Completion(request, ANSWER, 250, 20)
 
 
 def main(argv: Sequence[str]) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 from sqlinfer.engine import open_engine
 from sqlinfer.engine.model.builtin import BUILTINS
 from sqlinfer.functions import Functions, load_functions
-from sqlinfer.types import Parameters, Request
+from sqlinfer.types import AnyRequest, Generate, Parameters, Probabilities
 
 MODEL = "sqlinfer/tiny"
 DATA = Path(__file__).parents[1] / "examples" / "data"
@@ -36,7 +36,7 @@ class Task:
 
     name: str
     held: str
-    asked: list[Request]
+    asked: list[Any]
     truths: list[dict[str, Any]]
 
 
@@ -63,7 +63,7 @@ def _tasks(num_rows: int) -> Iterator[Task]:
     functions = load_functions()
     reviews, tickets = _rows("reviews", "review", num_rows), _rows("tickets", "body", num_rows)
 
-    def scored(name: str, asked: list[Request], truths: list[str]) -> Task:
+    def scored(name: str, asked: list[Any], truths: list[str]) -> Task:
         return Task(name, "scored", asked, [{"": truth} for truth in truths])
 
     sentiments = [_ask(functions, "ai_sentiment", text=text) for text, _ in reviews]
@@ -94,27 +94,26 @@ def _rows(name: str, column: str, num_rows: int) -> list[tuple[str, dict[str, st
         return [(texts[row["id"]], row) for row in csv.DictReader(file)][:num_rows]
 
 
-def _ask(functions: Functions, function: str, **arguments: Any) -> Request:
+def _ask(functions: Functions, function: str, **arguments: Any) -> Any:
     """What a SQL function asks first."""
     asked = functions[function].ask(**arguments)
-    first = asked if isinstance(asked, Request) else next(asked)
-    return first if isinstance(first, Request) else first[0]
+    first = asked if isinstance(asked, AnyRequest) else next(asked)
+    return first if isinstance(first, AnyRequest) else first[0]
 
 
-def _free(task: Task) -> list[Request]:
+def _free(task: Task) -> list[Any]:
     """The same questions, answered in free text."""
     bound = Parameters(max_tokens=MAX_TOKENS[task.held])
-    return [replace(request, choices=(), schema="", parameters=bound) for request in task.asked]
+    return [Generate(request.text, request.instruction, parameters=bound) for request in task.asked]
 
 
-def _answers(engine: Any, asked: list[Request]) -> list[str]:
-    """The answers in the order of the requests, "" for one that failed."""
-    numbered = [replace(request, request_id=number.to_bytes(4, "big")) for number, request in enumerate(asked)]
-    done = {completion.request_id: completion.text or "" for completion in engine.generate(numbered)}
-    return [done[request.request_id] for request in numbered]
+def _answers(engine: Any, requests: list[Any]) -> list[Any]:
+    """The outputs in the order of the requests, "" for one that failed."""
+    outputs = {id(completion.request): completion.output or "" for completion in engine.generate(requests)}
+    return [outputs[id(request)] for request in requests]
 
 
-def _share_right(task: Task, answers: list[str]) -> float:
+def _share_right(task: Task, answers: list[Any]) -> float:
     right = num_answers = 0
     for answer, truth in zip(answers, task.truths, strict=True):
         said = _fields(answer) if task.held == "constrained" else {"": _label(answer)}
@@ -123,12 +122,11 @@ def _share_right(task: Task, answers: list[str]) -> float:
     return right / num_answers
 
 
-def _label(answer: str) -> str:
+def _label(output: Any) -> str:
     """The likeliest choice, or what a free text says."""
-    if answer.startswith("{"):
-        chances: dict[str, float] = json.loads(answer)
-        return max(chances, key=chances.__getitem__)
-    return answer.strip().rstrip(".").lower()
+    if isinstance(output, Probabilities):
+        return output.best
+    return str(output).strip().rstrip(".").lower()
 
 
 def _fields(answer: str) -> dict[str, Any]:

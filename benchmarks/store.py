@@ -15,11 +15,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sqlinfer.store import AnswerKeys, Store
-from sqlinfer.types import Completion, Parameters, Request
+from sqlinfer.types import Completion, Parameters, Request, Text
 
 CHUNK = 2048
 PUT = 500
 WINDOW = 512
+
+ASKED = Request("")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -42,7 +44,10 @@ def main(argv: Sequence[str]) -> None:
         with Store(Path(folder)) as store:
             get_all(store.answers.texts, asked)
             costs["get_texts_us"] = each(len(asked), lambda: get_all(store.answers.texts, asked))
-            costs["get_completions_us"] = each(len(asked), lambda: get_all(store.answers.get_many, asked))
+            costs["get_completions_us"] = each(
+                len(asked),
+                lambda: get_all(lambda keys: store.answers.completions(dict.fromkeys(keys, ASKED)), asked),
+            )
             costs["get_unknown_us"] = each(len(asked), lambda: get_all(store.answers.texts, strange))
             costs["get_texts_2_threads_us"] = each(len(asked), lambda: get_on_two_threads(store, asked))
             costs["get_texts_beside_busy_thread_us"] = each(
@@ -66,10 +71,15 @@ def measure_keys(num_keys: int) -> float:
     return each(num_keys, lambda: [key(request) for request in requests])
 
 
+def answer(key: bytes) -> Completion:
+    """An answer to keep under a key."""
+    return Completion(Request("", key=key), Text(key.hex() * 3 + "...."), 100, 40)
+
+
 def put_all(store: Store, keys: list[bytes]) -> None:
     """Keep an answer under each key, as an engine would: a few at a time."""
     for at in range(0, len(keys), PUT):
-        completions = [Completion(key, key.hex() * 3 + "....", 100, 40) for key in keys[at : at + PUT]]
+        completions = [answer(key) for key in keys[at : at + PUT]]
         store.answers.put_many(completions, fingerprint="f" * 32, function="summarize")
     store.answers.flush()
 
@@ -83,7 +93,7 @@ def measure_keeping(store: Store, keys: list[bytes]) -> float:
         claim.take(window, ())
         store.answers.texts(window)
         for key in window:
-            store.answers.put(Completion(key, key.hex() * 3 + "....", 100, 40), fingerprint="f" * 32, function="g")
+            store.answers.put(answer(key), fingerprint="f" * 32, function="g")
         store.answers.flush()
     claim.release()
     return round((time.process_time() - start) / len(keys) * 1e6, 2)
@@ -102,9 +112,7 @@ def measure_beside_a_model(store: Store, num_keys: int) -> float:
         return (time.process_time() - started_cpu_s) / (time.perf_counter() - started_s)
 
     idle = paced(lambda _: None)
-    kept = paced(
-        lambda key: store.answers.put(Completion(key, key.hex() * 3 + "....", 100, 40), fingerprint="f", function="g")
-    )
+    kept = paced(lambda key: store.answers.put(answer(key), fingerprint="f", function="g"))
     return round((kept - idle) * 100, 2)
 
 

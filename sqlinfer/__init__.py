@@ -7,18 +7,45 @@ from typing import TYPE_CHECKING, Any
 from sqlinfer.errors import SqlinferError
 from sqlinfer.functions.details import detailed, detailed_type
 from sqlinfer.functions.long_texts import each_part, in_parts, whole
-from sqlinfer.types import Parameters, Request, Steps
+from sqlinfer.types import (
+    Choose,
+    Classify,
+    Count,
+    CountTokens,
+    Cuts,
+    Embed,
+    Embedding,
+    Generate,
+    Parameters,
+    Probabilities,
+    Request,
+    SplitText,
+    Steps,
+    Text,
+    yes_or_no,
+)
 
 if TYPE_CHECKING:
     from sqlinfer.sql import Session, answer_type, connect, register
 
 __version__ = "0.1.0"
 __all__ = [
+    "Choose",
+    "Classify",
+    "Count",
+    "CountTokens",
+    "Cuts",
+    "Embed",
+    "Embedding",
+    "Generate",
     "Parameters",
+    "Probabilities",
     "Request",
     "Session",
+    "SplitText",
     "SqlinferError",
     "Steps",
+    "Text",
     "answer_type",
     "connect",
     "detailed",
@@ -27,6 +54,7 @@ __all__ = [
     "in_parts",
     "register",
     "whole",
+    "yes_or_no",
 ]
 
 

@@ -1,25 +1,27 @@
-"""What crosses the borders between the floors: requests, completions, model versions.
+"""What crosses the borders between the floors: requests, outputs, completions, model versions.
 
 Knows nothing but the standard library.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from array import array
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, NewType, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NewType, Protocol, Self, TypeVar
 
-Overflow = Literal["truncate", "error", "split"]
-Task = Literal["generate", "summarize", "count_tokens", "embed", "predict"]
+Overflow = Literal["truncate", "error"]
+Task = Literal["", "generate", "summarize", "embed"]
+"""What a default model is chosen for, "" for anything; models are registered for one, too."""
+
+ModelKind = Literal["generate", "embed", "classify", "rerank"]
+"""What a model's architecture can do: write text, embed it, classify it, score pairs of texts."""
+
 DTYPES = ("auto", "float32", "bfloat16", "float16", "int8")
 FinishReason = Literal["stop", "length", "error"]
 Float = NewType("Float", float)
 """A number of 32 bits, as embeddings have them: SQL's FLOAT, where float is DOUBLE."""
-
-Vector = NewType("Vector", list[Float])
-"""An embedding: SQL's FLOAT[n] with the model's n, and FLOAT[] where that is not known before it is asked."""
-
 
 Columns = NewType("Columns", str)
 """A text, or a struct of columns: one that the call lets reorder (reorder := true) comes as a JSON object."""
@@ -54,38 +56,160 @@ class Parameters:
 _UNSET = Parameters()
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One question for a model.
+if TYPE_CHECKING:
+    _FloatArray = array[float]
+else:
+    _FloatArray = array  # Python 3.11 does not take the brackets
 
-    text: the row's own part. instruction: the part that rows share; it stands before the text for models
-    that follow instructions, and models trained for one task do without it. task: what is asked, so that
-    such a model finds its own prefix ("summarize: "). overflow: what happens to a text that is longer
-    than the model's context; "split" asks where to cut it, and no model runs. request_id: names the answer;
-    whoever sends the request chooses it.
-    choices: the answers that are possible, most often labels; they are scored after one pass over the prompt, and the
-    answer's text is a JSON object of each choice and its probability. schema: a JSON schema that the answer's text
-    must satisfy; decoding is constrained to it. Choices made by yes_or_no are about one label each.
-    reorder: the text is a JSON object, and its fields may stand in another order, in which more prompts begin alike.
-    query: what the text is held against; a model trained on pairs reads it and the bare text, and its score is the
-    probability of the first of two choices.
-    """
 
-    text: str
-    instruction: str = ""
-    task: Task = "generate"
-    parameters: Parameters = Parameters()
-    overflow: Overflow = "error"
-    choices: tuple[str, ...] = ()
-    schema: str = ""
-    query: str = ""
-    reorder: bool = False
-    request_id: bytes = field(default=b"", compare=False)
+class Output:
+    """What a model gave for a request; each kind of request has its own, a subclass of the natural Python type."""
+
+    completion: Completion
+    """How it came about; set on the outputs that a function in steps gets."""
+
+
+class Text(Output, str):
+    """What a model wrote."""
+
+
+class Probabilities(Output, dict[str, float]):
+    """The probability of each choice or label, 0..1, in the order in which the request or the model names them."""
 
     @property
-    def is_generated(self) -> bool:
-        """Whether weights are needed to answer."""
-        return self.task != "count_tokens" and self.overflow != "split"
+    def best(self) -> str:
+        """The most probable; the first of those that are equally probable."""
+        return max(self, key=self.__getitem__)
+
+
+class Embedding(Output, _FloatArray):
+    """A vector of 32-bit floats; numpy.asarray reads it without a copy. In a signature, SQL's FLOAT[n] with the n of
+    the model.
+
+    >>> Embedding([1.0, -0.5]).tolist()
+    [1.0, -0.5]
+    """
+
+    def __new__(cls, values: Iterable[float] | bytes = ()) -> Self:
+        """values: the floats, or their bytes in this machine's order."""
+        return super().__new__(cls, "f", values)  # type: ignore[return-value]  # of this class
+
+
+class Count(Output, int):
+    """A number of tokens."""
+
+
+class Cuts(Output, tuple[int, ...]):
+    """Where to cut a text, in characters; empty if all of it fits."""
+
+
+@dataclass(frozen=True, slots=True)
+class _ModelRequest:
+    """What all requests have."""
+
+    text: str
+    """The row's own part."""
+    parameters: Parameters = field(default=Parameters(), kw_only=True)
+    """How the answer is generated; part of every answer's key."""
+    key: bytes = field(default=b"", kw_only=True, compare=False)
+    """Names the answer; an engine hands it back."""
+    route: Any = field(default=None, kw_only=True, compare=False)
+    """Who asks whom; nothing to an engine, which hands it back."""
+
+    needs_weights: ClassVar[bool] = True
+    """Whether a model runs to answer it; a tokenizer is enough else."""
+    is_decoded: ClassVar[bool] = False
+    """Whether the answer is decoded token by token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generate(_ModelRequest):
+    """Asks for a text."""
+
+    instruction: str = ""
+    """The part that rows share: it stands before the text, but for models that are trained for the task."""
+    task: Task = "generate"
+    """Which default model answers, and which prefix a model trained for a task wants ("summarize: ")."""
+    overflow: Overflow = "error"
+    """What happens to a text that is longer than the model's context."""
+    schema: str = ""
+    """A JSON schema that constrains decoding: the answer satisfies it."""
+    reorder: bool = False
+    """The text is a JSON object whose fields may be reordered, so that more prompts share a prefix."""
+
+    output_type: ClassVar = Text
+    is_decoded: ClassVar[bool] = True
+
+
+Request = Generate
+"""The short name, for authors of functions: most of them ask for a text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choose(_ModelRequest):
+    """Asks for the probability of each of the possible answers; they are scored after one pass over the prompt.
+
+    Choices made by yes_or_no are about one label each.
+    """
+
+    choices: tuple[str, ...]
+    """The possible answers, most often labels."""
+    instruction: str = ""
+    """As of Generate."""
+    query: str = ""
+    """What the text is held against: a model trained on pairs reads it and the bare text, and its score is the
+    probability of the first of two choices."""
+    overflow: Overflow = "error"
+    """As of Generate."""
+
+    task: ClassVar[Task] = "generate"
+    output_type: ClassVar = Probabilities
+
+
+@dataclass(frozen=True, slots=True)
+class Embed(_ModelRequest):
+    """Asks for the embedding of a text."""
+
+    overflow: Overflow = "error"
+    """As of Generate."""
+
+    task: ClassVar[Task] = "embed"
+    output_type: ClassVar = Embedding
+
+
+@dataclass(frozen=True, slots=True)
+class Classify(_ModelRequest):
+    """Asks a classifier for the probability of each of its labels."""
+
+    overflow: Overflow = "error"
+    """As of Generate."""
+
+    task: ClassVar[Task] = ""
+    output_type: ClassVar = Probabilities
+
+
+@dataclass(frozen=True, slots=True)
+class CountTokens(_ModelRequest):
+    """Asks for the number of the text's tokens; no weights are needed."""
+
+    task: ClassVar[Task] = ""
+    output_type: ClassVar = Count
+    needs_weights: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, slots=True)
+class SplitText(_ModelRequest):
+    """Asks where to cut a text so that a Generate with the other fields can read each part; no weights are needed."""
+
+    instruction: str = ""
+    task: Task = "generate"
+    schema: str = ""
+
+    output_type: ClassVar = Cuts
+    needs_weights: ClassVar[bool] = False
+
+
+AnyRequest = Generate | Choose | Embed | Classify | CountTokens | SplitText
 
 
 def yes_or_no(label: str) -> tuple[str, str]:
@@ -99,41 +223,30 @@ def yes_or_no(label: str) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """The answer to one request: text, or an error and no text.
+    """How a request ended: with an output, or with an error and none."""
 
-    prompt_tokens, completion_tokens: counts of the model's tokens. truncated: the text was cut to fit.
-    For the task "count_tokens" the text is the count of the request's own text in decimal digits; for "embed" the
-    embedding's 32-bit floats, little-endian, in base64; for "predict" a JSON object of each label and its probability;
-    for the overflow "split" a JSON list of the places, in characters, where to cut the text so that each part fits.
-    is_retryable: asking again may help, as the error came from the machine and not from the request.
-    """
-
-    request_id: bytes
-    text: str | None = None
+    request: AnyRequest
+    """The very object that the engine was given."""
+    output: Output | None = None
+    """Of the request's output_type."""
     prompt_tokens: int = 0
+    """Tokens that the model read."""
     completion_tokens: int = 0
+    """Tokens that the model decoded."""
     finish_reason: FinishReason = "stop"
+    """What ended the text."""
     truncated: bool = False
+    """The text was cut to fit."""
     error: str | None = None
+    """Why there is no output."""
     is_retryable: bool = False
-
-
-class Answer(str):
-    """The text of an answer as a function that asks in steps gets it; completion: how it came about."""
-
-    completion: Completion
-
-    @classmethod
-    def of(cls, completion: Completion) -> Answer:
-        answer = cls(completion.text)
-        answer.completion = completion
-        return answer
+    """Asking again may help, as the error came from the machine and not from the request."""
 
 
 Value = TypeVar("Value")
-Steps = Generator[Request | list[Request], Any, Value]
-"""What a function returns that asks in steps: it yields a request, or a list of them, gets the Answer, or the list of
-them, back, and returns its value."""
+Steps = Generator[AnyRequest | Sequence[AnyRequest], Any, Value]
+"""What a function returns that asks in steps: it yields a request, or a list of them, gets the output, or the list of
+outputs, back, and returns its value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +280,7 @@ class ModelVersion:
 class Engine(Protocol):
     """Answers requests with one model version."""
 
-    def generate(self, requests: Iterable[Request], cancel: Any = None) -> Iterator[Completion]:
+    def generate(self, requests: Iterable[AnyRequest], cancel: Any = None) -> Iterator[Completion]:
         """Yield one completion a request, in order of finishing; a bad request is an error of its own.
 
         cancel: a threading.Event; once set, the iterator ends within a step, unfinished requests unanswered.

@@ -15,7 +15,20 @@ import pytest
 from sqlinfer.cli.shell import find_program
 from sqlinfer.engine.input.text_splitter import places
 from sqlinfer.store import Store
-from sqlinfer.types import Completion, Request
+from sqlinfer.store.outputs import decode
+from sqlinfer.types import (
+    AnyRequest,
+    Choose,
+    Completion,
+    Count,
+    CountTokens,
+    Cuts,
+    Generate,
+    Output,
+    Probabilities,
+    SplitText,
+    Text,
+)
 
 # Tiny models want one thread: several spin for each other when tests share the cores. torch reads it when it loads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -31,15 +44,15 @@ class EchoEngine:
 
     A text that holds "boom" fails. Of a request's choices one that stands in the text is the likeliest, and "yes" of a
     text that holds "angry"; a schema is answered by itself; more than ECHO_WORDS words are too long for it.
-    answer: request -> text.
+    answer: request -> output, or the text that is kept of it.
     """
 
-    def __init__(self, answer: Callable[[Request], str] | None = None) -> None:
-        self.asked: list[Request] = []
+    def __init__(self, answer: Callable[[AnyRequest], Output | str] | None = None) -> None:
+        self.asked: list[AnyRequest] = []
         self.batches: list[int] = []
         self._answer = answer or _echo
 
-    def generate(self, requests: Iterable[Request], cancel: Any = None) -> Iterator[Completion]:
+    def generate(self, requests: Iterable[AnyRequest], cancel: Any = None) -> Iterator[Completion]:
         batch = 0
         for request in requests:
             if cancel is not None and cancel.is_set():
@@ -47,9 +60,12 @@ class EchoEngine:
             batch += 1
             self.asked.append(request)
             if "boom" in request.text:
-                yield Completion(request.request_id, error="the model gave no answer", finish_reason="error")
+                yield Completion(request, error="the model gave no answer", finish_reason="error")
             else:
-                yield Completion(request.request_id, self._answer(request), len(request.text), 1)
+                output = self._answer(request)
+                if not isinstance(output, Output):
+                    output = decode(request.output_type, output)
+                yield Completion(request, output, len(request.text), 1)
         self.batches.append(batch)
 
     @property
@@ -57,21 +73,23 @@ class EchoEngine:
         return [request.text for request in self.asked]
 
 
-def _echo(request: Request) -> str:
-    if request.overflow == "split":
-        words = [match.start() for match in re.finditer(r"\S+", request.text)]
-        return json.dumps(places(request.text, words, ECHO_WORDS, lambda part: len(part.split()) - ECHO_WORDS))
-    if request.choices:
-        held = request.text + " yes" if "angry" in request.text else request.text + " no"
-        weights = {choice: 6 if choice in held else 1 for choice in request.choices}
-        return json.dumps({choice: weight / sum(weights.values()) for choice, weight in weights.items()})
-    if request.schema:
-        return request.schema
-    if request.instruction == "yes or no":
-        return "yes" if "angry" in request.text else "no"
-    if request.task == "count_tokens":
-        return str(len(request.text.split()))
-    return f"<{request.text}>"
+def _echo(request: AnyRequest) -> Output:
+    match request:
+        case SplitText():
+            words = [match.start() for match in re.finditer(r"\S+", request.text)]
+            return Cuts(places(request.text, words, ECHO_WORDS, lambda part: len(part.split()) - ECHO_WORDS))
+        case Choose():
+            held = request.text + " yes" if "angry" in request.text else request.text + " no"
+            weights = {choice: 6 if choice in held else 1 for choice in request.choices}
+            return Probabilities({choice: weight / sum(weights.values()) for choice, weight in weights.items()})
+        case CountTokens():
+            return Count(len(request.text.split()))
+        case Generate(schema=schema) if schema:
+            return Text(schema)
+        case Generate(instruction="yes or no"):
+            return Text("yes" if "angry" in request.text else "no")
+        case _:
+            return Text(f"<{request.text}>")
 
 
 @pytest.fixture(autouse=True)

@@ -1,8 +1,6 @@
-import json
 from typing import Any, Literal
 
-from sqlinfer import Request, SqlinferError, Steps
-from sqlinfer.types import yes_or_no
+from sqlinfer import Choose, SqlinferError, Steps, yes_or_no
 
 NEUTRAL = "N/A"
 
@@ -28,13 +26,12 @@ def ai_classify(
     described = _described(labels)
     choices = tuple(choice for label in described for choice in yes_or_no(label)) if multilabel else tuple(described)
     instruction = _instruction(described, instructions, multilabel)
-    asked = [Request(text, instruction, overflow=overflow, choices=choices)]
+    requests = [Choose(text, choices, instruction, overflow=overflow)]
     if calibrate:
-        asked.append(Request(NEUTRAL, instruction, choices=choices))
-    chances = [json.loads(answer) for answer in (yield asked)]
-    weights = chances[0]
+        requests.append(Choose(NEUTRAL, choices, instruction))
+    weights, *neutral = yield requests
     if calibrate:
-        weights = {choice: weights[choice] / (chances[1][choice] or 1.0) for choice in choices}
+        weights = {choice: weights[choice] / (neutral[0][choice] or 1.0) for choice in choices}
     if multilabel:
         shares = {label: _share(*(weights[choice] for choice in yes_or_no(label))) for label in described}
         chosen = [{"label": label, "confidence": share} for label, share in shares.items() if share >= threshold]

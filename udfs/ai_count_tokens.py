@@ -1,10 +1,6 @@
-from sqlinfer import Request
+from sqlinfer import CountTokens
 
 
-def ai_count_tokens(text: str) -> Request:
+def ai_count_tokens(text: str) -> CountTokens:
     """Count the tokens of a text as a model sees them; no model runs."""
-    return Request(text, task="count_tokens")
-
-
-def read(answer: str) -> int:
-    return int(answer)
+    return CountTokens(text)

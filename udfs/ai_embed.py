@@ -1,14 +1,8 @@
 from typing import Literal
 
-from sqlinfer import Request
-from sqlinfer.functions.vectors import from_text
-from sqlinfer.types import Vector
+from sqlinfer import Embed
 
 
-def ai_embed(text: str, overflow: Literal["truncate", "error"] = "truncate") -> Request:
+def ai_embed(text: str, overflow: Literal["truncate", "error"] = "truncate") -> Embed:
     """Embed a text: a vector of numbers, near to those of texts that mean about the same."""
-    return Request(text, task="embed", overflow=overflow)
-
-
-def read(answer: str) -> Vector:
-    return Vector(from_text(answer))
+    return Embed(text, overflow)

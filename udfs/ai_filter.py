@@ -1,20 +1,19 @@
-import json
 from typing import Literal
 
-from sqlinfer import Request, SqlinferError
+from sqlinfer import Choose, Probabilities, SqlinferError
 
 ALIASES = ("ai_if",)
 
 
-def ai_filter(text: str, condition: str, overflow: Literal["truncate", "error"] = "error") -> Request:
+def ai_filter(text: str, condition: str, overflow: Literal["truncate", "error"] = "error") -> Choose:
     """Say whether a condition, given in words, holds for a text."""
     check(condition)
-    return Request(
+    return Choose(
         text,
+        ("yes", "no"),
         instruction=f"Is this true of the following text: {condition}? Answer yes or no.",
-        overflow=overflow,
-        choices=("yes", "no"),
         query=condition,
+        overflow=overflow,
     )
 
 
@@ -23,6 +22,5 @@ def check(condition: str) -> None:
         raise SqlinferError("condition is blank; say it in words, as in ai_filter(text, 'it is about a refund')")
 
 
-def read(answer: str) -> bool:
-    chances = json.loads(answer)
-    return bool(chances["yes"] >= chances["no"])
+def read(probabilities: Probabilities) -> bool:
+    return probabilities.best == "yes"

@@ -1,14 +1,12 @@
-import json
 from typing import Literal
 
-from sqlinfer import Request
+from sqlinfer import Classify, Probabilities
 
 
-def ai_predict(model: str, input: str, overflow: Literal["truncate", "error"] = "truncate") -> Request:
+def ai_predict(model: str, input: str, overflow: Literal["truncate", "error"] = "truncate") -> Classify:
     """Predict the label of a text with a classifier, named by its registered name, hub id or folder."""
-    return Request(input, task="predict", overflow=overflow)
+    return Classify(input, overflow)
 
 
-def read(answer: str) -> str:
-    chances = json.loads(answer)
-    return str(max(chances, key=chances.get))
+def read(probabilities: Probabilities) -> str:
+    return probabilities.best

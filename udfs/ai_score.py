@@ -1,18 +1,17 @@
-import json
 from typing import Literal
 
-from sqlinfer import Request, SqlinferError
+from sqlinfer import Choose, Probabilities, SqlinferError
 
 
-def ai_score(text: str, criterion: str, overflow: Literal["truncate", "error"] = "error") -> Request:
+def ai_score(text: str, criterion: str, overflow: Literal["truncate", "error"] = "error") -> Choose:
     """Say how well a text fits a criterion, given in words, from 0 to 1."""
     check(criterion)
-    return Request(
+    return Choose(
         text,
+        ("yes", "no"),
         instruction=f"Is this true of the following text: {criterion}? Answer yes or no.",
-        overflow=overflow,
-        choices=("yes", "no"),
         query=criterion,
+        overflow=overflow,
     )
 
 
@@ -21,5 +20,5 @@ def check(criterion: str) -> None:
         raise SqlinferError("criterion is blank; say it in words, as in ai_score(text, 'it is urgent')")
 
 
-def read(answer: str) -> float:
-    return float(json.loads(answer)["yes"])
+def read(probabilities: Probabilities) -> float:
+    return probabilities["yes"]

@@ -14,11 +14,11 @@ from weakref import WeakSet
 from sqlinfer.engine.generation_loop import Batch, GenerationLoop
 from sqlinfer.engine.input.encoder_inputs import EncoderInputs
 from sqlinfer.engine.input.prompts import PromptBuilder
-from sqlinfer.engine.model.model_kind import Kind, find_model_kind
+from sqlinfer.engine.model.model_kind import find_model_kind
 from sqlinfer.engine.request_windows import split
 from sqlinfer.engine.scheduler import Limits, fit_limits
 from sqlinfer.engine.step_thread import BackgroundStepLoop, StepLoop
-from sqlinfer.types import Completion, ModelVersion, Request, Task
+from sqlinfer.types import AnyRequest, Completion, ModelKind, ModelVersion, Task
 
 if TYPE_CHECKING:
     from sqlinfer.engine.attention.paged_runner import PagedModel
@@ -52,7 +52,7 @@ class TorchEngine:
         self._obstacle: str | None = None
         _engines.add(self)
 
-    def generate(self, requests: Iterable[Request], cancel: threading.Event | None = None) -> Iterator[Completion]:
+    def generate(self, requests: Iterable[AnyRequest], cancel: threading.Event | None = None) -> Iterator[Completion]:
         """Yield one completion a request, in order of finishing; a bad request is an error of its own.
 
         requests are pulled in windows, so the iterable may be endless. cancel: once set, the iterator ends
@@ -126,13 +126,13 @@ class TorchEngine:
         head = load_head(self.version, self.config) if self.kind == "embed" else None
         return head.width(self.config.hidden_size) if head else None
 
-    def count_prompt_tokens(self, requests: Series[Request]) -> list[int]:
+    def count_prompt_tokens(self, requests: Series[AnyRequest]) -> list[int]:
         """Tokens of each prompt as the model would read it; 0 for a request that cannot be asked."""
         reader: PromptBuilder | EncoderInputs = self.prompts if self.kind == "generate" else self.inputs
         return reader.count(requests)
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> ModelKind:
         """What the model is for."""
         return find_model_kind(self.version, self.config)
 

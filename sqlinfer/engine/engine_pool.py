@@ -10,7 +10,7 @@ from collections.abc import Sequence as Series
 
 from sqlinfer.engine.engine import TorchEngine
 from sqlinfer.engine.model import model_kind as kind
-from sqlinfer.types import ModelVersion, Request
+from sqlinfer.types import AnyRequest, Choose, ModelVersion
 
 _engines: dict[tuple[str, str], TorchEngine] = {}
 _lock = threading.Lock()
@@ -33,17 +33,18 @@ def get_engine(version: ModelVersion) -> TorchEngine:
         return _engines[key]
 
 
-def count_prompt_tokens(version: ModelVersion, requests: Series[Request]) -> list[int]:
+def count_prompt_tokens(version: ModelVersion, requests: Series[AnyRequest]) -> list[int]:
     """Tokens of each prompt as the model would read it, from the tokenizer alone; 0 for a request that fails."""
     return get_engine(version).count_prompt_tokens(requests)
 
 
-def read_prompt(version: ModelVersion, request: Request) -> str:
+def read_prompt(version: ModelVersion, request: AnyRequest) -> str:
     """The prompt of a request as the model reads it, before it is cut to fit."""
     engine = get_engine(version)
     if engine.kind == "generate":
         return engine.prompts.render(request, request.text)
-    return f"{request.query}\n\n{request.text}" if request.query else request.text
+    query = request.query if isinstance(request, Choose) else ""
+    return f"{query}\n\n{request.text}" if query else request.text
 
 
 def embedding_width(version: ModelVersion) -> int | None:
@@ -51,10 +52,10 @@ def embedding_width(version: ModelVersion) -> int | None:
     return get_engine(version).embedding_width
 
 
-def unsupported_reason(version: ModelVersion, request: Request) -> str:
+def unsupported_reason(version: ModelVersion, request: AnyRequest) -> str:
     """Why a model of its kind cannot answer such a request, to be said after its name; "" if it can. From the model's
     files alone. Raises ModelUnusable."""
-    if kind.guess_model_kind(version) in kind.kinds_for(request):
+    if kind.guess_model_kind(version) in kind.answering_kinds(request):
         return ""
     return kind.unsupported_reason(get_engine(version).kind, request)
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from sqlinfer.types import Request
+from sqlinfer.types import AnyRequest
 
 WINDOW_REQUESTS = 1024
 WINDOW_CHARACTERS = 8 << 20
 
 
-def split(requests: Iterable[Request]) -> Iterator[list[Request]]:
+def split(requests: Iterable[AnyRequest]) -> Iterator[list[AnyRequest]]:
     """Requests in lists that are bounded in number and in text."""
-    window: list[Request] = []
+    window: list[AnyRequest] = []
     characters = 0
     for request in requests:
         window.append(request)
-        characters += len(request.text) + len(request.instruction)
+        characters += len(request.text) + len(getattr(request, "instruction", ""))
         if len(window) >= WINDOW_REQUESTS or characters >= WINDOW_CHARACTERS:
             yield window
             window, characters = [], 0

@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from sqlinfer.types import FinishReason, Request
+from sqlinfer.types import Choose, FinishReason, Generate, Probabilities
 
 if TYPE_CHECKING:
     from sqlinfer.engine.generation_settings import GenerationSettings
@@ -22,7 +22,7 @@ class Sequence:
 
     def __init__(
         self,
-        request: Request,
+        request: Generate | Choose,
         settings: GenerationSettings,
         prompt: list[int],
         start: list[int],
@@ -41,7 +41,7 @@ class Sequence:
         self.num_uncomputed_tokens = 0  # tokens of the output that the decoder has not read yet
         self.choices: Any = None  # choices.Choices, if the request is scored
         self.constraint: Any = None  # grammar.Constraint, if the answer must satisfy a schema
-        self.answer: str | None = None  # of a scored request
+        self.answer: Probabilities | None = None  # of a scored request
         self.beams: Any = None  # beam.Beams, while a beam search runs
         self.processors: Any = None  # list of LogitsProcessor, once the sequence runs
         self._noise = b""

@@ -7,21 +7,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlinfer.types import Answer, Steps
+from sqlinfer.types import Output, Steps
 
 
 def detailed(steps: Steps[Any]) -> Steps[dict[str, Any]]:
     """The value of steps and what they took: `return (yield from detailed(steps))`.
 
-    Token counts are sums over all answers that were generated; finish_reason is the last one's.
+    Token counts are sums over all answers that a model gave; finish_reason is the last one's.
     """
-    answers: list[Answer] = []
+    outputs: list[Output] = []
     given: Any = None
     while True:
         try:
             asked = steps.send(given)
         except StopIteration as done:
-            completions = [answer.completion for answer in answers]
+            completions = [output.completion for output in outputs]
             return {
                 "value": done.value,
                 "prompt_tokens": sum(completion.prompt_tokens for completion in completions),
@@ -31,7 +31,7 @@ def detailed(steps: Steps[Any]) -> Steps[dict[str, Any]]:
             }
         given = yield asked
         requests, got = (asked, given) if isinstance(asked, list) else ([asked], [given])
-        answers += [answer for request, answer in zip(requests, got, strict=True) if request.is_generated]
+        outputs += [output for request, output in zip(requests, got, strict=True) if request.needs_weights]
 
 
 def detailed_type(value: str = "VARCHAR") -> str:

@@ -49,9 +49,10 @@ class Argument:
 class Function:
     """A SQL function: names, signature, SQL type of its value, and the two halves `ask` and `read`.
 
-    ask: one row's arguments -> Request, Steps or, if is_computed, the value. read: the text of a Request's answer ->
-    value. is_aggregate: its first argument is the list of a group's texts. file_hash: SHA-256 of the file, in hex; part
-    of the key of every answer, so an edited file asks anew. type_of: some of the arguments, by name -> SQL type, where
+    ask: one row's arguments -> a request, Steps or, if is_computed, the value. read: a request's output -> value.
+    is_aggregate: its first argument is the list of a group's texts. file_hash: SHA-256 of the file, in hex.
+    answer_hash: part of the key of every answer; the file_hash, so an edited file asks anew, but for built-in
+    functions. type_of: some of the arguments, by name -> SQL type, where
     that depends on the call; `returns` is VARCHAR then, and the user-defined function gives JSON text. check: raises
     SqlinferError for arguments, by name, that no row can be asked with; constants are checked before anything is asked.
     is_vector: its value is an embedding.
@@ -63,15 +64,22 @@ class Function:
     returns: str
     help: str
     file_hash: str
+    answer_hash: str
     path: Path
     ask: Callable[..., Any]
-    read: Callable[[str], Any] | None
+    read: Callable[[Any], Any] | None
     is_computed: bool = False
     is_in_steps: bool = False
     is_aggregate: bool = False
     type_of: Callable[..., str] | None = None
     check: Callable[..., None] | None = None
     is_vector: bool = False
+
+    @property
+    def is_text(self) -> bool:
+        """Whether its value is the text that a model wrote, as it is kept."""
+        reads = self.read is not None or self.is_in_steps or self.is_computed or self.type_of is not None
+        return self.returns == "VARCHAR" and not reads
 
     @property
     def signature(self) -> str:

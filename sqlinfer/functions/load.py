@@ -19,11 +19,19 @@ from types import ModuleType
 from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
 
 from sqlinfer.errors import SqlinferError
+from sqlinfer.functions.answer_hashes import ANSWER_HASHES
 from sqlinfer.functions.function import OPTIONS, RETURNS, Argument, Function, Functions
-from sqlinfer.types import Columns, Float, Request, Vector
+from sqlinfer.types import AnyRequest, Columns, Count, Embedding, Float, Request, Text
 
-SQL_TYPES: Mapping[Any, str] = {str: "VARCHAR", bool: "BOOLEAN", int: "INTEGER", float: "DOUBLE", Float: "FLOAT"} | {
-    Vector: "FLOAT[]"
+SQL_TYPES: Mapping[Any, str] = {
+    str: "VARCHAR",
+    bool: "BOOLEAN",
+    int: "INTEGER",
+    float: "DOUBLE",
+    Float: "FLOAT",
+    Text: "VARCHAR",
+    Count: "INTEGER",
+    Embedding: "FLOAT[]",
 }
 
 
@@ -69,27 +77,31 @@ def load_function(path: Path) -> Function:
     is_in_steps = get_origin(kind) is Generator
     if is_in_steps:
         kind = get_args(kind)[2]
-    is_text = type_of is not None or (kind is Request and not read)
+    is_request = not read and kind in get_args(AnyRequest)
+    if is_request:
+        kind = kind.output_type
     arguments = _arguments(ask, path)
     is_aggregate = bool(getattr(module, "AGGREGATE", False))
     if is_aggregate and arguments[0].kind != list[str]:
         raise SqlinferError(f"{path}: the first argument of an aggregate must be list[str], not {arguments[0].kind}")
+    is_built_in = path.resolve().parent == built_in_folder().resolve()
     return Function(
         name=name,
         aliases=tuple(alias.lower() for alias in getattr(module, "ALIASES", ())),
         arguments=arguments,
-        returns="VARCHAR" if is_text else _sql_type(kind, path),
+        returns="VARCHAR" if type_of is not None else _sql_type(kind, path),
         help=help_text,
         file_hash=file_hash,
+        answer_hash=ANSWER_HASHES.get(name, file_hash) if is_built_in else file_hash,
         path=path,
         ask=ask,
         read=read,
         is_aggregate=is_aggregate,
-        is_computed=not read and kind is not Request and not is_in_steps,
+        is_computed=not read and not is_request and not is_in_steps,
         is_in_steps=is_in_steps,
         type_of=type_of,
         check=getattr(module, "check", None),
-        is_vector=kind is Vector,
+        is_vector=kind is Embedding,
     )
 
 
@@ -144,6 +156,7 @@ def _sql_type(kind: Any, path: Path) -> str:
         return f"STRUCT({', '.join(f'{name} {_sql_type(field, path)}' for name, field in fields)})"
     known = ", ".join(k.__name__ for k in SQL_TYPES)
     raise SqlinferError(
-        f"{path}: the return annotation must be Request, or the value's type: one of {known}, a list or a TypedDict of "
-        f"them, or Steps[..] of one; in a file that has `read`, it is read that says the type. It is {kind!r}"
+        f"{path}: the return annotation must be a request, or the value's type: one of {known}, a list or a TypedDict "
+        f"of them, or Steps[..] of one; in a file that has `read`, as one that returns Choose or Classify must, it is "
+        f"read that says the type. It is {kind!r}"
     )

@@ -14,7 +14,7 @@ from sqlinfer.engine.engine_pool import count_prompt_tokens
 from sqlinfer.inference.keyed_request import Route
 from sqlinfer.inference.request_spool import RequestSpool
 from sqlinfer.inference.runtime import Runtime
-from sqlinfer.types import Request
+from sqlinfer.types import AnyRequest
 
 _SAMPLE = 200
 _UNKNOWN_SPEED = (200.0, 20.0)
@@ -29,7 +29,7 @@ class Sample:
     origin: Route
     requests: int
     characters: int
-    sample: list[Request]
+    sample: list[AnyRequest]
 
     def add(self, other: Sample) -> None:
         """Take the requests of another statement in."""
@@ -70,15 +70,15 @@ def estimate(runtime: Runtime, total: Sample) -> Estimate:
     version = total.origin.version
     counted = count_prompt_tokens(version, total.sample)
     prompt_tokens, error = _prompt_tokens(counted, total)
-    most = [(r.parameters.max_tokens or _UNKNOWN_ANSWER_TOKENS) if _writes(r) else 0 for r in total.sample]
+    most = [(r.parameters.max_tokens or _UNKNOWN_ANSWER_TOKENS) if r.is_decoded else 0 for r in total.sample]
     answer_tokens = round(total.requests * sum(most) / max(1, len(most)))
     measured = runtime.store.jobs.speed(version.fingerprint)
     prompt_speed, answer_speed = measured or _UNKNOWN_SPEED
     is_measured = measured is not None and (answer_speed is not None or not answer_tokens)
-    is_read = any(request.is_generated for request in total.sample)
+    is_read = any(request.needs_weights for request in total.sample)
     prompt_seconds = prompt_tokens / max(prompt_speed, 1e-9) if is_read else 0.0
     seconds = max(prompt_seconds, answer_tokens / (answer_speed or _UNKNOWN_SPEED[1]))
-    rows = [read + written for read, written, r in zip(counted, most, total.sample, strict=True) if r.is_generated]
+    rows = [read + written for read, written, r in zip(counted, most, total.sample, strict=True) if r.needs_weights]
     row_tokens = max(rows, default=0)
     return Estimate(prompt_tokens, error, answer_tokens, seconds, prompt_seconds, is_measured, row_tokens)
 
@@ -103,13 +103,8 @@ def expect(runtime: Runtime, pending: RequestSpool, settings: Iterable[JobSettin
 
 
 def _least_answer_tokens(total: Sample) -> int:
-    """One for each request that is generated: what is scored or counted generates nothing."""
-    return total.requests * sum(map(_writes, total.sample)) // max(1, len(total.sample))
-
-
-def _writes(request: Request) -> bool:
-    """Whether the model writes the answer token by token; scores and embeddings it does not."""
-    return request.is_generated and not request.choices and request.task in ("generate", "summarize")
+    """One for each answer that is decoded: what is scored or counted decodes nothing."""
+    return total.requests * sum(request.is_decoded for request in total.sample) // max(1, len(total.sample))
 
 
 def _prompt_tokens(counted: list[int], total: Sample) -> tuple[int, int]:

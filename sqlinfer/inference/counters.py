@@ -38,7 +38,7 @@ class JobCounters:
 
     def finished(self, completion: Completion, function: str = "", model: str = "", batch_fill: float = 0.0) -> None:
         """Note one completion of the engine. batch_fill: how full its batch was, 0..1."""
-        is_failed = completion.text is None
+        is_failed = completion.output is None
         used = self.usage.setdefault((function, model), [0, 0, 0, 0])
         for place, amount in enumerate((1, is_failed, completion.prompt_tokens, completion.completion_tokens)):
             used[place] += amount

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from sqlinfer.functions import Function
-from sqlinfer.types import ModelVersion, Parameters, Request
+from sqlinfer.types import AnyRequest, ModelVersion, Parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class KeyedRequest:
     step of the row's call; the first is 1. order_key: under which the order of its columns will be kept, if it is still
     to be chosen; there is no answer before that."""
 
-    asked: Request
+    asked: AnyRequest
     parameters: Parameters
     key: bytes
     origin: Route
@@ -33,6 +33,6 @@ class KeyedRequest:
     order_key: bytes = b""
 
     @property
-    def request(self) -> Request:
+    def request(self) -> AnyRequest:
         """As the engine gets it."""
-        return replace(self.asked, parameters=self.parameters, request_id=self.key)
+        return replace(self.asked, parameters=self.parameters, key=self.key, route=self.origin)

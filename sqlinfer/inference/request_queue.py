@@ -11,14 +11,14 @@ from typing import Protocol
 from sqlinfer.errors import Interrupted, SqlinferError
 from sqlinfer.inference.failures import Failure
 from sqlinfer.inference.keyed_request import KeyedRequest, Route
-from sqlinfer.types import Completion, ModelVersion, Request
+from sqlinfer.types import AnyRequest, Completion, ModelVersion
 
 _WINDOW = 512
 _POLL_S = 0.2
 _STOPPED = "stopped; every finished answer is kept. Run the same statement again to go on"
 
 Failures = dict[bytes, Failure]
-Infer = Callable[[ModelVersion, Iterator[tuple[Route, Request]], Failures], Iterator[Completion]]
+Infer = Callable[[ModelVersion, Iterator[tuple[Route, AnyRequest]], Failures], Iterator[Completion]]
 
 
 class Cancel(Protocol):
@@ -95,7 +95,7 @@ class RequestQueue:
             failures: Failures = {}
             try:
                 for completion in self._infer(version, self._requests(version, taken), failures):
-                    key = completion.request_id
+                    key = completion.request.key
                     self._finish([taken.pop(key)], failures.pop(key, None))
                 self._check(version, taken)
             except BaseException as raised:  # noqa: BLE001 - it is raised again in the calls
@@ -112,7 +112,7 @@ class RequestQueue:
                     self._idle.notify_all()
                     return
 
-    def _requests(self, version: ModelVersion, taken: dict[bytes, _Entry]) -> Iterator[tuple[Route, Request]]:
+    def _requests(self, version: ModelVersion, taken: dict[bytes, _Entry]) -> Iterator[tuple[Route, AnyRequest]]:
         """What waits, in order of coming; ends when nothing waits, as the engine must not."""
         while True:
             with self._lock:

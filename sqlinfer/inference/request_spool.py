@@ -5,20 +5,20 @@ Equal requests are one. It is private to one statement and goes away with it.
 
 from __future__ import annotations
 
-import json
+import pickle
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from sqlinfer.errors import StoreUnusable
 from sqlinfer.inference.keyed_request import Route
-from sqlinfer.types import ModelVersion, Parameters, Request
+from sqlinfer.types import AnyRequest, Generate, ModelVersion
 
 _SCHEMA = """
-CREATE TABLE shared (id INTEGER PRIMARY KEY, request TEXT);
+CREATE TABLE shared (id INTEGER PRIMARY KEY, request BLOB);
 CREATE TABLE pending (key BLOB UNIQUE, version INTEGER, shared INTEGER, beginning TEXT, size INTEGER,
   text TEXT);
 """
@@ -42,11 +42,11 @@ class RequestSpool:
         self.has_steps = False
         self.num_added = 0
 
-    def add(self, asked: Iterable[tuple[Route, Request]]) -> None:
-        """Record requests; each one's request_id is its key. Safe from several threads."""
+    def add(self, asked: Iterable[tuple[Route, AnyRequest]]) -> None:
+        """Record requests; each one names its key. Safe from several threads."""
         with self._lock:
             rows = [
-                (r.request_id, self._origin(origin), self._shared_id(r), _beginning(r), len(r.text), _stored(r.text))
+                (r.key, self._origin(origin), self._shared_id(r), _beginning(r), len(r.text), _stored(r.text))
                 for origin, r in asked
             ]
             with _finding_room():
@@ -73,7 +73,7 @@ class RequestSpool:
                 grouped.setdefault(origin.version.fingerprint, (origin.version, []))[1].append(origin)
         return list(grouped.values())
 
-    def requests(self, origins: Sequence[Route], every: int = 1) -> Iterator[tuple[Route, Request]]:
+    def requests(self, origins: Sequence[Route], every: int = 1) -> Iterator[tuple[Route, AnyRequest]]:
         """The requests of some origins, those that share an instruction together, then those whose columns begin alike,
         and longest first.
 
@@ -85,16 +85,17 @@ class RequestSpool:
             rowids = self._db.execute(
                 f"SELECT rowid FROM pending WHERE {where} AND rowid % ? = 0 {in_order}", [*numbers, every]
             )
-        shared, template = -1, Request("")
+        shared = -1
         for (rowid,) in rowids:
             key, number, shared_id, text = self._db.execute(
                 "SELECT key, version, shared, text FROM pending WHERE rowid = ?", (rowid,)
             ).fetchone()
             if shared_id != shared:
                 (stored,) = self._db.execute("SELECT request FROM shared WHERE id = ?", (shared_id,)).fetchone()
-                shared, template = shared_id, _template(json.loads(stored))
+                shared, template = shared_id, pickle.loads(stored)
             text = text if isinstance(text, str) else text.decode("utf-8", "surrogatepass")
-            yield self.origins[number], replace(template, text=text, request_id=key)
+            origin = self.origins[number]
+            yield origin, replace(template, text=text, key=key, route=origin)
 
     def measure(self, origins: Sequence[Route]) -> tuple[int, int]:
         """How many requests some origins have, and how many characters their texts have in all."""
@@ -122,18 +123,15 @@ class RequestSpool:
         self.origins.append(origin)
         return len(self.origins) - 1
 
-    def _shared_id(self, request: Request) -> int:
-        identity = replace(request, text="", request_id=b"")
-        number = self._shared.get(identity)
+    def _shared_id(self, request: AnyRequest) -> int:
+        template = replace(request, text="", key=b"", route=None)
+        number = self._shared.get(template)
         if number is None:
             if len(self._shared) >= _REMEMBERED:  # instructions that differ from row to row: let go of old ones
                 self._shared.clear()
-            number = self._shared[identity] = self._num_shared
+            number = self._shared[template] = self._num_shared
             self._num_shared += 1
-            fields = asdict(request)
-            for own in ("text", "request_id"):
-                del fields[own]
-            self._db.execute("INSERT INTO shared VALUES (?, ?)", (number, json.dumps(fields)))
+            self._db.execute("INSERT INTO shared VALUES (?, ?)", (number, pickle.dumps(template)))
         return number
 
 
@@ -150,15 +148,9 @@ def _finding_room() -> Iterator[None]:
         ) from error
 
 
-def _template(fields: dict[str, Any]) -> Request:
-    stop = fields["parameters"]["stop"]
-    parameters = Parameters(**{**fields["parameters"], "stop": tuple(stop) if stop is not None else None})
-    return Request("", **{**fields, "parameters": parameters, "choices": tuple(fields["choices"])})
-
-
-def _beginning(request: Request) -> str | bytes:
+def _beginning(request: AnyRequest) -> str | bytes:
     """What requests are put together by, besides all that they share."""
-    return _stored(request.text[:_BEGINNING]) if request.reorder else ""
+    return _stored(request.text[:_BEGINNING]) if isinstance(request, Generate) and request.reorder else ""
 
 
 def _stored(text: str) -> str | bytes:

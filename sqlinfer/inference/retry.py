@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from sqlinfer.config.job_settings import JobSettings
 from sqlinfer.redact import redact
-from sqlinfer.types import Completion, Engine, Request
+from sqlinfer.types import AnyRequest, Completion, Engine
 
 _BACKOFF_S = 0.5
 _LONGEST_BACKOFF_S = 30.0
@@ -59,20 +59,20 @@ class Deadline:
 
 def ask(
     engine: Engine,
-    requests: Iterable[Request],
+    requests: Iterable[AnyRequest],
     settings: JobSettings,
     cancel: threading.Event,
     deadline_s: float | None = None,
 ) -> Iterator[Completion]:
     """One completion a request, in order of finishing. A failure that may pass is asked again up to max_retries times,
     after a pause that doubles. Requests without an answer when nothing finished for `timeout` seconds fail likewise."""
-    source, waiting, failed = iter(requests), deque[Request](), RetryCounter(settings.max_retries)
+    source, waiting, failed = iter(requests), deque[AnyRequest](), RetryCounter(settings.max_retries)
     while True:
         stop, asked = Deadline(cancel, settings.timeout, deadline_s), _Asked(waiting, source)
         broken: OSError | None = None
         try:
             for completion in engine.generate(asked, stop):
-                request = asked.in_flight.pop(completion.request_id)
+                request = asked.in_flight.pop(completion.request.key)
                 is_retryable = completion.is_retryable and len(failed.again) < _HELD
                 if not (is_retryable and failed.takes(request, completion.error or "")):
                     yield completion
@@ -91,7 +91,7 @@ def ask(
             if failed.takes(request, str(broken or "")):
                 continue
             if isinstance(broken, TimeoutError):
-                yield Completion(request.request_id, error=str(broken), finish_reason="error", is_retryable=True)
+                yield Completion(request, error=str(broken), finish_reason="error", is_retryable=True)
             elif broken is not None:
                 raise broken
         if failed.again and stop.wait(failed.queue_again(waiting)):
@@ -102,23 +102,23 @@ class RetryCounter:
     """Counts the failures of each request. again: the requests that are asked again after this attempt."""
 
     def __init__(self, max_retries: int) -> None:
-        self.again: list[Request] = []
+        self.again: list[AnyRequest] = []
         self._max_retries = max_retries
         self._counts: dict[bytes, int] = {}
         self._said = ""
 
-    def takes(self, request: Request, said: str) -> bool:
+    def takes(self, request: AnyRequest, said: str) -> bool:
         """Note a failure and what was said of it; whether the request is asked once more."""
-        self._counts[request.request_id] = self._counts.get(request.request_id, 0) + 1
-        may_retry = self._counts[request.request_id] <= self._max_retries
+        self._counts[request.key] = self._counts.get(request.key, 0) + 1
+        may_retry = self._counts[request.key] <= self._max_retries
         if may_retry:
             self.again.append(request)
             self._said = said or self._said
         return may_retry
 
-    def queue_again(self, waiting: deque[Request]) -> float:
+    def queue_again(self, waiting: deque[AnyRequest]) -> float:
         """Queue the requests that are asked again. Returns the seconds to wait before; the log says so."""
-        tries = max(self._counts[request.request_id] for request in self.again)
+        tries = max(self._counts[request.key] for request in self.again)
         pause_s: float = min(_BACKOFF_S * 2 ** (tries - 1), _LONGEST_BACKOFF_S)
         _log.warning("%d requests are asked again in %.1f s: %s", len(self.again), pause_s, redact(self._said))
         waiting.extend(self.again)
@@ -130,22 +130,22 @@ class _Asked:
     """Requests as an engine takes them: those that wait, then those of the source. in_flight: taken and not yet
     answered. error: the source's own."""
 
-    def __init__(self, waiting: deque[Request], source: Iterator[Request]) -> None:
+    def __init__(self, waiting: deque[AnyRequest], source: Iterator[AnyRequest]) -> None:
         self._waiting = waiting
         self._source = source
-        self.in_flight: dict[bytes, Request] = {}
+        self.in_flight: dict[bytes, AnyRequest] = {}
         self.error: Exception | None = None
 
-    def __iter__(self) -> Iterator[Request]:
+    def __iter__(self) -> Iterator[AnyRequest]:
         return self
 
-    def __next__(self) -> Request:
+    def __next__(self) -> AnyRequest:
         try:
             request = self._waiting.popleft() if self._waiting else next(self._source)
         except Exception as error:
             self.error = None if isinstance(error, StopIteration) else error
             raise
-        self.in_flight[request.request_id] = request
+        self.in_flight[request.key] = request
         return request
 
 

@@ -17,7 +17,7 @@ from sqlinfer.inference.keyed_request import Route
 from sqlinfer.inference.retry import logging_level
 from sqlinfer.inference.runtime import Runtime
 from sqlinfer.redact import redact
-from sqlinfer.types import Completion, ModelVersion, Request
+from sqlinfer.types import AnyRequest, Completion, ModelVersion
 
 EXCERPT = 200
 """Characters of a row's text that an error shows."""
@@ -74,7 +74,7 @@ class JobRunner:
     def infer(
         self,
         version: ModelVersion,
-        asked: Iterator[tuple[Route, Request]],
+        asked: Iterator[tuple[Route, AnyRequest]],
         failures: dict[bytes, Failure] | None = None,
     ) -> Iterator[Completion]:
         """Ask one model version; failures are noted (where: None is the statement's). Raises Interrupted when the user
@@ -86,9 +86,9 @@ class JobRunner:
         budget = Budget(settings, self.counts)
         self.check_error_threshold(settings)
 
-        def labelled() -> Iterator[tuple[Route, Request]]:
+        def labelled() -> Iterator[tuple[Route, AnyRequest]]:
             for origin, request in budget.limited(self._allowed(asked)):
-                labels[request.request_id] = origin, request.text[:EXCERPT]
+                labels[request.key] = origin, request.text[:EXCERPT]
                 yield origin, request
 
         with (
@@ -96,13 +96,13 @@ class JobRunner:
             closing(self.runtime.infer(version, labelled(), self.cancel, budget.deadline_s)) as completions,
         ):
             for completion in completions:
-                origin, excerpt = labels.pop(completion.request_id)
+                origin, excerpt = labels.pop(completion.request.key)
                 with self._lock:
                     function = origin.function.name
                     self.counts.finished(completion, function, str(version), self.runtime.batch_fill)
-                if completion.text is None:
+                if completion.output is None:
                     failure = Failure(function, str(version), excerpt, completion.error or "no answer")
-                    self.note(completion.request_id, failure, failures)
+                    self.note(completion.request.key, failure, failures)
                     self.check_error_threshold(settings, failures)
                 self.progress(self.counts)
                 budget.check()
@@ -116,10 +116,10 @@ class JobRunner:
         if sum(tokens) >= _MEASURED_TOKENS:
             self.runtime.store.jobs.record_speed(version.fingerprint, *tokens, seconds)
 
-    def _allowed(self, asked: Iterator[tuple[Route, Request]]) -> Iterator[tuple[Route, Request]]:
+    def _allowed(self, asked: Iterator[tuple[Route, AnyRequest]]) -> Iterator[tuple[Route, AnyRequest]]:
         """The requests that may be asked; the others are counted."""
         for origin, request in asked:
-            if self.only is None or request.request_id in self.only:
+            if self.only is None or request.key in self.only:
                 yield origin, request
             else:
                 self._num_skipped += 1

@@ -16,7 +16,7 @@ from sqlinfer.inference.keyed_request import Route
 from sqlinfer.inference.retry import ask, environment
 from sqlinfer.inference.single_flight import SingleFlight
 from sqlinfer.store import Store
-from sqlinfer.types import Completion, Engine, ModelVersion, Request
+from sqlinfer.types import AnyRequest, Completion, Engine, ModelVersion
 
 _FALLBACK = (
     "No model is named: {} answers, a tiny model for trying things. To choose another: --model NAME, "
@@ -53,7 +53,7 @@ class Runtime:
         name = model or self.model or self._default(task)
         return Route(function, self.store.registry.get(name))
 
-    def check_kind(self, origin: Route, request: Request) -> None:
+    def check_kind(self, origin: Route, request: AnyRequest) -> None:
         """Raise ModelUnusable, which names models that would do, if the model's kind cannot answer such a request."""
         if wrong := unsupported_reason(origin.version, request):
             others = [model.name for model in self.store.registry.list() if _fits(model, request)]
@@ -87,7 +87,7 @@ class Runtime:
     def infer(
         self,
         version: ModelVersion,
-        asked: Iterator[tuple[Route, Request]],
+        asked: Iterator[tuple[Route, AnyRequest]],
         cancel: threading.Event,
         deadline_s: float | None = None,
     ) -> Generator[Completion]:
@@ -108,7 +108,7 @@ class Runtime:
                     return
 
 
-def _fits(version: ModelVersion, request: Request) -> bool:
+def _fits(version: ModelVersion, request: AnyRequest) -> bool:
     """Whether a model's kind can answer a request; one that cannot be read does not."""
     try:
         return not unsupported_reason(version, request)

@@ -9,14 +9,14 @@ from itertools import islice
 
 from sqlinfer.inference.keyed_request import Route
 from sqlinfer.store import Store
-from sqlinfer.types import Completion, ModelVersion, Request
+from sqlinfer.types import AnyRequest, Completion, ModelVersion
 
 _WINDOW = 512
 _MOST_DEFERRED = 8192
 """Requests that are held while others answer them: a bound on memory."""
 _POLL_S = 0.2
 
-Asked = tuple[Route, Request]
+Asked = tuple[Route, AnyRequest]
 
 
 class SingleFlight:
@@ -31,7 +31,7 @@ class SingleFlight:
         self._names: dict[bytes, str] = {}
         self._is_checked = False
 
-    def rounds(self) -> Generator[Iterator[Request]]:
+    def rounds(self) -> Generator[Iterator[AnyRequest]]:
         """The requests to ask; then those that others claimed and did not answer, until all have been answered.
 
         A round must be asked to its end before the next one: what is claimed here waits for nobody.
@@ -53,31 +53,31 @@ class SingleFlight:
         if not self._is_checked:  # the weights are read by now, and not before the first completion
             self._store.registry.check_unchanged(version)
             self._is_checked = True
-        function = self._names.pop(completion.request_id)
-        if completion.text is not None:
+        function = self._names.pop(completion.request.key)
+        if completion.output is not None:
             self._store.answers.put(completion, fingerprint=version.fingerprint, function=function)
         self._claim.touch()
 
-    def _requests(self) -> Iterator[Request]:
+    def _requests(self) -> Iterator[AnyRequest]:
         first, self._deferred = self._deferred, []
         for at in range(0, len(first), _WINDOW):
             yield from self._ours(first[at : at + _WINDOW])
         while len(self._deferred) < _MOST_DEFERRED and (window := list(islice(self._asked, _WINDOW))):
             yield from self._ours(window)
 
-    def _ours(self, window: list[Asked]) -> Iterator[Request]:
+    def _ours(self, window: list[Asked]) -> Iterator[AnyRequest]:
         """Those of a window that are to be asked here. Claimed first: what is known now was so before or is ours."""
-        keys = [request.request_id for _, request in window]
+        keys = [request.key for _, request in window]
         self._store.answers.flush()
         taken = self._claim.take(keys, self._names)
         known = self._store.answers.texts(keys)
         ours = []
         for origin, request in window:
-            if request.request_id in known:
+            if request.key in known:
                 continue
-            if request.request_id in taken:
+            if request.key in taken:
                 self._deferred.append((origin, request))
             else:
-                self._names[request.request_id] = origin.function.name
+                self._names[request.key] = origin.function.name
                 ours.append(request)
         yield from ours

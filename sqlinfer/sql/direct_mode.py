@@ -10,9 +10,9 @@ from sqlinfer.inference.keyed_request import Route
 from sqlinfer.inference.request_queue import Failures, RequestQueue
 from sqlinfer.inference.runtime import Runtime
 from sqlinfer.sql.udf.evaluator import CallEvaluator
-from sqlinfer.types import Completion, ModelVersion, Request
+from sqlinfer.types import AnyRequest, Completion, ModelVersion
 
-Asked = Iterator[tuple[Route, Request]]
+Asked = Iterator[tuple[Route, AnyRequest]]
 
 
 def engine_queue(runtime: Runtime) -> RequestQueue:
@@ -32,7 +32,7 @@ def recorded_queue(runtime: Runtime, label: str) -> RequestQueue:
 
         def noted() -> Asked:
             for origin, request in asked:
-                keys.append(request.request_id)
+                keys.append(request.key)
                 yield origin, request
 
         with recorded(asker, f"{label}: {version}") as counts:

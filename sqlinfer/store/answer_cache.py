@@ -11,14 +11,15 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from sqlinfer.errors import StoreUnusable
 from sqlinfer.store.database import Database
-from sqlinfer.types import Completion
+from sqlinfer.store.outputs import decode, encode
+from sqlinfer.types import AnyRequest, Completion, Output
 
 KEY_BYTES = 16
 _CHUNK = 2048
@@ -57,39 +58,47 @@ class AnswerCache:
         return self._database.path
 
     def texts(self, keys: Sequence[bytes]) -> dict[bytes, str]:
-        """The texts of those of the keys that have an answer."""
-        found = {key: completion.text or "" for key, completion in self._among_waiting(keys).items()}
+        """The texts, as they are kept, of those of the keys that have an answer."""
+        found = {key: _text(completion) for key, completion in self._among_waiting(keys).items()}
         for part in _chunks(keys):
             with self._database.reading() as connection:
                 numbers, texts = connection.execute(_TEXTS, (_joined(part),)).fetchone()
             found.update(zip(map(part.__getitem__, json.loads(numbers)), json.loads(texts), strict=True))
         return found
 
-    def get_many(self, keys: Sequence[bytes]) -> dict[bytes, Completion]:
-        """The whole completions of those of the keys that have an answer; request_id is the key."""
+    def outputs(self, requests: Mapping[bytes, AnyRequest]) -> dict[bytes, Output]:
+        """The outputs of those of the requests, by key, that have an answer."""
+        texts = self.texts(list(requests))
+        return {key: decode(requests[key].output_type, text) for key, text in texts.items()}
+
+    def completions(self, requests: Mapping[bytes, AnyRequest]) -> dict[bytes, Completion]:
+        """The completions of those of the requests, by key, that have an answer."""
+        keys = list(requests)
         found = self._among_waiting(keys)
         for part in _chunks(keys):
             with self._database.reading() as connection:
                 row = connection.execute(_COMPLETIONS, (_joined(part),)).fetchone()
             for number, text, prompt, completion, reason, cut in zip(*map(json.loads, row), strict=True):
                 key = part[number]
-                found[key] = Completion(key, text, prompt, completion, reason, bool(cut))
+                output = decode(requests[key].output_type, text)
+                found[key] = Completion(requests[key], output, prompt, completion, reason, bool(cut))
         return found
 
     def put(self, completion: Completion, *, fingerprint: str, function: str) -> None:
-        """Keep an answer under its request_id, which is its key; one that is there already stays."""
+        """Keep an answer under its request's key; one that is there already stays."""
         self.put_many((completion,), fingerprint=fingerprint, function=function)
 
     def put_many(self, completions: Iterable[Completion], *, fingerprint: str, function: str) -> None:
-        """Keep answers of one model and one function, each under its request_id."""
+        """Keep answers of one model and one function, each under its request's key."""
         origin = (fingerprint, function)
         fresh = {}
         for completion in completions:
-            if completion.text is None or completion.error is not None:
+            if completion.output is None or completion.error is not None:
                 raise ValueError(f"a failed completion is no answer: {completion.error}")
-            if len(completion.request_id) != KEY_BYTES:
-                raise ValueError(f"a key has {KEY_BYTES} bytes, this one {len(completion.request_id)}")
-            fresh[completion.request_id] = (completion, origin)
+            key = completion.request.key
+            if len(key) != KEY_BYTES:
+                raise ValueError(f"a key has {KEY_BYTES} bytes, this one {len(key)}")
+            fresh[key] = (completion, origin)
         with self._lock:
             failure, self._failure = self._failure, None
             self._waiting.update(fresh)
@@ -218,8 +227,8 @@ class AnswerCache:
 
 def _row(completion: Completion, origin_id: int, now: int) -> tuple[Any, ...]:
     return (
-        completion.request_id,
-        (completion.text or "").encode("utf-8", "surrogatepass"),
+        completion.request.key,
+        _text(completion).encode("utf-8", "surrogatepass"),
         origin_id,
         completion.prompt_tokens,
         completion.completion_tokens,
@@ -227,6 +236,10 @@ def _row(completion: Completion, origin_id: int, now: int) -> tuple[Any, ...]:
         completion.truncated,
         now,
     )
+
+
+def _text(completion: Completion) -> str:
+    return "" if completion.output is None else encode(completion.output)
 
 
 def _chunks(keys: Sequence[bytes]) -> Iterable[Sequence[bytes]]:

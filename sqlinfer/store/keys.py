@@ -6,11 +6,11 @@ Knows no database.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlinfer.types import Parameters, Request
+from sqlinfer.types import AnyRequest, Choose, Classify, CountTokens, Embed, Generate, Parameters, SplitText
 
 if TYPE_CHECKING:
     from hashlib import blake2b
@@ -18,6 +18,15 @@ if TYPE_CHECKING:
 _FLOATS = ("temperature", "top_p")
 _START = hashlib.blake2b(b"sqlinfer answer 2", digest_size=16)
 _Rest = tuple[str, str, str, str, str, tuple[str, ...]]  # instruction, task, overflow, schema, query, choices
+_REST: Mapping[type[AnyRequest], Callable[[Any], _Rest]] = {
+    Generate: lambda r: (r.instruction, r.task, r.overflow, r.schema, "", ()),
+    SplitText: lambda r: (r.instruction, r.task, "split", r.schema, "", ()),
+    Choose: lambda r: (r.instruction, "generate", r.overflow, "", r.query, r.choices),
+    Embed: lambda r: ("", "embed", r.overflow, "", "", ()),
+    Classify: lambda r: ("", "predict", r.overflow, "", "", ()),
+    CountTokens: lambda _: ("", "count_tokens", "error", "", "", ()),
+}
+"""What is hashed of a request, besides text and parameters; kept answers depend on every word of it."""
 _INTEGERS = ("max_tokens", "min_tokens", "top_k", "num_beams", "seed")
 
 
@@ -31,15 +40,15 @@ class AnswerKeys:
         self._function_hash = function_hash
         self._last: tuple[Parameters | None, _Rest | None, Callable[[], blake2b]] = (None, None, _START.copy)
 
-    def __call__(self, request: Request, parameters: Parameters | None = None) -> bytes:
-        """16 bytes, equal for equal requests; request_id is no part of it.
+    def __call__(self, request: AnyRequest, parameters: Parameters | None = None) -> bytes:
+        """16 bytes, equal for equal requests.
 
         parameters: those that hold, in place of the request's own.
         """
         holding = request.parameters if parameters is None else parameters
         # One read: another thread may replace it meanwhile.
         last, last_rest, copy = self._last
-        rest = (request.instruction, request.task, request.overflow, request.schema, request.query, request.choices)
+        rest = _REST[type(request)](request)
         if holding is not last or rest != last_rest:
             copy = _shared(self._fingerprint, self._function_hash, rest, holding).copy
             self._last = (holding, rest, copy)
@@ -48,7 +57,7 @@ class AnswerKeys:
         return hasher.digest()
 
 
-def answer_key(fingerprint: str, function_hash: str, request: Request) -> bytes:
+def answer_key(fingerprint: str, function_hash: str, request: AnyRequest) -> bytes:
     """The key of one request; for many of one function, AnswerKeys is quicker."""
     return _keys(fingerprint, function_hash)(request)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, get_args
 
 from sqlinfer.config.job_settings import read_registration
 from sqlinfer.errors import ModelNotFound, ModelUnusable, SqlinferError, nearest
@@ -18,9 +18,9 @@ from sqlinfer.store.lock import RegistryLock
 from sqlinfer.store.names import Reference, check_alias, check_name, parse_reference
 from sqlinfer.store.source import check_files, find_source, is_folder, is_hub_id
 from sqlinfer.store.versions import add_version, read_versions
-from sqlinfer.types import DTYPES, ModelVersion, Parameters
+from sqlinfer.types import DTYPES, ModelVersion, Parameters, Task
 
-TASKS = ("", "generate", "summarize", "embed")
+TASKS: tuple[str, ...] = get_args(Task)
 
 Builtins = Mapping[str, ModelVersion]
 

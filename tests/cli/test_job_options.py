@@ -10,7 +10,7 @@ import pytest
 
 from sqlinfer.config.job_settings import NAMES
 from sqlinfer.store import Store
-from sqlinfer.types import Completion
+from sqlinfer.types import Completion, Request, Text
 from tests.cli.conftest import Invoke, last_json
 from tests.conftest import EchoEngine
 
@@ -94,7 +94,7 @@ def test_retry_failed_keeps_what_was_answered_since(
     with Store(home) as store:
         (failed,) = store.jobs.failed_keys()
         time.sleep(1)  # the store notes whole seconds
-        store.answers.put(Completion(failed, "fine"), fingerprint="f", function="ai_gen")
+        store.answers.put(Completion(Request("", key=failed), Text("fine")), fingerprint="f", function="ai_gen")
     assert "fine" in invoke("run", file, "--model", "echo", "--retry-failed").stdout
     assert engine.texts == ["boom"]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from sqlinfer.engine.engine import TorchEngine
-from sqlinfer.types import Completion, Parameters, Request
+from sqlinfer.types import AnyRequest, Choose, Completion, Parameters, Request
 
 EngineOf = Callable[[str], TorchEngine]
 
@@ -26,19 +26,24 @@ def requests(
 ) -> list[Request]:
     """One request a text, named by its place."""
     return [
-        Request(text, task=task, parameters=Parameters(**parameters), request_id=str(i).encode())
+        Request(text, task=task, parameters=Parameters(**parameters), key=str(i).encode())
         for i, text in enumerate(texts)
     ]
 
 
-def answer(engine: TorchEngine, asked: list[Request]) -> list[Completion]:
+def choosing(asked: list[Request], choices: tuple[str, ...]) -> list[Choose]:
+    """The same, asked for the probabilities of choices."""
+    return [Choose(r.text, choices, r.instruction, parameters=r.parameters, key=r.key) for r in asked]
+
+
+def answer(engine: TorchEngine, asked: Sequence[AnyRequest]) -> list[Completion]:
     """Completions in the order of the requests."""
     completions = list(engine.generate(asked))
     assert len(completions) == len(asked)
-    return sorted(completions, key=lambda c: int(c.request_id))
+    return sorted(completions, key=lambda c: int(c.request.key))
 
 
 def texts(completions: list[Completion]) -> list[str]:
     """The answers, none of which may be an error."""
     assert [c.error for c in completions] == [None] * len(completions)
-    return [str(c.text) for c in completions]
+    return [str(c.output) for c in completions]

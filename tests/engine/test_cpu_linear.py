@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import copy
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +18,7 @@ from sqlinfer.engine.engine_pool import open_engine
 from sqlinfer.engine.model.cpu_linear import Int8Linear, PackedLinear, multiplies_int8, pack
 from sqlinfer.engine.model.precision import pick_precision
 from sqlinfer.errors import ModelUnusable
-from sqlinfer.types import ModelVersion
+from sqlinfer.types import Embed, ModelVersion
 
 pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch has no oneDNN here")
 
@@ -111,12 +109,9 @@ def test_an_encoder_in_int8_embeds_about_as_in_float32(
 ) -> None:
     found(Int8Linear, torch.float32)
     folder = folder_of("bert")
-    asked = [replace(request, task="embed") for request in requests()]
+    asked = [Embed(request.text, key=request.key) for request in requests()]
     plain, whole = (
-        [
-            np.frombuffer(base64.b64decode(completion.text), dtype="<f4")
-            for completion in answer(open_engine(version, device="cpu"), asked)
-        ]
+        [np.asarray(completion.output) for completion in answer(open_engine(version, device="cpu"), asked)]
         for dtype in ("float32", "int8")
         for version in [ModelVersion("bert", 1, str(folder), folder, "bert", dtype=dtype)]
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import functools
 import json
 import shutil
@@ -19,25 +18,36 @@ from sqlinfer.engine.engine import TorchEngine
 from sqlinfer.engine.engine_pool import open_engine
 from sqlinfer.engine.model.weights import quiet
 from sqlinfer.errors import ModelUnusable
-from sqlinfer.types import Completion, ModelVersion, Request, Task
+from sqlinfer.types import (
+    AnyRequest,
+    Choose,
+    Classify,
+    Completion,
+    CountTokens,
+    Embed,
+    Generate,
+    ModelVersion,
+    Probabilities,
+)
 
 FolderOf = Callable[[str], Path]
 LABELS = ("praise", "complaint", "question")
 TOLERANCE = 1e-5
 
 
-def ask(engine: TorchEngine, texts: tuple[str, ...] = TEXTS, task: Task = "embed", **more: object) -> list[Completion]:
-    asked = [Request(t, task=task, request_id=str(i).encode(), **more) for i, t in enumerate(texts)]
-    return answer(engine, asked)
+def ask(
+    engine: TorchEngine, texts: tuple[str, ...] = TEXTS, make: Callable[..., AnyRequest] = Embed, **more: object
+) -> list[Completion]:
+    return answer(engine, [make(text, key=str(i).encode(), **more) for i, text in enumerate(texts)])
 
 
 def vectors(completions: list[Completion]) -> np.ndarray:
-    return np.stack([np.frombuffer(base64.b64decode(c.text or ""), dtype="<f4") for c in completions])
+    return np.stack([np.asarray(c.output) for c in completions])
 
 
 def chances(completion: Completion) -> dict[str, float]:
-    assert completion.text is not None, completion.error
-    return json.loads(completion.text)
+    assert isinstance(completion.output, Probabilities), completion.error
+    return completion.output
 
 
 def open_folder(folder: Path, **more: object) -> TorchEngine:
@@ -169,23 +179,23 @@ def test_a_long_text_is_cut_visibly_or_refused(bert: Path) -> None:
     engine = open_folder(bert)
     cut, short = ask(engine, (TEXTS[3], "a"), overflow="truncate")
     assert (cut.truncated, cut.prompt_tokens, short.truncated) == (True, 12, False)
-    ids = engine.inputs.prepare([Request(TEXTS[3], task="embed", overflow="truncate")])[0].ids
+    ids = engine.inputs.prepare([Embed(TEXTS[3], "truncate")])[0].ids
     whole = transformers.AutoTokenizer.from_pretrained(bert)(TEXTS[3], truncation=True, max_length=12)["input_ids"]
     assert ids == whole
     refused, short = ask(engine, (TEXTS[3], "a"), overflow="error")
-    assert refused.text is None and "more than the 12 tokens" in (refused.error or "")
-    assert short.text is not None
+    assert refused.output is None and "more than the 12 tokens" in (refused.error or "")
+    assert short.output is not None
 
 
 def test_a_bad_row_costs_only_itself(engine_of: EngineOf) -> None:
     bad, good = ask(engine_of("bert"), ("half a pair \ud800", "a"))
     assert "U+D800" in (bad.error or "")
-    assert good.text is not None
+    assert good.output is not None
 
 
 def test_not_a_number_fails_its_row_alone(bert: Path) -> None:
     engine = open_folder(bert)
-    token = engine.inputs.prepare([Request("zzz", task="embed")])[0].ids[1]
+    token = engine.inputs.prepare([Embed("zzz")])[0].ids[1]
     with torch.no_grad():
         engine.model.get_input_embeddings().weight[token] = float("nan")
     bad, good = ask(engine, ("zzz", "a"))
@@ -198,7 +208,7 @@ def test_memory_for_a_part_of_the_rows_answers_all(
     is_packed: bool, bert: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = open_folder(bert)
-    before, counts = vectors(ask(engine)), engine.count_prompt_tokens([Request(text, task="embed") for text in TEXTS])
+    before, counts = vectors(ask(engine)), engine.count_prompt_tokens([Embed(text) for text in TEXTS])
     forward, sizes, limit = engine.model.forward, [], max(*counts, sum(counts) // 2)
     assert engine.encoder.is_packed
 
@@ -229,16 +239,16 @@ def test_a_row_too_large_for_the_memory_fails_alone(bert: Path, monkeypatch: pyt
     monkeypatch.setattr(engine.model, "forward", short)
     found = ask(engine)
     assert any("out of memory" in (c.error or "") for c in found)
-    assert {c.text is None for c in found if c.prompt_tokens <= 30} == {False}
+    assert {c.output is None for c in found if c.prompt_tokens <= 30} == {False}
 
 
 def test_a_classifier_says_each_label_with_its_probability(classifier_of: Callable[..., Path]) -> None:
     folder = classifier_of(*LABELS)
     read, engine = read_alone(folder, "AutoModelForSequenceClassification"), open_folder(folder)
-    for text, found in zip(TEXTS, ask(engine, task="predict"), strict=True):
+    for text, found in zip(TEXTS, ask(engine, make=Classify), strict=True):
         expected = read(text).double().softmax(dim=0).tolist()
         assert chances(found) == pytest.approx(dict(zip(LABELS, expected, strict=True)), abs=TOLERANCE)
-    for text, found in zip(TEXTS, ask(engine, task="generate", choices=LABELS[1:]), strict=True):
+    for text, found in zip(TEXTS, ask(engine, make=Choose, choices=LABELS[1:]), strict=True):
         expected = read(text).double()[1:].softmax(dim=0).tolist()
         assert chances(found) == pytest.approx(dict(zip(LABELS[1:], expected, strict=True)), abs=TOLERANCE)
 
@@ -246,7 +256,7 @@ def test_a_classifier_says_each_label_with_its_probability(classifier_of: Callab
 def test_a_classifier_of_several_labels_a_text_rates_each_by_itself(classifier_of: Callable[..., Path]) -> None:
     folder = classifier_of(*LABELS, problem_type="multi_label_classification")
     read = read_alone(folder, "AutoModelForSequenceClassification")
-    found = ask(open_folder(folder), task="generate", choices=LABELS[:2])[0]
+    found = ask(open_folder(folder), make=Choose, choices=LABELS[:2])[0]
     expected = read(TEXTS[0]).double()[:2].sigmoid().tolist()
     assert chances(found) == pytest.approx(dict(zip(LABELS[:2], expected, strict=True)), abs=TOLERANCE)
 
@@ -254,38 +264,46 @@ def test_a_classifier_of_several_labels_a_text_rates_each_by_itself(classifier_o
 def test_a_reranker_scores_the_pair(classifier_of: Callable[..., Path]) -> None:
     folder = classifier_of()
     read = read_alone(folder, "AutoModelForSequenceClassification")
-    asked = ask(open_folder(folder), task="generate", instruction="unread", query="late?", choices=("yes", "no"))
+    asked = ask(open_folder(folder), make=Choose, instruction="unread", query="late?", choices=("yes", "no"))
     for text, found in zip(TEXTS, asked, strict=True):
         score = read("late?", text).double().sigmoid().item()
         assert chances(found) == pytest.approx({"yes": score, "no": 1 - score}, abs=TOLERANCE)
 
 
 @pytest.mark.parametrize(
-    ("labels", "more", "said"),
+    ("labels", "refused", "said"),
     [
-        (LABELS, {"choices": ("praise", "complain")}, "does not know the label 'complain'. Did you mean complaint?"),
-        (LABELS, {}, "classifies texts for ai_classify and ai_predict, and this needs one that writes text"),
-        (LABELS, {"task": "embed"}, "needs one that embeds texts"),
-        ((), {"choices": ("yes", "no")}, "scores pairs of texts for ai_score and ai_filter"),
+        (
+            LABELS,
+            Choose("a", ("praise", "complain"), key=b"0"),
+            "does not know the label 'complain'. Did you mean complaint?",
+        ),
+        (
+            LABELS,
+            Generate("a", key=b"0"),
+            "classifies texts for ai_classify and ai_predict, and this needs one that writes text",
+        ),
+        (LABELS, Embed("a", key=b"0"), "needs one that embeds texts"),
+        ((), Choose("a", ("yes", "no"), key=b"0"), "scores pairs of texts for ai_score and ai_filter"),
     ],
 )
 def test_a_question_that_a_model_cannot_answer_is_refused(
-    labels: tuple[str, ...], more: dict, said: str, classifier_of: Callable[..., Path]
+    labels: tuple[str, ...], refused: AnyRequest, said: str, classifier_of: Callable[..., Path]
 ) -> None:
-    (found,) = ask(open_folder(classifier_of(*labels)), ("a",), **{"task": "generate", **more})
+    (found,) = answer(open_folder(classifier_of(*labels)), [refused])
     assert said in (found.error or "")
 
 
 def test_a_writing_model_does_not_embed_and_an_encoder_does_not_write(engine_of: EngineOf) -> None:
     assert "writes text" in (ask(engine_of("llama"), ("a",))[0].error or "")
-    assert "embeds texts" in (ask(engine_of("bert"), ("a",), task="generate")[0].error or "")
+    assert "embeds texts" in (ask(engine_of("bert"), ("a",), make=Generate)[0].error or "")
 
 
 def test_tokens_of_a_text_are_counted_without_weights(engine_of: EngineOf) -> None:
     engine = engine_of("bert")
-    counted = ask(engine, task="count_tokens")
-    read = engine.count_prompt_tokens([Request(text, task="embed") for text in TEXTS])
-    assert [int(c.text or 0) + 2 for c in counted] == read
+    counted = ask(engine, make=CountTokens)
+    read = engine.count_prompt_tokens([Embed(text) for text in TEXTS])
+    assert [c.output + 2 for c in counted] == read
 
 
 @pytest.mark.parametrize(

@@ -51,16 +51,16 @@ def test_rows_that_join_a_running_batch_are_generate(shape: str, engine_of: Engi
     engine.limits = Limits(max_lines=3)
     many = [f"{text} {i}" for i in range(2) for text in TEXTS]
     asked = [r for i, text in enumerate(many) for r in requests([text], max_tokens=(5, 30, 11)[i % 3], num_beams=1)]
-    ours = [c.text for r in asked for c in engine.generate([r])]
+    ours = [c.output for r in asked for c in engine.generate([r])]
     together = list(engine.generate([_named(r, i) for i, r in enumerate(asked)]))
-    assert [c.text for c in sorted(together, key=lambda c: int(c.request_id))] == ours
+    assert [c.output for c in sorted(together, key=lambda c: int(c.request.key))] == ours
     assert ours[:3] == [
         generate(engine, text, max_new_tokens=n, num_beams=1) for text, n in zip(many, (5, 30, 11), strict=False)
     ]
 
 
 def _named(request: Request, i: int) -> Request:
-    return replace(request, request_id=str(i).encode())
+    return replace(request, key=str(i).encode())
 
 
 @pytest.mark.parametrize("max_lines", [4, 9, 64])
@@ -241,5 +241,5 @@ def test_a_long_row_does_not_stretch_the_positions_of_others(tmp_path: Path, fol
     long = "The box was open. " * 60
     asked = requests([TEXTS[0], long, TEXTS[2]], max_tokens=8)
     first, refused, last = answer(engine, asked)
-    assert [first.text, last.text] == [generate(engine, text, max_new_tokens=8) for text in (TEXTS[0], TEXTS[2])]
+    assert [first.output, last.output] == [generate(engine, text, max_new_tokens=8) for text in (TEXTS[0], TEXTS[2])]
     assert "truncate" in str(refused.error)

@@ -145,7 +145,7 @@ def test_row_that_alone_does_not_fit_fails_alone(engine_of: EngineOf, intercept)
     intercept(engine, check)
     after = answer(engine, requests(max_tokens=6))
     assert "out of memory" in str(after[longest].error)
-    assert after[longest].text is None
+    assert after[longest].output is None
     assert [c for c in after if c.error is None] == [c for i, c in enumerate(before) if i != longest]
 
 

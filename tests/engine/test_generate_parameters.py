@@ -80,7 +80,7 @@ def test_parameters_are_per_row(engine_of: EngineOf) -> None:
     ]
     asked = [replace(r, parameters=p) for r, p in zip(requests(TEXTS[:4]), choices, strict=True)]
     together = answer(engine, asked)
-    assert texts(together) == [c.text for r in asked for c in engine.generate([r])]
+    assert texts(together) == [c.output for r in asked for c in engine.generate([r])]
     assert [c.completion_tokens <= m for c, m in zip(together, (5, 20, 9, 40), strict=True)] == [True] * 4
 
 
@@ -92,7 +92,7 @@ def test_max_tokens_ends_an_answer_and_says_so(engine_of: EngineOf) -> None:
 def test_min_tokens_keeps_an_answer_going(engine_of: EngineOf) -> None:
     engine = engine_of("qwen3")
     free = answer(engine, requests(max_tokens=60))
-    early = [int(c.request_id) for c in free if c.finish_reason == "stop" and c.completion_tokens < 50]
+    early = [int(c.request.key) for c in free if c.finish_reason == "stop" and c.completion_tokens < 50]
     assert early, "some answer of the tiny model ends by itself"
     longer = answer(engine, requests(max_tokens=60, min_tokens=50))
     assert all(longer[i].completion_tokens >= 50 for i in early)
@@ -112,7 +112,7 @@ def test_stop_text_ends_the_answer_and_is_cut(shape: str, engine_of: EngineOf) -
     checked = [(c, e) for c, e in zip(completions, expected, strict=True) if e is not None]
     assert len(checked) >= 3
     for completion, text in checked:
-        assert completion.text == text
+        assert completion.output == text
         assert completion.finish_reason == "stop"
         assert completion.completion_tokens < 24
 
@@ -135,7 +135,7 @@ def test_wrong_parameter_fails_its_row_alone(wrong: dict[str, float], engine_of:
     bad = replace(bad, parameters=Parameters(**wrong))
     completions = answer(engine_of("llama"), [good, bad])
     assert completions[0].error is None
-    assert completions[1].text is None
+    assert completions[1].output is None
     assert next(iter(wrong)) in str(completions[1].error)
 
 

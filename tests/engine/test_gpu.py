@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from engine_cases import TEXTS, answer, requests, texts
+from engine_cases import TEXTS, answer, choosing, requests, texts
 from test_generate_equality import DECODERS, generate
 from test_shared_prefixes import ASKED
 
@@ -49,6 +49,6 @@ def test_schemas_and_scores_are_those_of_the_cpu(version_of: VersionOf) -> None:
     schema = '{"type": "object", "properties": {"name": {"enum": ["a", "b"]}, "number": {"type": "integer"}}}'
     asked = [replace(request, schema=schema) for request in requests(max_tokens=40)]
     assert answer(on_gpu, asked) == answer(on_cpu, asked)
-    scored = [replace(request, choices=("late delivery", "late", "a broken lamp")) for request in requests()]
+    scored = choosing(requests(), ("late delivery", "late", "a broken lamp"))
     for ours, theirs in zip(*(map(json.loads, texts(answer(e, scored))) for e in (on_gpu, on_cpu)), strict=True):
         assert ours == pytest.approx(theirs, abs=1e-4)

@@ -17,7 +17,7 @@ from sqlinfer.engine.engine_pool import close_all, get_engine, open_engine
 from sqlinfer.engine.model.device import pick_device
 from sqlinfer.engine.model.precision import pick_precision
 from sqlinfer.errors import ModelUnusable, SqlinferError
-from sqlinfer.types import ModelVersion, Request
+from sqlinfer.types import Embed, ModelVersion, Request
 from tools import random_models as shapes
 
 VersionOf = Callable[..., ModelVersion]
@@ -217,8 +217,8 @@ def test_size_is_as_asked(tmp_path: Path) -> None:
         engine = open_engine(version(shapes.build(shape, tmp_path / shape, size=size)), device="cpu")
         assert engine.prompts.context.tokens == 64
         assert engine.model.get_input_embeddings().weight.shape == (300, 32)
-        task = "embed" if shape == "bert" else "generate"
-        assert next(engine.generate(requests(["a"], task=task, max_tokens=2))).error is None
+        request = Embed("a") if shape == "bert" else requests(["a"], max_tokens=2)[0]
+        assert next(engine.generate([request])).error is None
 
 
 def test_unknown_shape_names_the_known_ones(tmp_path: Path) -> None:

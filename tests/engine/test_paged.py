@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from engine_cases import TEXTS, EngineOf, answer, requests, texts
+from engine_cases import TEXTS, EngineOf, answer, choosing, requests, texts
 from test_generate_equality import DECODERS, generate
 from test_generate_faults import _out_of_memory, intercept  # noqa: F401 - a fixture
 from test_shared_prefixes import ASKED, read_once, same_as_alone
@@ -73,8 +73,8 @@ def test_a_beginning_is_read_once(paged_of: PagedOf, monkeypatch: pytest.MonkeyP
 
 def test_scored_rows_and_schemas_answer_as_in_packed_batches(engine_of: EngineOf, paged_of: PagedOf) -> None:
     choices = ("late delivery", "late", "a broken lamp")
-    asked = [replace(r, choices=choices) for r in requests()]
-    asked += [replace(r, schema=SCHEMA, request_id=b"1" + r.request_id) for r in requests(max_tokens=40)]
+    asked = [*choosing(requests(), choices)]
+    asked += [replace(r, schema=SCHEMA, key=b"1" + r.key) for r in requests(max_tokens=40)]
     packed = answer(engine_of("llama"), asked)
     found = answer(paged_of("llama"), asked)
     assert [c.error for c in found] == [c.error for c in packed]
@@ -130,7 +130,7 @@ def test_two_callers_share_the_cache(paged_of: PagedOf) -> None:
     first, second = engine.generate(asked), engine.generate(asked)
     found = list(zip_longest(first, second))
     for completions in zip(*found, strict=True):
-        assert sorted(filter(None, completions), key=lambda c: int(c.request_id)) == alone
+        assert sorted(filter(None, completions), key=lambda c: int(c.request.key)) == alone
 
 
 def test_a_batch_leaves_room_for_the_next(paged_of: PagedOf) -> None:

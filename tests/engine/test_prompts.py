@@ -11,10 +11,14 @@ from engine_cases import EngineOf, answer, requests
 
 from sqlinfer.engine.engine import TorchEngine
 from sqlinfer.engine.engine_pool import count_prompt_tokens, open_engine
-from sqlinfer.types import ModelVersion, Parameters, Request
+from sqlinfer.types import CountTokens, ModelVersion, Parameters, Request
 
 VersionOf = Callable[..., ModelVersion]
 FACES = "\N{FAMILY}\N{GRINNING FACE}\N{ZERO WIDTH JOINER}"
+
+
+def counting(texts: list[str]) -> list[CountTokens]:
+    return [CountTokens(text, key=str(i).encode()) for i, text in enumerate(texts)]
 
 
 def rendered(engine: TorchEngine, request: Request) -> str:
@@ -137,7 +141,7 @@ def test_overflow_error_names_tokens_limit_and_remedy(shape: str, engine_of: Eng
     long, short = requests(["word " * 2000, "fine"], max_tokens=12)
     completions = answer(engine_of(shape), [long, short])
     error = str(completions[0].error)
-    assert completions[0].text is None
+    assert completions[0].output is None
     assert str(completions[0].prompt_tokens) in error
     assert ("512" if shape == "bart" else "500") in error
     assert "truncate" in error
@@ -146,7 +150,7 @@ def test_overflow_error_names_tokens_limit_and_remedy(shape: str, engine_of: Eng
 
 def test_instruction_that_is_too_long_is_an_error_in_both_policies(engine_of: EngineOf) -> None:
     for overflow in ("truncate", "error"):
-        request = Request("x", "word " * 2000, overflow=overflow, request_id=b"0")
+        request = Request("x", "word " * 2000, overflow=overflow, key=b"0")
         assert "instruction" in str(answer(engine_of("gpt2"), [request])[0].error)
 
 
@@ -184,7 +188,7 @@ def test_half_a_surrogate_pair_fails_its_row_alone(engine_of: EngineOf) -> None:
     completions = answer(engine_of("llama"), requests(["good", "bad \ud83d", "good"], max_tokens=3))
     assert "surrogate" in str(completions[1].error)
     assert "U+D83D" in str(completions[1].error)
-    assert completions[0].text == completions[2].text
+    assert completions[0].output == completions[2].output
     assert completions[0].error is None
 
 
@@ -197,19 +201,18 @@ def test_tokenizer_of_another_model_fails_rows_not_the_process(version_of: Versi
 
 def test_count_tokens_needs_no_weights(version_of: VersionOf, engine_of: EngineOf) -> None:
     engine = open_engine(version_of("llama"))
-    completions = answer(engine, requests(["", "a", "The order arrived", "\ud83d"], task="count_tokens"))
-    assert [c.text for c in completions[:2]] == ["0", "1"]
+    completions = answer(engine, counting(["", "a", "The order arrived", "\ud83d"]))
+    assert [c.output for c in completions[:2]] == [0, 1]
     expected = len(engine.prompts._tokenizer._tokenizer("The order arrived", add_special_tokens=False)["input_ids"])
-    assert completions[2].text == str(expected)
+    assert completions[2].output == expected
     assert completions[3].error is not None
     assert not engine.is_loaded
 
 
 def test_counts_and_questions_mix(engine_of: EngineOf) -> None:
-    asked = requests(["a", "b"], max_tokens=2)
-    asked[1] = replace(asked[1], task="count_tokens")
+    asked = [requests(["a"], max_tokens=2)[0], counting(["a", "b"])[1]]
     completions = answer(engine_of("gpt2"), asked)
-    assert completions[1].text == "1"
+    assert completions[1].output == 1
     assert completions[0].completion_tokens > 0
 
 

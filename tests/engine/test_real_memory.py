@@ -18,10 +18,10 @@ from sqlinfer.types import Parameters, Request
 
 engine = open_engine(BUILTINS["sqlinfer/tiny"], device="cpu")
 requests = [
-    Request(f"{i} " + "word " * 100, parameters=Parameters(max_tokens=8, min_tokens=8), request_id=bytes([i]))
+    Request(f"{i} " + "word " * 100, parameters=Parameters(max_tokens=8, min_tokens=8), key=bytes([i]))
     for i in range(32)
 ]
-right = {completion.request_id: completion.text for completion in engine.generate(requests)}
+right = {completion.request.key: completion.output for completion in engine.generate(requests)}
 refused, make_room = [], GenerationLoop._make_room
 GenerationLoop._make_room = lambda run, joining: (refused.append(len(run.scheduler.running)), make_room(run, joining))
 
@@ -29,12 +29,12 @@ for left_mb in (128, 48, 16):
     sizes = Path("/proc/self/statm").read_text().split()
     held = int(sizes[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (held + left_mb * 2**20, resource.RLIM_INFINITY))
-    found = {completion.request_id: completion for completion in engine.generate(requests)}
+    found = {completion.request.key: completion for completion in engine.generate(requests)}
     resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     print(json.dumps({
         "refused": len(refused),
-        "right": sum(one.text == right[key] for key, one in found.items()),
-        "failed": sum(one.text is None and "out of memory" in one.error for one in found.values()),
+        "right": sum(one.output == right[key] for key, one in found.items()),
+        "failed": sum(one.output is None and "out of memory" in one.error for one in found.values()),
     }))
 """
 

@@ -93,8 +93,8 @@ def test_a_mixed_batch_gives_each_row_the_answer_that_it_has_alone(shape: str, e
     engine.limits = Limits(max_lines=5)
     other = struct({"a": {"type": "integer", "minimum": 0, "maximum": 99}})
     three = zip(asked(max_tokens=140), asked(other, max_tokens=40), requests(max_tokens=30), strict=True)
-    mixed = [replace(r, request_id=str(i).encode()) for i, r in enumerate(r for each in three for r in each)]
-    alone = [texts(answer(engine, [replace(request, request_id=b"0")]))[0] for request in mixed]
+    mixed = [replace(r, key=str(i).encode()) for i, r in enumerate(r for each in three for r in each)]
+    alone = [texts(answer(engine, [replace(request, key=b"0")]))[0] for request in mixed]
     assert texts(answer(engine, mixed)) == alone
 
 
@@ -109,7 +109,7 @@ def test_every_answer_ends_within_max_tokens(shape: str, temperature: float, eng
         assert [c.error for c in found] == [None] * len(found)
         assert max(c.completion_tokens for c in found) <= 140
         for completion in found:
-            assert check(completion.text) or completion.text == "[]"
+            assert check(completion.output) or completion.output == "[]"
 
 
 def test_what_no_answer_can_be_is_the_error_of_its_row(engine_of: EngineOf) -> None:
@@ -120,8 +120,8 @@ def test_what_no_answer_can_be_is_the_error_of_its_row(engine_of: EngineOf) -> N
         (asked(struct({"date": {"type": "string", "pattern": "[0-9]{3000}"}}), max_tokens=50)[0], "none is short"),
     ]
     engine = engine_of("t5")
-    good = replace(asked(max_tokens=140)[0], request_id=b"9")
-    found = answer(engine, [*(replace(r, request_id=str(i).encode()) for i, (r, _) in enumerate(wrong)), good])
+    good = replace(asked(max_tokens=140)[0], key=b"9")
+    found = answer(engine, [*(replace(r, key=str(i).encode()) for i, (r, _) in enumerate(wrong)), good])
     for completion, (_, words) in zip(found, wrong, strict=False):
         assert words in str(completion.error)
     assert found[-1].error is None

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from engine_cases import TEXTS, EngineOf, answer, requests, texts
+from engine_cases import TEXTS, EngineOf, answer, choosing, requests, texts
 from test_generate_equality import KINDS, _other
 from test_generate_faults import _out_of_memory, intercept  # noqa: F401 - a fixture
 
@@ -18,27 +17,28 @@ from sqlinfer.engine.engine import TorchEngine
 from sqlinfer.engine.engine_pool import open_engine
 from sqlinfer.engine.input.choice_trie import END, Fork, build_choices
 from sqlinfer.engine.scheduler import Limits
-from sqlinfer.types import Completion, ModelVersion, Request
+from sqlinfer.types import Choose, Completion, ModelVersion, Request
 
 SHAPES = ("llama", "qwen3", "gpt2", "t5", "bart")
 LABELS = ("positive", "a", "the order was late", "the order", "neutral \N{GRINNING FACE}", 'it\'s "mixed"\n', "東京")
 
 
-def scored(choices: tuple[str, ...] = LABELS, asked: tuple[str, ...] = TEXTS) -> list[Request]:
-    return [replace(request, choices=choices) for request in requests(asked)]
+def scored(choices: tuple[str, ...] = LABELS, asked: tuple[str, ...] = TEXTS) -> list[Choose]:
+    return choosing(requests(asked), choices)
 
 
 def chances(completions: list[Completion]) -> list[dict[str, float]]:
-    return [json.loads(text) for text in texts(completions)]
+    assert [c.error for c in completions] == [None] * len(completions)
+    return [c.output for c in completions]
 
 
 @torch.inference_mode()
-def reference(engine: TorchEngine, request: Request) -> list[float]:
+def reference(engine: TorchEngine, request: Choose) -> list[float]:
     """Probabilities by a full pass over the prompt and each choice, with transformers alone.
 
     Each token of a choice is weighed against those that would have led to another choice from there.
     """
-    (sequence,) = engine.prompts.prepare([replace(request, choices=())])
+    (sequence,) = engine.prompts.prepare([Request(request.text, request.instruction, parameters=request.parameters)])
     start = [t for t in [sequence.settings.model.get("forced_bos_token_id")] if t is not None]
     with_space = engine.prompts.render(request, "") == "" and not engine.config.is_encoder_decoder
     names = [f" {name}" if with_space else name for name in request.choices]
@@ -90,12 +90,12 @@ def test_other_caches_and_positions_are_scored_alike(
 @pytest.mark.parametrize("shape", SHAPES)
 def test_neighbours_do_not_change_scores(shape: str, engine_of: EngineOf) -> None:
     engine = engine_of(shape)
-    alone = [next(engine.generate([request])).text for request in scored()]
+    alone = [next(engine.generate([request])).output for request in scored()]
     engine.limits = Limits(max_lines=5, max_prefill_tokens=60)
-    mixed = [*scored(), *(replace(r, request_id=b"1" + r.request_id) for r in requests(max_tokens=9))]
+    mixed = [*scored(), *(replace(r, key=b"1" + r.key) for r in requests(max_tokens=9))]
     together = answer(engine, mixed)[: len(alone)]
     for one, other in zip(alone, together, strict=True):
-        assert json.loads(str(one)) == pytest.approx(json.loads(str(other.text)), abs=1e-5)
+        assert one == pytest.approx(other.output, abs=1e-5)
 
 
 def test_generated_answers_do_not_change_beside_scored_ones(engine_of: EngineOf) -> None:
@@ -103,7 +103,7 @@ def test_generated_answers_do_not_change_beside_scored_ones(engine_of: EngineOf)
         engine = engine_of(shape)
         engine.limits = Limits(max_lines=6)
         before = texts(answer(engine, requests(max_tokens=9)))
-        more = [replace(r, request_id=b"1" + r.request_id) for r in scored()]
+        more = [replace(r, key=b"1" + r.key) for r in scored()]
         mixed = [r for pair in zip(requests(max_tokens=9), more, strict=True) for r in pair]
         assert texts(answer(engine, mixed))[: len(before)] == before
 
@@ -231,6 +231,6 @@ def test_rows_that_their_prompts_answer_take_no_place_in_the_cache(
     one_token, several = answer(engine, scored(("a", "b"))), answer(engine, scored(LABELS))
     assert all(completion.error is None for completion in (*one_token, *several))
     assert filled == []
-    both = [replace(r, request_id=str(i).encode()) for i, r in enumerate([*scored(("a", "b")), *requests(TEXTS)])]
+    both = [replace(r, key=str(i).encode()) for i, r in enumerate([*scored(("a", "b")), *requests(TEXTS)])]
     answer(engine, both)
     assert sum(filled) == len(TEXTS)

@@ -31,7 +31,7 @@ def same_as_alone(engine: TorchEngine) -> None:
     for max_lines in (3, 64):
         engine.limits = Limits(max_lines=max_lines)
         asked = [requests([text], max_tokens=n)[0] for text, n in zip(ASKED, lengths, strict=True)]
-        named = [replace(r, request_id=str(i).encode()) for i, r in enumerate(asked)]
+        named = [replace(r, key=str(i).encode()) for i, r in enumerate(asked)]
         assert texts(answer(engine, named)) == expected
 
 

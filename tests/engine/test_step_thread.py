@@ -148,7 +148,7 @@ def test_answers_are_the_same_beside_the_caller(
     shape: str, engine_of: EngineOf, beside: list[BackgroundStepLoop], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = [*requests(TEXTS, max_tokens=5), *requests(["broken \ud800"], max_tokens=5)]
-    asked = [replace(request, request_id=str(i).encode()) for i, request in enumerate(asked)]
+    asked = [replace(request, key=str(i).encode()) for i, request in enumerate(asked)]
     engine = engine_of(shape)
     engine.limits = Limits(max_lines=2)
     found = answer(engine, asked)
@@ -190,7 +190,7 @@ def test_a_call_that_is_cancelled_ends_beside_the_caller(engine_of: EngineOf, be
 
     cancel = threading.Event()
     answers = engine_of("gpt2").generate(endless(), cancel)
-    assert next(answers).text is not None
+    assert next(answers).output is not None
     cancel.set()
     for _ in answers:
         pass

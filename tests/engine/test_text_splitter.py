@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -10,16 +9,16 @@ import pytest
 from engine_cases import EngineOf
 
 from sqlinfer.engine.engine_pool import open_engine
-from sqlinfer.types import ModelVersion, Parameters, Request
+from sqlinfer.types import ModelVersion, Parameters, Request, SplitText
 
 LONG = "\n\n".join(f"Paragraph {i} has a sentence. And it has another one, which is longer!" for i in range(120))
-ASKED = Request(LONG, "Say it.", parameters=Parameters(max_tokens=20), overflow="split")
+ASKED = SplitText(LONG, "Say it.", parameters=Parameters(max_tokens=20))
 
 
-def split(engine: object, request: Request) -> list[str]:
+def split(engine: object, request: SplitText) -> list[str]:
     (completion,) = engine.generate([request])  # type: ignore[attr-defined]
     assert completion.error is None
-    cuts = json.loads(completion.text)
+    cuts = completion.output
     return [request.text[a:b] for a, b in zip([0, *cuts], [*cuts, len(request.text)], strict=True)]
 
 
@@ -31,7 +30,7 @@ def test_each_part_fits_and_together_they_are_the_text(shape: str, text: str, en
     parts = split(engine, request)
     assert "".join(parts) == text
     assert len(parts) > 1
-    whole = [replace(request, text=part.strip(), overflow="error") for part in parts]
+    whole = [Request(part.strip(), request.instruction, parameters=request.parameters) for part in parts]
     assert all(hasattr(outcome, "prompt") for outcome in engine.prompts.prepare(whole))
 
 

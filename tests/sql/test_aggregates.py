@@ -64,7 +64,7 @@ def test_an_aggregate_takes_what_duckdbs_own_take(sql: str, con: Session, echo: 
     asked = CLAUSES[sql]
     expected = [(key, None if text is None else f"<{text}>") for key, text in asked.items()]
     assert con.execute(sql).fetchall() == con.sql(sql).fetchall() == expected
-    assert sorted(r.text for r in echo.asked if r.is_generated) == sorted(t for t in set(asked.values()) if t)
+    assert sorted(r.text for r in echo.asked if r.needs_weights) == sorted(t for t in set(asked.values()) if t)
 
 
 def test_a_plain_connection_has_the_aggregate_and_the_function_over_a_list(
@@ -98,15 +98,15 @@ def test_a_large_group_is_asked_in_parts_and_no_word_is_lost(con: Session, echo:
     echo._answer = shortened(echo)
     con.execute("CREATE TABLE words AS SELECT i % 3 AS g, 'w' || i || ' is a word.' AS w FROM range(900) r(i)")
     con.execute("SELECT g, ai_agg(w, 'Which?') FROM words GROUP BY g").fetchall()
-    read = {word for request in echo.asked if request.is_generated for word in request.text.split()}
+    read = {word for request in echo.asked if request.needs_weights for word in request.text.split()}
     assert {f"w{i}" for i in range(900)} <= read
-    assert all(len(r.text.split()) <= ECHO_WORDS for r in echo.asked if r.is_generated)
+    assert all(len(r.text.split()) <= ECHO_WORDS for r in echo.asked if r.needs_weights)
     assert len(echo.batches) <= 12, "the groups go through each level together"
 
 
 def shortened(echo: EchoEngine):  # type: ignore[no-untyped-def]
     whole = echo._answer
-    return lambda request: whole(request) if not request.is_generated else request.text.split()[0]
+    return lambda request: whole(request) if not request.needs_weights else request.text.split()[0]
 
 
 def test_parts_whose_answers_are_no_shorter_fail_their_row_alone(con: Session) -> None:
@@ -153,7 +153,7 @@ def test_details_of_a_text_in_parts_are_sums_over_the_parts(con: Session, echo: 
     echo._answer = shortened(echo)
     sql = "SELECT ai_agg(DISTINCT 'w' || i || ' is a word.', 'Which?', details := true) FROM range(9) r(i)"
     ((details,),) = con.execute(sql).fetchall()
-    generated = [request for request in echo.asked if request.is_generated]
+    generated = [request for request in echo.asked if request.needs_weights]
     assert len(generated) > 2
     assert details["completion_tokens"] == len(generated)
     assert details["prompt_tokens"] == sum(len(request.text) for request in generated)

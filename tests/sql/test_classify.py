@@ -10,16 +10,16 @@ import pytest
 
 from sqlinfer.errors import SqlinferError
 from sqlinfer.sql import Session
-from sqlinfer.types import Request
+from sqlinfer.types import Choose
 from tests.conftest import EchoEngine
 
 ODD = ("New", "New York", 'it\'s "mixed"', "line\nbreak", "\N{PARTY POPPER}", "a, b")
 
 
-def chances(weigh: Callable[[Request, str], float]) -> EchoEngine:
+def chances(weigh: Callable[[Choose, str], float]) -> EchoEngine:
     """A model that gives choices the weights of a function."""
 
-    def answer(request: Request) -> str:
+    def answer(request: Choose) -> str:
         weights = {choice: weigh(request, choice) for choice in request.choices}
         return json.dumps({choice: weight / sum(weights.values()) for choice, weight in weights.items()})
 

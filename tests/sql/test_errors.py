@@ -10,6 +10,7 @@ import pytest
 import sqlinfer
 from sqlinfer.errors import Interrupted, RequestsFailed, SqlinferError
 from sqlinfer.sql import Session
+from sqlinfer.types import CountTokens
 from tests.conftest import EchoEngine
 
 
@@ -30,7 +31,7 @@ def test_a_table_that_exists_is_refused_before_anything_is_asked(texts: Session,
     with pytest.raises(SqlinferError, match="CREATE OR REPLACE TABLE texts"):
         texts.execute("CREATE TABLE texts AS SELECT ai_gen('a') AS g")
     texts.execute("CREATE TABLE IF NOT EXISTS texts AS SELECT 1 AS g, ai_count_tokens('a b') AS n")
-    assert all(request.task == "count_tokens" for request in echo.asked)
+    assert all(isinstance(request, CountTokens) for request in echo.asked)
 
 
 def test_a_failed_row_fails_the_statement_after_all_others_are_kept(texts: Session, echo: EchoEngine) -> None:

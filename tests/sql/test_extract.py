@@ -8,7 +8,7 @@ import pytest
 
 from sqlinfer.errors import SqlinferError
 from sqlinfer.sql import Session
-from sqlinfer.types import Request
+from sqlinfer.types import AnyRequest, Output, SplitText
 from tests.conftest import EchoEngine
 
 LONG = " ".join(["nothing"] * 10 + ["city=Oslo", "tag=red."] + ["nothing"] * 10 + ["city=Rome", "tag=red", "tag=blue."])
@@ -20,8 +20,8 @@ def finder(echo: EchoEngine) -> EchoEngine:
     """A model that tells what stands in the text."""
     echoed = echo._answer
 
-    def answer(request: Request) -> str:
-        if request.overflow == "split":
+    def answer(request: AnyRequest) -> Output | str:
+        if isinstance(request, SplitText):
             return echoed(request)
         told = [word.strip(".").partition("=") for word in request.text.split()]
         city = next((value for name, _, value in told if name == "city"), None)
@@ -38,14 +38,14 @@ def test_in_parts_a_field_is_the_first_that_is_told_and_lists_are_joined(con: Se
     sql = f"SELECT ai_extract(x, {FIELDS}, overflow := 'hierarchical') FROM (VALUES (?), (NULL)) v(x)"
     found = {"city": "Oslo", "price": None, "tags": ["red", "blue"], "at": {"city": "Rome", "zip": "2"}}
     assert con.execute(sql, [LONG]).fetchall() == [(found,), (None,)]
-    parts = [request.text for request in echo.asked if request.is_generated]
+    parts = [request.text for request in echo.asked if request.needs_weights]
     assert len(parts) == 3 and " ".join(parts) == LONG
 
 
 def test_lists_of_a_fixed_size_are_not_joined(con: Session, echo: EchoEngine) -> None:
     answers = iter([[1, 2], [3, 4], [5, 6]])
     echoed = echo._answer
-    echo._answer = lambda r: echoed(r) if r.overflow == "split" else json.dumps({"at": next(answers)})
+    echo._answer = lambda r: echoed(r) if isinstance(r, SplitText) else json.dumps({"at": next(answers)})
     sql = "SELECT ai_extract(?, {'at': 'INTEGER[2]'}, overflow := 'hierarchical').at"
     assert con.execute(sql, [LONG]).fetchall() == [((1, 2),)]
 

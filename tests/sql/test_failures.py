@@ -15,7 +15,7 @@ from sqlinfer.config.job_settings import JobSettings
 from sqlinfer.errors import RequestsFailed, SqlinferError, StoppedEarly
 from sqlinfer.inference.retry import ask, environment
 from sqlinfer.sql import Session
-from sqlinfer.types import Completion, Request
+from sqlinfer.types import Completion, Request, Text
 from tests.conftest import EchoEngine
 
 ROWS = "SELECT ai_gen(x) FROM (VALUES ('boom 1'), ('a'), ('boom 2'), ('b')) r(x)"
@@ -43,11 +43,9 @@ class Flaky:
                 self.left[request.text] -= 1
                 if self._raises:
                     raise self._raises
-                yield Completion(
-                    request.request_id, error="no memory just now", finish_reason="error", is_retryable=True
-                )
+                yield Completion(request, error="no memory just now", finish_reason="error", is_retryable=True)
             else:
-                yield Completion(request.request_id, f"<{request.text}>")
+                yield Completion(request, Text(f"<{request.text}>"))
 
 
 class Hanging:
@@ -58,15 +56,15 @@ class Hanging:
             while request.text == "slow":
                 if cancel.wait(0.005) if isinstance(cancel, threading.Event) else cancel.is_set():
                     return
-            yield Completion(request.request_id, f"<{request.text}>")
+            yield Completion(request, Text(f"<{request.text}>"))
 
 
 def asked(*texts: str) -> list[Request]:
-    return [Request(text, request_id=text.encode()) for text in texts]
+    return [Request(text, key=text.encode()) for text in texts]
 
 
 def outcomes(engine: Any, settings: JobSettings, *texts: str) -> dict[bytes, str | None]:
-    return {c.request_id: c.text for c in ask(engine, asked(*texts), settings, threading.Event())}
+    return {c.request.key: c.output for c in ask(engine, asked(*texts), settings, threading.Event())}
 
 
 @pytest.mark.parametrize("raises", [None, OSError("connection reset")])
@@ -102,7 +100,7 @@ def test_a_batch_that_finishes_nothing_in_time_fails_and_the_rest_goes_on() -> N
 
 def test_at_the_deadline_a_model_that_answers_nothing_ends_too() -> None:
     late = ask(Hanging(), asked("a", "slow", "b"), JobSettings(), threading.Event(), time.monotonic() + 0.5)
-    assert [completion.text for completion in late] == ["<a>"]
+    assert [completion.output for completion in late] == ["<a>"]
 
 
 def test_variables_are_set_while_a_model_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:

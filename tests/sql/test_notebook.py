@@ -23,7 +23,7 @@ class Slow:
     def generate(self, requests, cancel=None):
         for request in requests:
             time.sleep(0.02)
-            yield Completion(request.request_id, f"<{request.text}>", 10, 5)
+            yield Completion(request, Text(f"<{request.text}>"), 10, 5)
 
 
 con = sqlinfer.connect(model="echo", store=False)

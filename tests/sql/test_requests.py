@@ -12,15 +12,19 @@ from sqlinfer.functions.call_options import Options
 from sqlinfer.inference.keyed_request import Route
 from sqlinfer.inference.request_spool import RequestSpool
 from sqlinfer.sql import Session
-from sqlinfer.types import Parameters, Request
+from sqlinfer.types import Choose, Classify, CountTokens, Embed, Generate, Parameters, SplitText
 from tests.conftest import EchoEngine
 
 REQUESTS = (
-    Request("a", request_id=b"1"),
-    Request("a", choices=("x", "\U0001f389 'y'\n", "\ud800"), request_id=b"2"),
-    Request("a", choices=("x",), request_id=b"3"),
-    Request("b", schema='{"type": "object"}', request_id=b"4"),
-    Request("b", "i", "summarize", Parameters(stop=("s",), seed=1), "truncate", request_id=b"5"),
+    Generate("a", key=b"1"),
+    Choose("a", ("x", "\U0001f389 'y'\n", "\ud800"), key=b"2"),
+    Choose("a", ("x",), query="q", key=b"3"),
+    Generate("b", schema='{"type": "object"}', key=b"4"),
+    Generate("b", "i", "summarize", "truncate", parameters=Parameters(stop=("s",), seed=1), key=b"5"),
+    Embed("c", "truncate", key=b"6"),
+    Classify("c", key=b"7"),
+    CountTokens("c", key=b"8"),
+    SplitText("c", "i", key=b"9"),
 )
 
 
@@ -34,8 +38,8 @@ def test_spooled_requests_come_back_as_they_were(pending: RequestSpool, con: Ses
     function = con.runtime.functions["ai_gen"]
     origin = Route(function, con.answerer.origin(function, None, "generate").version)
     pending.add((origin, request) for request in REQUESTS)
-    back = [(request, request.request_id) for _, request in pending.requests([origin])]
-    assert sorted(back, key=lambda pair: pair[1]) == [(request, request.request_id) for request in REQUESTS]
+    back = [(request, request.key) for _, request in pending.requests([origin])]
+    assert sorted(back, key=lambda pair: pair[1]) == [(request, request.key) for request in REQUESTS]
 
 
 def test_choices_and_schema_reach_the_engine(con: Session, echo: EchoEngine) -> None:

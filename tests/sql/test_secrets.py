@@ -17,7 +17,7 @@ from sqlinfer.config.job_settings import JobSettings
 from sqlinfer.errors import RequestsFailed, SqlinferError
 from sqlinfer.inference.retry import ask
 from sqlinfer.sql import Session
-from sqlinfer.types import Completion, Request
+from sqlinfer.types import Completion, Request, Text
 from tests.conftest import EchoEngine
 
 SECRET = "s3cr3t-V4lue"
@@ -74,12 +74,12 @@ class Refusing:
         for request in requests:
             self.num_asked += 1
             error = f"HTTP 401, Authorization: Bearer {SECRET}" if self.num_asked == 1 else None
-            yield Completion(request.request_id, None if error else "fine", error=error, is_retryable=bool(error))
+            yield Completion(request, None if error else Text("fine"), error=error, is_retryable=bool(error))
 
 
 def test_the_log_holds_no_secret(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sqlinfer.inference.retry._BACKOFF_S", 0.001)
     with caplog.at_level(logging.DEBUG, "sqlinfer"):
-        list(ask(Refusing(), [Request("a", request_id=b"a")], JobSettings(), threading.Event()))
+        list(ask(Refusing(), [Request("a", key=b"a")], JobSettings(), threading.Event()))
     assert "asked again" in caplog.text
     assert SECRET not in caplog.text

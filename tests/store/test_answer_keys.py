@@ -5,12 +5,13 @@ from dataclasses import replace
 import pytest
 
 from sqlinfer.store import AnswerKeys, answer_key
-from sqlinfer.types import Parameters, Request
+from sqlinfer.types import AnyRequest, Choose, Classify, CountTokens, Embed, Parameters, Request, SplitText
 
-BASE = Request("text", "instruction", "generate", Parameters(max_tokens=5, stop=("a", "b")))
+BASE = Request("text", "instruction", parameters=Parameters(max_tokens=5, stop=("a", "b")))
+CHOICE = Choose("text", (), "instruction", parameters=BASE.parameters)
 
 
-def key(request: Request, fingerprint: str = "f", function: str = "h") -> bytes:
+def key(request: AnyRequest, fingerprint: str = "f", function: str = "h") -> bytes:
     return answer_key(fingerprint, function, request)
 
 
@@ -25,11 +26,8 @@ def test_key_has_16_bytes_and_is_the_same_in_each_run() -> None:
         replace(BASE, instruction=""),
         replace(BASE, task="summarize"),
         replace(BASE, overflow="truncate"),
-        replace(BASE, choices=("a",)),
-        replace(BASE, choices=("a", "b")),
-        replace(BASE, choices=("b", "a")),
         replace(BASE, schema='{"type": "object"}'),
-        replace(BASE, query="late?"),
+        SplitText("text", "instruction", parameters=BASE.parameters),
         *(
             replace(BASE, parameters=replace(BASE.parameters, **changed))
             for changed in (
@@ -49,8 +47,20 @@ def test_key_has_16_bytes_and_is_the_same_in_each_run() -> None:
         ),
     ],
 )
-def test_key_differs_with_each_field(other: Request) -> None:
+def test_key_differs_with_each_field(other: AnyRequest) -> None:
     assert key(other) != key(BASE)
+
+
+def test_key_differs_with_each_kind_of_request_and_what_it_alone_has() -> None:
+    of_choices = [
+        replace(CHOICE, choices=("a",)),
+        replace(CHOICE, choices=("a", "b")),
+        replace(CHOICE, choices=("b", "a")),
+        replace(CHOICE, choices=("a",), query="late?"),
+    ]
+    bare = [Request("text"), Embed("text"), Embed("text", "truncate"), Classify("text"), CountTokens("text")]
+    everything = [BASE, *of_choices, *bare, SplitText("text")]
+    assert len(set(map(key, everything))) == len(everything)
 
 
 def test_key_differs_with_model_and_function() -> None:
@@ -60,8 +70,8 @@ def test_key_differs_with_model_and_function() -> None:
     )
 
 
-def test_request_id_is_no_part_of_the_key() -> None:
-    assert key(replace(BASE, request_id=b"1")) == key(BASE)
+def test_what_engines_hand_back_is_no_part_of_the_key() -> None:
+    assert key(replace(BASE, key=b"1", route="there")) == key(BASE)
 
 
 def test_equal_parameters_of_other_number_types_give_one_key() -> None:
@@ -81,12 +91,12 @@ def test_equal_parameters_of_other_number_types_give_one_key() -> None:
         (Request("x", "a\0"), Request("\0x", "a")),
         (Request("x", parameters=Parameters(top_k=1)), Request("x", parameters=Parameters(num_beams=1))),
         (Request("x", parameters=Parameters(stop=("a", "bc"))), Request("x", parameters=Parameters(stop=("ab", "c")))),
-        (Request("x", choices=("a", "bc")), Request("x", choices=("ab", "c"))),
-        (Request("x", choices=("a",)), Request("x", schema="a")),
+        (Choose("x", ("a", "bc")), Choose("x", ("ab", "c"))),
+        (Choose("x", ("a",)), Request("x", schema="a")),
         (Request("abc", parameters=Parameters(stop=())), Request("bc", parameters=Parameters(stop=("a",)))),
     ],
 )
-def test_parts_do_not_run_into_each_other(one: Request, other: Request) -> None:
+def test_parts_do_not_run_into_each_other(one: AnyRequest, other: AnyRequest) -> None:
     assert key(one) != key(other)
 
 

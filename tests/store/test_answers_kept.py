@@ -6,14 +6,13 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sqlinfer.errors import SqlinferError
 from sqlinfer.store import Store
-from sqlinfer.types import Completion
+from sqlinfer.types import Completion, Request, Text
 from tests.store.conftest import read_elsewhere
 
 STRANGE = [
@@ -36,7 +35,7 @@ def key(number: int) -> bytes:
 
 
 def keep(store: Store, numbers: range, function: str = "summarize", fingerprint: str = "f") -> None:
-    completions = [Completion(key(number), f"answer {number}", 3, 2) for number in numbers]
+    completions = [Completion(Request("", key=key(number)), Text(f"answer {number}"), 3, 2) for number in numbers]
     store.answers.put_many(completions, fingerprint=fingerprint, function=function)
 
 
@@ -45,19 +44,21 @@ def keep(store: Store, numbers: range, function: str = "summarize", fingerprint:
 def test_any_text_comes_back_as_it_was(tmp_path: Path, flush: bool, keep_answers: bool) -> None:
     texts = {key(number): text for number, text in enumerate(STRANGE)}
     with Store(tmp_path, keep_answers=keep_answers) as store:
-        store.answers.put_many((Completion(k, t) for k, t in texts.items()), fingerprint="f", function="g")
+        store.answers.put_many(
+            (Completion(Request("", key=k), Text(t)) for k, t in texts.items()), fingerprint="f", function="g"
+        )
         if flush:
             store.answers.flush()
         assert store.answers.texts(list(texts)) == texts
-        assert {k: c.text for k, c in store.answers.get_many(list(texts)).items()} == texts
+        assert {k: c.output for k, c in store.answers.completions(dict.fromkeys(texts, Request(""))).items()} == texts
 
 
 def test_a_completion_comes_back_whole(store: Store) -> None:
-    kept = Completion(key(1), "text", 7, 9, "length", True)
+    kept = Completion(Request("", key=key(1)), Text("text"), 7, 9, "length", True)
     store.answers.put(kept, fingerprint="f", function="g")
-    assert store.answers.get_many([key(1)]) == {key(1): kept}
+    assert store.answers.completions({key(1): Request("")}) == {key(1): kept}
     store.answers.flush()
-    assert store.answers.get_many([key(1), key(2)]) == {key(1): kept}
+    assert store.answers.completions({key(1): Request(""), key(2): Request("")}) == {key(1): kept}
 
 
 def test_many_keys_at_once_find_only_what_is_kept(store: Store) -> None:
@@ -76,16 +77,16 @@ def test_a_key_of_another_length_is_refused(store: Store) -> None:
 
 def test_the_first_answer_of_a_key_stays(store: Store) -> None:
     for text in ("first", "second"):
-        store.answers.put(Completion(key(1), text), fingerprint="f", function="g")
+        store.answers.put(Completion(Request("", key=key(1)), Text(text)), fingerprint="f", function="g")
         store.answers.flush()
     assert store.answers.texts([key(1)]) == {key(1): "first"}
 
 
 def test_a_failed_completion_is_refused(store: Store) -> None:
     with pytest.raises(ValueError, match="out of memory"):
-        store.answers.put(Completion(key(1), error="out of memory"), fingerprint="f", function="g")
+        store.answers.put(Completion(Request("", key=key(1)), error="out of memory"), fingerprint="f", function="g")
     with pytest.raises(ValueError, match="16 bytes"):
-        store.answers.put(Completion(b"short", "text"), fingerprint="f", function="g")
+        store.answers.put(Completion(Request("", key=b"short"), Text("text")), fingerprint="f", function="g")
 
 
 def test_an_answer_is_committed_soon_without_flush(store: Store, tmp_path: Path) -> None:
@@ -102,7 +103,9 @@ def test_clear_takes_one_function_or_model_and_wipes_the_text(store: Store) -> N
     keep(store, range(10), "summarize", "f")
     keep(store, range(10, 15), "ai_gen", "f")
     keep(store, range(15, 18), "ai_gen", "g")
-    store.answers.put(Completion(key(99), "very private words"), fingerprint="g", function="ai_fix")
+    store.answers.put(
+        Completion(Request("", key=key(99)), Text("very private words")), fingerprint="g", function="ai_fix"
+    )
     stats = store.answers.stats()
     assert stats["answers"] == 19
     assert stats["functions"] == {"summarize": 10, "ai_gen": 8, "ai_fix": 1}
@@ -142,11 +145,11 @@ WRITER = """
 import sys, time
 from pathlib import Path
 from sqlinfer.store import Store
-from sqlinfer.types import Completion
+from sqlinfer.types import Completion, Request, Text
 store = Store(Path(sys.argv[1]))
 first, last, step = map(int, sys.argv[2:5])
 for at in range(first, last, step):
-    many = [Completion(n.to_bytes(16, "big"), f"answer {n}") for n in range(at, at + step)]
+    many = [Completion(Request("", key=n.to_bytes(16, "big")), Text(f"answer {n}")) for n in range(at, at + step)]
     store.answers.put_many(many, fingerprint="f", function="g")
     if len(sys.argv) > 5:
         store.answers.flush()
@@ -186,7 +189,9 @@ def test_a_killed_writer_loses_nothing_that_was_flushed(tmp_path: Path) -> None:
 def test_answers_that_are_not_kept_leave_no_trace(tmp_path: Path) -> None:
     with Store(tmp_path / "home", keep_answers=False) as store:
         assert store.answers.path is None
-        store.answers.put(Completion(key(1), "very private words"), fingerprint="f", function="g")
+        store.answers.put(
+            Completion(Request("", key=key(1)), Text("very private words")), fingerprint="f", function="g"
+        )
         job = store.jobs.start("SELECT 1")
         store.jobs.add_errors(job, [(key(2), "g", "m", "more private words", "too long")])
         store.answers.flush()
@@ -222,7 +227,8 @@ def test_readers_beside_a_busy_thread_stay_quick(store: Store) -> None:
     assert seconds < 50  # one wait for the interpreter a row takes a hundred, on a busy machine as on an idle one
 
 
-def test_completion_of_get_many_names_its_key(store: Store) -> None:
-    kept = Completion(key(5), "text")
-    store.answers.put(replace(kept), fingerprint="f", function="g")
-    assert store.answers.get_many([key(5)])[key(5)].request_id == key(5)
+def test_a_cached_completion_carries_the_request_that_asks_for_it(store: Store) -> None:
+    store.answers.put(Completion(Request("", key=key(5)), Text("text")), fingerprint="f", function="g")
+    store.answers.flush()
+    request = Request("asked again")
+    assert store.answers.completions({key(5): request})[key(5)].request is request

@@ -13,7 +13,7 @@ import pytest
 
 from sqlinfer.errors import StoreUnusable
 from sqlinfer.store import Store, state_folder
-from sqlinfer.types import Completion
+from sqlinfer.types import Completion, Request, Text
 from tests.store.conftest import MakeModel, read_elsewhere
 
 HEAVY = {"numpy", "duckdb", "torch", "transformers", "huggingface_hub", "pandas", "pyarrow", "click", "sqlglot"}
@@ -47,7 +47,7 @@ def test_without_a_project_the_state_is_in_the_home_folder(tmp_path: Path, monke
 @pytest.mark.skipif(os.name != "posix", reason="file modes are for POSIX")
 def test_only_the_owner_may_read(tmp_path: Path) -> None:
     with Store(tmp_path / "home") as store:
-        store.answers.put(Completion(b"k" * 16, "text"), fingerprint="f", function="g")
+        store.answers.put(Completion(Request("", key=b"k" * 16), Text("text")), fingerprint="f", function="g")
         modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in (tmp_path / "home").glob("state.db*")}
         assert stat.S_IMODE((tmp_path / "home").stat().st_mode) == 0o700
     assert (tmp_path / "home" / ".gitignore").read_text() == "*\n"
@@ -70,7 +70,7 @@ def test_a_corrupt_file_is_set_aside_and_made_anew(
 ) -> None:
     (tmp_path / "state.db").write_bytes(content)
     with Store(tmp_path) as store:
-        store.answers.put(Completion(b"k" * 16, "text"), fingerprint="f", function="g")
+        store.answers.put(Completion(Request("", key=b"k" * 16), Text("text")), fingerprint="f", function="g")
     (backup,) = tmp_path.glob("state.db.corrupt-*")
     assert backup.read_bytes() == content
     assert f"state.db was corrupt. It is kept as {backup.name}" in caplog.text
@@ -87,18 +87,18 @@ def test_a_file_that_turns_out_corrupt_keeps_its_registry(
         version = store.registry.register("news", str(make_model()), tags={"team": "a"})
         store.registry.set_alias("news", "best", 1)
         store.registry.lock.set(True)
-        many = [Completion(number.to_bytes(16, "big"), "text" * 50) for number in range(2000)]
+        many = [Completion(Request("", key=number.to_bytes(16, "big")), Text("text" * 50)) for number in range(2000)]
         store.answers.put_many(many, fingerprint="f", function="g")
     path = tmp_path / "state.db"
     whole = path.read_bytes()
     damaged = whole[: len(whole) // 2] + b"\xff" * (len(whole) - len(whole) // 2)
     path.write_bytes(damaged)
     with Store(tmp_path) as store, pytest.raises(StoreUnusable, match=r"is corrupt.*Run the command again"):
-        store.answers.texts([completion.request_id for completion in many])
+        store.answers.texts([completion.request.key for completion in many])
     with Store(tmp_path) as store:
         assert store.registry.get("news@best") == replace(version, tags={"team": "a"})
         assert store.registry.lock.is_locked
-        assert store.answers.texts([completion.request_id for completion in many]) == {}
+        assert store.answers.texts([completion.request.key for completion in many]) == {}
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     (backup,) = tmp_path.glob("state.db.corrupt-*")
     assert backup.read_bytes() == damaged
@@ -120,7 +120,11 @@ def test_a_power_cut_leaves_answers_that_are_whole(tmp_path: Path, fault: str) -
     # What a disk may hold after a power cut: the log up to some byte, or with a last part that was never written.
     with Store(tmp_path / "before") as store:
         for number in range(200):
-            store.answers.put(Completion(number.to_bytes(16, "big"), f"answer {number}"), fingerprint="f", function="g")
+            store.answers.put(
+                Completion(Request("", key=number.to_bytes(16, "big")), Text(f"answer {number}")),
+                fingerprint="f",
+                function="g",
+            )
             store.answers.flush()
         log = read_elsewhere(tmp_path / "before" / "state.db-wal")
         database = read_elsewhere(tmp_path / "before" / "state.db")
@@ -162,7 +166,7 @@ def test_answers_that_could_not_be_written_are_written_later(tmp_path: Path) -> 
         other = sqlite3.connect(tmp_path / "state.db", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreUnusable):
-            store.answers.put(Completion(b"k" * 16, "text"), fingerprint="f", function="g")
+            store.answers.put(Completion(Request("", key=b"k" * 16), Text("text")), fingerprint="f", function="g")
         assert store.answers.texts([b"k" * 16]) == {b"k" * 16: "text"}
         other.execute("ROLLBACK")
         other.close()

@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 
 from sqlinfer.engine.engine_pool import open_engine
 from sqlinfer.engine.model.builtin import BUILTINS, WEIGHTS
-from sqlinfer.types import Engine, Request
+from sqlinfer.types import AnyRequest, Engine, Output, Probabilities
 from tools.tiny import questions
 from tools.tiny.questions import HeldOut, Question, ask
 from tools.tiny.texts import write_text
@@ -89,7 +90,7 @@ def evaluate(folder: Path, num_rows: int) -> Iterator[Result]:
 def accuracy(engine: Engine, asked: Sequence[Question]) -> float:
     """The share of questions whose answer is right to the letter."""
     answers = _answers(engine, [question.request for question in asked])
-    right = [_chosen(answer, q.request) == q.answer for answer, q in zip(answers, asked, strict=True)]
+    right = [_chosen(answer) == q.answer for answer, q in zip(answers, asked, strict=True)]
     return sum(right) / len(right)
 
 
@@ -100,7 +101,7 @@ def extraction(engine: Engine, num_rows: int) -> dict[str, float]:
     answers = _answers(engine, [ask("ai_extract", text=text.body, fields=list(FIELDS)) for text in texts])
     right = dict.fromkeys(FIELDS, 0)
     for text, answer in zip(texts, answers, strict=True):
-        found = _parsed(answer)
+        found = _parsed(str(answer))
         for field in FIELDS:
             right[field] += field in found and found[field] == getattr(text.facts, field.removesuffix(" number"))
     return {field: count / num_rows for field, count in right.items()}
@@ -129,10 +130,7 @@ def ranking(engine: Engine, num_rows: int) -> float:
         while other.facts.kind == first.facts.kind:
             other = write_text(rng, held_out=True)
         texts += [first.body, same.body, other.body]
-    embed = questions.functions()["ai_embed"]
-    assert embed.read is not None
-    answers = map(embed.read, _answers(engine, [embed.ask(text=text) for text in texts]))
-    vectors = np.array(list(answers), dtype=np.float64)
+    vectors = np.array(_answers(engine, [ask("ai_embed", text=text) for text in texts]), dtype=np.float64)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     firsts, sames, others = vectors[::3], vectors[1::3], vectors[2::3]
     return float(np.mean((firsts * sames).sum(1) > (firsts * others).sum(1)))
@@ -146,19 +144,15 @@ def _write(make: Callable[[Random, HeldOut], Question], held_out: HeldOut, num_r
     return [make(Random(SEED + row), held_out) for row in range(num_rows)]
 
 
-def _answers(engine: Engine, requests: Sequence[Request]) -> list[str]:
-    """The answers in the order of the requests, "" for one that failed."""
-    numbered = [replace(r, request_id=number.to_bytes(4, "big")) for number, r in enumerate(requests)]
-    done = {completion.request_id: completion.text or "" for completion in engine.generate(numbered)}
-    return [done[request.request_id] for request in numbered]
+def _answers(engine: Engine, requests: Sequence[AnyRequest]) -> list[Any]:
+    """The outputs in the order of the requests, None for one that failed."""
+    outputs = {id(completion.request): completion.output for completion in engine.generate(requests)}
+    return [outputs[id(request)] for request in requests]
 
 
-def _chosen(answer: str, request: Request) -> str:
+def _chosen(output: Output | None) -> object:
     """The likeliest choice where the answer is scored, else the text itself."""
-    if not request.choices or not answer.startswith("{"):
-        return answer
-    chances: dict[str, float] = json.loads(answer)
-    return max(chances, key=chances.__getitem__)
+    return output.best if isinstance(output, Probabilities) else output
 
 
 def _parsed(answer: str) -> dict[str, object]:

@@ -1,6 +1,6 @@
 """Questions about a text and their right answers, as the SQL functions ask them and as people word them.
 
-Knows no model: a question is a Request, and how it becomes a prompt is the engine's.
+Knows no model: a question is a request, and how it becomes a prompt is the engine's.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from random import Random
+from typing import Any
 
 from sqlinfer.functions import Functions, load_functions
-from sqlinfer.types import Request
+from sqlinfer.types import AnyRequest, Choose, Generate
 from tools.tiny import wordings, words
 from tools.tiny.conditions import CONDITIONS
 from tools.tiny.texts import SENTIMENTS, Facts, Text, write_review, write_text, write_ticket
@@ -51,7 +52,7 @@ class Question:
     fact: which one the answer rests on, if it is one (a name as in Text.ends), else "".
     """
 
-    request: Request
+    request: Generate | Choose
     answer: str
     text: Text
     task: str
@@ -79,13 +80,11 @@ def functions() -> Functions:
     return load_functions()
 
 
-def ask(name: str, /, **arguments: object) -> Request:
+def ask(name: str, /, **arguments: object) -> Any:
     """What a SQL function asks first."""
-    asked = functions()[name].ask(**arguments)
-    if isinstance(asked, Request):
-        return asked
-    first = next(asked)
-    return first if isinstance(first, Request) else first[0]
+    outcome = functions()[name].ask(**arguments)
+    first = outcome if isinstance(outcome, AnyRequest) else next(outcome)
+    return first if isinstance(first, AnyRequest) else first[0]
 
 
 def write_question(rng: Random, held_out: HeldOut = TRAINING) -> Question:
@@ -173,7 +172,7 @@ def fact(rng: Random, held_out: HeldOut = TRAINING) -> Question:
             break
     question = wordings.choose(rng, wordings.QUESTIONS[name], held_out.wordings)
     prompt = f"{question}\n\n{text.body}" if rng.random() < 0.6 else f"{text.body}\n\n{question}"
-    return Question(Request(prompt), value, text, "question")
+    return Question(Generate(prompt), value, text, "question")
 
 
 TASKS: Mapping[str, tuple[Callable[[Random, HeldOut], Question], float]] = {
@@ -192,8 +191,8 @@ def _brief(facts: Facts) -> str:
     return f"{what.capitalize()} the {facts.product}."
 
 
-def _worded(rng: Random, pair: wordings.Wordings, held_out: HeldOut, **parts: str) -> Request:
-    return Request(wordings.choose(rng, pair, held_out.wordings).format(**parts))
+def _worded(rng: Random, pair: wordings.Wordings, held_out: HeldOut, **parts: str) -> Generate:
+    return Generate(wordings.choose(rng, pair, held_out.wordings).format(**parts))
 
 
 Labelled = tuple[Text, str, str, list[str]]

@@ -6,7 +6,6 @@ padding. Knows no tokenizer.
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Sequence as Series
 from typing import Any
@@ -18,8 +17,7 @@ from sqlinfer.engine.input.encoder_inputs import EncoderInput, EncoderLimits, fi
 from sqlinfer.engine.input.prompts import failed
 from sqlinfer.engine.model.device import is_out_of_memory, release_memory
 from sqlinfer.engine.model.pooling import PoolingHead, load_layers, pool
-from sqlinfer.functions.vectors import to_text
-from sqlinfer.types import Completion, Request, yes_or_no
+from sqlinfer.types import AnyRequest, Choose, Completion, Embedding, Output, Probabilities, yes_or_no
 
 CPU_TOKENS, CPU_PASS = 1024, 64  # a batch's states stay in the cache of a core
 GPU_TOKENS, GPU_PASS = 32768, 4096
@@ -125,31 +123,32 @@ class Encoder:
             what = "the model's output for this row is not a number (NaN or infinite); float32 may help"
             return failed(request, what, len(each.ids))
         if self._reader.kind == "embed":
-            text = to_text(row.numpy())
+            output: Output = Embedding(row.numpy().astype("f4").tobytes())
         else:
-            text = json.dumps(self._chances(request, row), ensure_ascii=False)
-        return Completion(request.request_id, text, prompt_tokens=len(each.ids), truncated=each.truncated)
+            output = self._probabilities(request, row)
+        return Completion(request, output, prompt_tokens=len(each.ids), truncated=each.truncated)
 
-    def _chances(self, request: Request, logits: torch.Tensor) -> dict[str, float]:
+    def _probabilities(self, request: AnyRequest, logits: torch.Tensor) -> Probabilities:
         """Each choice, or else each label, with its probability to six digits.
 
         Of a classifier whose labels exclude each other, those of the choices sum to one, as if there were no others;
         a label that is asked about alone has its probability among all labels.
         """
         labels = self._reader.labels
-        names = request.choices or labels
+        names = request.choices if isinstance(request, Choose) else labels
         if self._reader.kind == "rerank":
             score = logits.sigmoid()
-            chances = torch.cat([score, 1 - score])
+            probabilities = torch.cat([score, 1 - score])
         elif all(name in labels for name in names):
             asked = logits[[labels.index(name) for name in names]]
-            chances = asked.sigmoid() if self._is_multilabel else asked.softmax(dim=0)
+            probabilities = asked.sigmoid() if self._is_multilabel else asked.softmax(dim=0)
         else:
             fits = logits.sigmoid() if self._is_multilabel else logits.softmax(dim=0)
             both = torch.stack([fits, 1 - fits], dim=1).flatten().tolist()
             each = dict(zip((choice for label in labels for choice in yes_or_no(label)), both, strict=True))
-            chances = torch.tensor([each[name] for name in names])
-        return {name: float(f"{chance:.6g}") for name, chance in zip(names, chances.tolist(), strict=True)}
+            probabilities = torch.tensor([each[name] for name in names])
+        rounded = (float(f"{probability:.6g}") for probability in probabilities.tolist())
+        return Probabilities(zip(names, rounded, strict=True))
 
 
 class EncoderLoop:

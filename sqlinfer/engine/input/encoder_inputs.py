@@ -11,9 +11,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlinfer.engine.input.prompts import RENDER_ERRORS, failed
-from sqlinfer.engine.model.model_kind import Kind, unsupported_reason
+from sqlinfer.engine.model.model_kind import unsupported_reason
 from sqlinfer.errors import nearest
-from sqlinfer.types import Completion, ModelVersion, Request, yes_or_no
+from sqlinfer.types import (
+    AnyRequest,
+    Choose,
+    Completion,
+    Count,
+    CountTokens,
+    ModelKind,
+    ModelVersion,
+    yes_or_no,
+)
 
 POSITIONS_AFTER_PADDING = (
     "roberta",
@@ -30,7 +39,7 @@ POSITIONS_AFTER_PADDING = (
 class EncoderInput:
     """A request as its model reads it. type_ids: 1 for the tokens of a pair's second text."""
 
-    request: Request
+    request: AnyRequest
     ids: list[int]
     type_ids: list[int]
     truncated: bool = False
@@ -41,7 +50,7 @@ class EncoderLimits:
     """What a model takes. max_tokens: special ones too. labels: a classifier's, in the order of its logits. prompt:
     stands before each text."""
 
-    kind: Kind
+    kind: ModelKind
     max_tokens: int
     vocabulary: int
     labels: tuple[str, ...] = ()
@@ -59,23 +68,23 @@ class EncoderInputs:
         self._tokenizer = tokenizer
         self._lock = threading.Lock()
 
-    def prepare(self, requests: Series[Request]) -> list[EncoderInput | Completion]:
+    def prepare(self, requests: Series[AnyRequest]) -> list[EncoderInput | Completion]:
         """An input for each request, or the completion of one that needs no model: counted or failed."""
         refusals = [self._refusal(request) for request in requests]
         asked = [request for request, refusal in zip(requests, refusals, strict=True) if not refusal]
         inputs = iter(self._read_all(asked))
         return [failed(r, refusal) if refusal else next(inputs) for r, refusal in zip(requests, refusals, strict=True)]
 
-    def count(self, requests: Series[Request]) -> list[int]:
+    def count(self, requests: Series[AnyRequest]) -> list[int]:
         """Tokens that the model reads of each request; 0 for one that cannot be asked."""
         return [len(o.ids) if isinstance(o, EncoderInput) else o.prompt_tokens for o in self.prepare(requests)]
 
-    def _refusal(self, request: Request) -> str:
+    def _refusal(self, request: AnyRequest) -> str:
         """Why a model of this kind cannot answer a request; "" if it can."""
         labels, model = self.reader.labels, f"model {self.version}"
         if wrong := unsupported_reason(self.reader.kind, request):
             return f"{model} {wrong}"
-        if self.reader.kind != "classify":
+        if self.reader.kind != "classify" or not isinstance(request, Choose):
             return ""
         unknown = [choice for choice in request.choices if choice not in self._known]
         if not unknown:
@@ -84,14 +93,14 @@ class EncoderInputs:
         named = label if said in ("yes", "no") else unknown[0]
         return f"{model} does not know the label {named!r}. {nearest(named, labels)}"
 
-    def _read_all(self, requests: Series[Request]) -> list[EncoderInput | Completion]:
+    def _read_all(self, requests: Series[AnyRequest]) -> list[EncoderInput | Completion]:
         """One call of the tokenizer for the whole window; row by row only if that fails."""
         try:
             return self._read(requests)
         except RENDER_ERRORS:
             return [self._read_one(request) for request in requests]
 
-    def _read_one(self, request: Request) -> EncoderInput | Completion:
+    def _read_one(self, request: AnyRequest) -> EncoderInput | Completion:
         try:
             return self._read([request])[0]
         except UnicodeEncodeError as error:
@@ -100,25 +109,27 @@ class EncoderInputs:
         except RENDER_ERRORS as error:
             return failed(request, f"the text could not be tokenised: {type(error).__name__}: {error}")
 
-    def _read(self, requests: Series[Request]) -> list[EncoderInput | Completion]:
+    def _read(self, requests: Series[AnyRequest]) -> list[EncoderInput | Completion]:
         for request in requests:
             request.text.encode()  # the tokenizer's own error for a lone surrogate names neither text nor place
-        counted = [r for r in requests if r.task == "count_tokens"]
-        asked = [r for r in requests if r.task != "count_tokens"]
+        counted = [r for r in requests if isinstance(r, CountTokens)]
+        asked = [r for r in requests if not isinstance(r, CountTokens)]
         with self._lock:
             counts = iter(self._encode([r.text for r in counted], add_special_tokens=False))
             inputs = iter(self._encode(*self._texts(asked), truncation=True, max_length=self.reader.max_tokens))
         return [
-            self._counted(r, next(counts)) if r.task == "count_tokens" else self._input(r, next(inputs))
+            self._counted(r, next(counts)) if isinstance(r, CountTokens) else self._input(r, next(inputs))
             for r in requests
         ]
 
-    def _texts(self, requests: Series[Request]) -> list[list[str]]:
+    def _texts(self, requests: Series[AnyRequest]) -> list[list[str]]:
         """The first texts and, for a model that reads pairs, the second ones."""
         texts = [self.reader.prompt + request.text for request in requests]
         if self.reader.is_lower_case:
             texts = [text.lower() for text in texts]
-        return [[request.query for request in requests], texts] if self.reader.kind == "rerank" else [texts]
+        if self.reader.kind != "rerank":
+            return [texts]
+        return [[request.query for request in requests if isinstance(request, Choose)], texts]
 
     def _encode(self, *texts: list[str], **options: Any) -> list[Any]:
         """The tokenizer's encodings; nothing in a row's text is a special token. Holds the lock."""
@@ -127,14 +138,14 @@ class EncoderInputs:
         encodings: list[Any] = self._tokenizer(*texts, split_special_tokens=True, verbose=False, **options).encodings
         return encodings
 
-    def _counted(self, request: Request, encoding: Any) -> Completion:
-        return Completion(request.request_id, str(len(encoding.ids)), prompt_tokens=len(encoding.ids))
+    def _counted(self, request: AnyRequest, encoding: Any) -> Completion:
+        return Completion(request, Count(len(encoding.ids)), prompt_tokens=len(encoding.ids))
 
-    def _input(self, request: Request, encoding: Any) -> EncoderInput | Completion:
+    def _input(self, request: AnyRequest, encoding: Any) -> EncoderInput | Completion:
         ids, limit = encoding.ids, self.reader.max_tokens
         if not ids:
             return failed(request, "the text is empty, and the model reads at least one token")
-        if encoding.overflowing and request.overflow == "error":
+        if encoding.overflowing and getattr(request, "overflow", "") == "error":
             remedy = "Shorten it, for example left(text, 1000), or let it be cut (overflow: truncate)"
             return failed(request, f"the text has more than the {limit} tokens that {self.version} reads. {remedy}")
         if max(ids) >= self.reader.vocabulary:

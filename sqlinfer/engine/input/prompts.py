@@ -5,7 +5,6 @@ Needs a tokenizer and no weights. Knows no torch.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence as Series
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,9 +17,24 @@ from sqlinfer.engine.input.text_splitter import places
 from sqlinfer.engine.input.tokenizer import Tokenizer
 from sqlinfer.engine.model.model_kind import unsupported_reason
 from sqlinfer.engine.sequence import Sequence
-from sqlinfer.types import Completion, ModelVersion, Request
+from sqlinfer.types import (
+    AnyRequest,
+    Choose,
+    Completion,
+    Count,
+    CountTokens,
+    Cuts,
+    Generate,
+    ModelVersion,
+    Output,
+    SplitText,
+    Text,
+)
 
 ANSWER = "Answer:"  # what stands before an answer where its tokens depend on that
+Prompted = Generate | Choose | SplitText
+"""Requests that are read with an instruction, a template and a prefix around their text."""
+
 RENDER_ERRORS = (ValueError, TypeError, KeyError, OverflowError, RuntimeError)
 
 
@@ -49,16 +63,19 @@ class PromptBuilder:
         self._read_choices = lru_cache(maxsize=256)(self._tokenize_choices)
         self._grammars = Grammars(tokenizer, context.vocabulary, defaults.eos)
 
-    def prepare(self, requests: Series[Request]) -> list[Sequence | Completion]:
+    def prepare(self, requests: Series[AnyRequest]) -> list[Sequence | Completion]:
         """A sequence for each request, or the completion of one that needs no model: counted, split or failed."""
         outcomes: list[Sequence | Completion] = []
         for request, prompt in zip(requests, self._encode_all(requests), strict=True):
             if isinstance(prompt, str):
                 outcomes.append(failed(request, prompt))
-            elif request.task == "count_tokens":
-                outcomes.append(Completion(request.request_id, str(len(prompt)), prompt_tokens=len(prompt)))
-            else:
+            elif isinstance(request, CountTokens):
+                outcomes.append(Completion(request, Count(len(prompt)), prompt_tokens=len(prompt)))
+            elif isinstance(request, Prompted):
                 outcomes.append(self._outcome(request, prompt))
+            else:
+                reason = unsupported_reason("generate", request)
+                outcomes.append(failed(request, f"model {self.version} {reason}", len(prompt)))
         return outcomes
 
     def text(self, token_ids: list[int]) -> str:
@@ -67,18 +84,18 @@ class PromptBuilder:
 
     def complete(self, sequence: Sequence) -> Completion:
         """The completion of a finished sequence; its text ends before the first stop text."""
-        text, reason = None, sequence.finish_reason or "error"
-        if sequence.error is None:
-            text = sequence.answer
-            if text is None:
-                say = self.text if sequence.constraint is None else sequence.constraint.text
-                text = say(sequence.output)
-            cuts = [text.find(stop) for stop in sequence.settings.stop if stop in text]
-            if cuts:
-                text, reason = text[: min(cuts)], "stop"
+        output: Output | None = sequence.answer
+        reason = sequence.finish_reason or "error"
+        if sequence.error is None and output is None:
+            decode = self.text if sequence.constraint is None else sequence.constraint.text
+            text = decode(sequence.output)
+            stops = [text.find(stop) for stop in sequence.settings.stop if stop in text]
+            if stops:
+                text, reason = text[: min(stops)], "stop"
+            output = Text(text)
         return Completion(
-            sequence.request.request_id,
-            text,
+            sequence.request,
+            output,
             prompt_tokens=len(sequence.prompt),
             completion_tokens=len(sequence.output),
             finish_reason=reason,
@@ -87,13 +104,13 @@ class PromptBuilder:
             is_retryable=sequence.is_retryable,
         )
 
-    def count(self, requests: Series[Request]) -> list[int]:
+    def count(self, requests: Series[AnyRequest]) -> list[int]:
         """Prompt tokens of each request; 0 for one that cannot be asked."""
         return [len(o.prompt) if isinstance(o, Sequence) else o.prompt_tokens for o in self.prepare(requests)]
 
-    def render(self, request: Request, text: str) -> str:
+    def render(self, request: AnyRequest, text: str) -> str:
         """The prompt as text: chat template, task prefix, or instruction and text."""
-        if request.task == "count_tokens":
+        if not isinstance(request, Prompted):
             return text
         prefix = self._task_prefix(request)
         if prefix is not None:
@@ -101,20 +118,22 @@ class PromptBuilder:
         message = message_of(request, text)
         return self._tokenizer.chat(message) if self._tokenizer.is_chat else message
 
-    def _task_prefix(self, request: Request) -> str | None:
+    def _task_prefix(self, request: Prompted) -> str | None:
         """The prefix of a model trained for the task; None for a model that follows instructions."""
         if request.task == "generate" or not self.defaults.is_encoder_decoder:
             return None
         prefix = self.defaults.prefix(request.task)
         return "" if prefix is None and self.version.task == request.task else prefix
 
-    def _encode_all(self, requests: Series[Request]) -> list[list[int] | str]:
+    def _encode_all(self, requests: Series[AnyRequest]) -> list[list[int] | str]:
         """Token ids, or why there are none. One call for the whole window; row by row only if that fails."""
-        if self._tokenizer.is_chat and any(self._tokenizer.forges(message_of(r, r.text)) for r in requests):
+        if self._tokenizer.is_chat and any(
+            self._tokenizer.forges(message_of(r, r.text)) for r in requests if isinstance(r, Prompted)
+        ):
             return [self._encode_one(r) for r in requests]
         try:
             rendered = [self.render(r, r.text) for r in requests]
-            plain = [r.task == "count_tokens" for r in requests]
+            plain = [not isinstance(r, Prompted) for r in requests]
             encoded = self._tokenizer.ids([t for t, p in zip(rendered, plain, strict=True) if not p])
             counted = self._tokenizer.ids([t for t, p in zip(rendered, plain, strict=True) if p], as_text=True)
         except RENDER_ERRORS:
@@ -122,7 +141,7 @@ class PromptBuilder:
         prompts, counts = iter(encoded), iter(counted)
         return [next(counts) if p else next(prompts) for p in plain]
 
-    def _encode_one(self, request: Request) -> list[int] | str:
+    def _encode_one(self, request: AnyRequest) -> list[int] | str:
         try:
             return self._encode(request, request.text)
         except UnicodeEncodeError as error:
@@ -131,10 +150,10 @@ class PromptBuilder:
         except RENDER_ERRORS as error:
             return f"the text could not be tokenised: {type(error).__name__}: {error}"
 
-    def _encode(self, request: Request, text: str) -> list[int]:
+    def _encode(self, request: AnyRequest, text: str) -> list[int]:
         """Token ids of one request with this text."""
         rendered, ids = self.render(request, text), self._tokenizer.ids
-        if request.task == "count_tokens":
+        if not isinstance(request, Prompted):
             return ids([rendered], as_text=True)[0]
         message = message_of(request, text)
         if not self._tokenizer.is_chat or not self._tokenizer.forges(message):
@@ -146,25 +165,22 @@ class PromptBuilder:
             raise ValueError("the text spells special tokens, and the chat template changes the text")
         return ids([head])[0] + ids([message], as_text=True)[0] + ids([tail])[0]
 
-    def _outcome(self, request: Request, prompt: list[int]) -> Sequence | Completion:
+    def _outcome(self, request: Prompted, prompt: list[int]) -> Sequence | Completion:
         """The sequence of a request, its text cut if it must and may be; or where to cut it, if that is asked."""
         try:
-            if wrong := unsupported_reason("generate", request):
-                raise ValueError(f"model {self.version} {wrong}")
             settings = self.defaults.resolve(request.parameters.over(self.version.parameters), request.task)
-            choices = None
-            if request.choices:
+            choices, constraint, begin = None, None, []
+            if isinstance(request, Choose):
                 choices = self._read_choices(request.choices, settings.model.get("forced_bos_token_id"))
                 settings = scored_settings(settings, choices)
-            constraint, begin = None, []
-            if request.schema:
+            elif request.schema:
                 begin = [i for i in (settings.model.get("forced_bos_token_id"),) if i is not None]
                 settings = constrained_settings(settings, request.parameters)
                 constraint = self._grammars.constraint(request.schema, settings.max_tokens)
             truncated = False
-            if request.overflow == "split":
+            if isinstance(request, SplitText):
                 cuts = self._places(request, prompt, settings) if self._excess(prompt, settings) > 0 else []
-                return Completion(request.request_id, json.dumps(cuts), prompt_tokens=len(prompt))
+                return Completion(request, Cuts(cuts), prompt_tokens=len(prompt))
             if self._excess(prompt, settings) > 0:
                 if request.overflow == "error":
                     raise ValueError(self._too_long(request, prompt, settings))
@@ -208,7 +224,7 @@ class PromptBuilder:
         room = self._room(settings)
         return 0 if room is None else len(prompt) - room
 
-    def _cut(self, request: Request, prompt: list[int], settings: GenerationSettings) -> list[int]:
+    def _cut(self, request: Prompted, prompt: list[int], settings: GenerationSettings) -> list[int]:
         """The prompt with as much of the text as fits. Raises ValueError if not even no text fits."""
         text = request.text
         while (excess := self._excess(prompt, settings)) > 0:
@@ -218,7 +234,7 @@ class PromptBuilder:
             prompt = self._encode(request, text)
         return prompt
 
-    def _places(self, request: Request, prompt: list[int], settings: GenerationSettings) -> list[int]:
+    def _places(self, request: SplitText, prompt: list[int], settings: GenerationSettings) -> list[int]:
         """Where to cut the text of a request so that each part fits. Raises ValueError if not even no text fits."""
         room = -self._excess(self._encode(request, ""), settings)
         if room > 0:
@@ -239,12 +255,12 @@ class PromptBuilder:
                 f"{self.context.vocabulary} tokens; tokenizer and weights do not belong together"
             )
 
-    def _too_long(self, request: Request, prompt: list[int], settings: GenerationSettings) -> str:
+    def _too_long(self, request: Prompted, prompt: list[int], settings: GenerationSettings) -> str:
         """Why a prompt does not fit: its tokens, the limit and what can be done."""
         bare = self._encode(request, "")
         if self._excess(bare, settings) > 0:
             what, remedy = f"instruction and template alone have {len(bare)}", "Shorten the instruction"
-            if request.choices:
+            if isinstance(request, Choose):
                 remedy = "Shorten the instruction, which has all labels, or take a model that reads more"
         else:
             what = f"the prompt has {len(prompt)}"
@@ -252,16 +268,16 @@ class PromptBuilder:
         limit = max(self._room(settings) or 0, 0)
         if self.defaults.is_encoder_decoder:
             return f"{what} tokens, and model {self.version} reads {limit}. {remedy}."
-        fewer = "" if request.choices else ", or ask for fewer max_tokens"
+        fewer = "" if isinstance(request, Choose) else ", or ask for fewer max_tokens"
         answer = f"{settings.max_tokens} for the answer"
         return f"{what} tokens, and model {self.version} reads {limit} besides {answer}. {remedy}{fewer}."
 
 
-def message_of(request: Request, text: str) -> str:
+def message_of(request: Prompted, text: str) -> str:
     """What a request says with this text in it: the instruction, an empty line, the text."""
     return f"{request.instruction}\n\n{text}" if request.instruction else text
 
 
-def failed(request: Request, message: str, prompt_tokens: int = 0) -> Completion:
+def failed(request: AnyRequest, message: str, prompt_tokens: int = 0) -> Completion:
     """The completion of a request that got no answer."""
-    return Completion(request.request_id, prompt_tokens=prompt_tokens, finish_reason="error", error=message)
+    return Completion(request, prompt_tokens=prompt_tokens, finish_reason="error", error=message)

@@ -8,27 +8,45 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any
 
-from sqlinfer.types import ModelVersion, Request
+from sqlinfer.types import (
+    AnyRequest,
+    Choose,
+    Classify,
+    CountTokens,
+    Embed,
+    Generate,
+    ModelKind,
+    ModelVersion,
+    SplitText,
+)
 
-Kind = Literal["generate", "embed", "classify", "rerank"]
 MODULES = "modules.json"  # sentence-transformers writes it
-DOES: Mapping[Kind, str] = {
+DOES: Mapping[ModelKind, str] = {
     "generate": "writes text",
     "embed": "embeds texts",
     "classify": "classifies texts",
     "rerank": "scores pairs of texts",
 }
-_FOR: Mapping[Kind, str] = {
+_FOR: Mapping[ModelKind, str] = {
     "generate": "",
     "embed": " for ai_embed and ai_similarity",
     "classify": " for ai_classify and ai_predict",
     "rerank": " for ai_score and ai_filter",
 }
 
+_ANSWERED_BY: Mapping[type[AnyRequest], tuple[ModelKind, ...]] = {
+    Generate: ("generate",),
+    Choose: ("generate", "classify"),
+    Embed: ("embed",),
+    Classify: ("classify",),
+    CountTokens: tuple(DOES),
+    SplitText: ("generate",),
+}
 
-def find_model_kind(version: ModelVersion, config: Any) -> Kind:
+
+def find_model_kind(version: ModelVersion, config: Any) -> ModelKind:
     """A classifier's head, or the lack of any head, says it; version.task "embed" turns a writing model into one that
     embeds."""
     heads = config.architectures or []
@@ -40,7 +58,7 @@ def find_model_kind(version: ModelVersion, config: Any) -> Kind:
     return "embed" if is_encoder else "generate"
 
 
-def guess_model_kind(version: ModelVersion) -> Kind | None:
+def guess_model_kind(version: ModelVersion) -> ModelKind | None:
     """The kind that config.json tells by itself, at once: transformers, which knows defaults too, takes seconds to
     load. None if the file cannot be read."""
     try:
@@ -56,26 +74,17 @@ def _is_encoder(head: str) -> bool:
     return head.endswith("ForMaskedLM") or (head.endswith("Model") and not head.endswith("LMHeadModel"))
 
 
-def kinds_for(request: Request) -> tuple[Kind, ...]:
-    """The kinds of model that can answer a request."""
-    if request.task == "count_tokens":
-        return tuple(DOES)
-    if request.overflow == "split":
-        return ("generate",)
-    if request.task == "embed":
-        return ("embed",)
-    if request.task == "predict":
-        return ("classify",)
-    if request.choices:
-        is_pair = bool(request.query) and len(request.choices) == 2
-        return ("generate", "classify", "rerank") if is_pair else ("generate", "classify")
-    return ("generate",)
+def answering_kinds(request: AnyRequest) -> tuple[ModelKind, ...]:
+    """The kinds of model that can answer a request: a choice of two about a query is a score of their pair, too."""
+    kinds = _ANSWERED_BY[type(request)]
+    is_pair = isinstance(request, Choose) and request.query and len(request.choices) == 2
+    return (*kinds, "rerank") if is_pair else kinds
 
 
-def unsupported_reason(kind: Kind, request: Request) -> str:
+def unsupported_reason(kind: ModelKind, request: AnyRequest) -> str:
     """Why a model of a kind cannot answer a request, to be said after its name; "" if it can."""
-    needed = kinds_for(request)
-    if kind in needed:
+    kinds = answering_kinds(request)
+    if kind in kinds:
         return ""
-    wanted = " or ".join(DOES[each] for each in needed)
+    wanted = " or ".join(DOES[other] for other in kinds)
     return f"{DOES[kind]}{_FOR[kind]}, and this needs one that {wanted}"

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlinfer.engine.model.device import is_out_of_memory
-from sqlinfer.engine.model.model_kind import DOES, Kind, find_model_kind
+from sqlinfer.engine.model.model_kind import DOES, find_model_kind
 from sqlinfer.errors import ModelUnusable
-from sqlinfer.types import ModelVersion
+from sqlinfer.types import ModelKind, ModelVersion
 
 if TYPE_CHECKING:
     import torch
@@ -76,7 +76,7 @@ def load_model(version: ModelVersion, config: Any, device: torch.device, dtype: 
         raise unusable(version, what, "Free memory, or set SQLINFER_DEVICE=cpu") from error
 
 
-def _class(kind: Kind, config: Any) -> Any:
+def _class(kind: ModelKind, config: Any) -> Any:
     """The class of transformers that loads a model of a kind."""
     import transformers
 

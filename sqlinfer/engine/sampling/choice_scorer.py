@@ -10,7 +10,6 @@ differ in their first token need no pass after the prompt's own.
 
 from __future__ import annotations
 
-import json
 import math
 from collections import deque
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from sqlinfer.engine.input.choice_trie import END, Fork
 from sqlinfer.engine.model.device import is_out_of_memory, release_memory
 from sqlinfer.engine.scheduler import Limits
 from sqlinfer.engine.sequence import Sequence
+from sqlinfer.types import Probabilities
 
 if TYPE_CHECKING:
     from sqlinfer.engine.generation_loop import Batch
@@ -95,14 +95,14 @@ def _log_probs(logits: torch.Tensor, fork: Fork, row: Sequence) -> list[float]:
 
 
 def _finish(scored: _Scored) -> None:
-    """The row's answer: a JSON object of choice and probability, to six digits."""
+    """The row's answer: the probability of each choice, to six digits."""
     choices, row = scored.row.choices, scored.row
     totals = [sum(scored.found[fork][place] for fork, place in turns) for turns in choices.turns]
     if any(map(math.isnan, totals)):
         row.fail("the model's output for this row is not a number (NaN); float32 may help")
         return
-    chances = {name: float(f"{math.exp(total):.6g}") for name, total in zip(choices.names, totals, strict=True)}
-    row.answer = json.dumps(chances, ensure_ascii=False)
+    probabilities = (float(f"{math.exp(total):.6g}") for total in totals)
+    row.answer = Probabilities(zip(choices.names, probabilities, strict=True))
     row.finish_reason = "stop"
 
 

@@ -22,6 +22,7 @@ from sqlinfer.sql.rewrite.split_statements import placed
 from sqlinfer.sql.session import Session
 from sqlinfer.sql.udf.call import Call
 from sqlinfer.sql.udf.evaluator import CallEvaluator
+from sqlinfer.store.outputs import encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +53,10 @@ class _Trace:
         followed = {question.key for call in self.calls.values() for question in call.asks}
         return [q for q in questions if q.key in self.chosen or self._take(q, q.key in followed)]
 
-    def read(self, call: Call, answers: Mapping[bytes, str]) -> None:
+    def read(self, call: Call, outputs: Mapping[bytes, Any]) -> None:
         """Note what a call is about to read."""
         for question in self.choose(call.asks):
-            self.answers[question.key] = answers[question.key]
+            self.answers[question.key] = encode(outputs[question.key])
             self.calls[question.key] = call
 
     def _take(self, question: KeyedRequest, is_followed: bool) -> bool:

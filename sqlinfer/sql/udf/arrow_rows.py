@@ -12,6 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sqlinfer.types import Embedding
+
 ARROW_TYPES = {
     "VARCHAR": pa.string(),
     "BOOLEAN": pa.bool_(),
@@ -71,6 +73,7 @@ def struct_columns(array: pa.Array) -> dict[str, pa.Array]:
 
 def to_array(values: list[Any], index: pa.Array, sql_type: str) -> pa.Array:
     """One value a row of the chunk, from one value a distinct row."""
+    values = [np.asarray(value) if isinstance(value, Embedding) else value for value in values]  # Arrow copies it whole
     return pa.array(values, type=arrow_type(sql_type)).take(index)
 
 

@@ -1,6 +1,6 @@
 """One distinct row of a function on its way to a value: it asks one question, several in steps, or none.
 
-Knows no store and no engine: it says what it asks, takes the texts, and goes on.
+Knows no store and no engine: it says what it asks, takes the outputs, and goes on.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sqlinfer.functions import Function
 from sqlinfer.inference.keyed_request import KeyedRequest
 from sqlinfer.sql.udf.arrow_rows import as_json
 from sqlinfer.sql.udf.request_builder import NO_ARGUMENTS, RequestBuilder
-from sqlinfer.types import Request
+from sqlinfer.types import AnyRequest, Output
 
 _EXCERPT = 200
 
@@ -86,12 +86,12 @@ class Call:
         else:
             self._ask(outcome, "return")
 
-    def go_on(self, texts: Sequence[str]) -> bool:
+    def go_on(self, outputs: Sequence[Output]) -> bool:
         """Take the answers to what it asks; whether it asks more. Raises what the author's code raises."""
         if self._steps is not None:
-            return self._advance(texts[0] if self._asks_one else list(texts))
+            return self._advance(outputs[0] if self._asks_one else list(outputs))
         read = self.function.read
-        self._keep(texts[0] if read is None else read(texts[0]))
+        self._keep(outputs[0] if read is None else read(outputs[0]))
         return False
 
     def fail(self, message: str) -> bool:
@@ -128,6 +128,6 @@ class Call:
         step = self.asks[0].step + 1 if self.asks else 1
         requests = [asked] if self._asks_one else asked
         for request in requests:
-            if not isinstance(request, Request) or not isinstance(request.text, str):
+            if not isinstance(request, AnyRequest) or not isinstance(request.text, str):
                 raise TypeError(f"it must {verb} a Request with a text, not {request!r}")
         self.asks = [self._questions.of(request, self._given, step) for request in requests]

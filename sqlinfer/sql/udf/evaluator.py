@@ -26,7 +26,8 @@ from sqlinfer.sql.udf.call import Call
 from sqlinfer.sql.udf.call_metadata import NO_METADATA, CallMetadata, take_metadata
 from sqlinfer.sql.udf.field_order import FieldOrders
 from sqlinfer.sql.udf.request_builder import RequestBuilder
-from sqlinfer.types import Answer, ModelVersion, Request
+from sqlinfer.store.outputs import encode
+from sqlinfer.types import AnyRequest, ModelVersion
 
 Record = Callable[[Sequence[KeyedRequest]], None]
 
@@ -50,7 +51,7 @@ class CallEvaluator(JobRunner):
         self.asks_pairs = False
         self.defaults = Options()
         self.tally: CallStats | None = None
-        self.on_read: Callable[[Call, Mapping[bytes, str]], None] | None = None
+        self.on_read: Callable[[Call, Mapping[bytes, Any]], None] | None = None
         self.orders = FieldOrders(runtime.store.answers)
         self._origins: dict[tuple[str, str | None, str, CallMetadata], Route] = {}
 
@@ -119,20 +120,20 @@ class CallEvaluator(JobRunner):
                 self.note(call.key, Failure(call.function.name, "", call.excerpt, refused), failures, "refused")
         waiting = [call for call in calls if call.asks]
         while waiting:
-            texts = self._texts([question for call in waiting for question in call.asks], failures)
-            waiting = [call for call in waiting if self._go_on(call, texts, failures)]
+            outputs = self._outputs([question for call in waiting for question in call.asks], failures)
+            waiting = [call for call in waiting if self._go_on(call, outputs, failures)]
         if self.record is None and failures:
             if self.queue is None:
                 self.check_error_threshold()
             self._refuse(calls, failures)
 
-    def _texts(self, questions: list[KeyedRequest], failures: dict[bytes, Failure]) -> dict[bytes, str]:
-        """The answers' texts by key; none where there is none yet or never will be."""
+    def _outputs(self, questions: list[KeyedRequest], failures: dict[bytes, Failure]) -> dict[bytes, Any]:
+        """The outputs by key; none where there is none yet or never will be."""
         if self.record is None:
             self.orders.settle(questions)
         by_key = {q.key: q for q in questions}
         self.counts.seen(by_key)
-        known = self._known(list(by_key), questions)
+        known = self._known(by_key)
         if self.tally is not None:
             self.tally.met(questions, known)
         if len(known) < len(by_key):
@@ -142,7 +143,7 @@ class CallEvaluator(JobRunner):
                 self.record(unasked)
             else:
                 self._ask(unasked, failures)
-                known = known | self._known([question.key for question in unasked], unasked)
+                known = known | self._known({question.key: question for question in unasked})
         return known
 
     def _check_models(self, questions: list[KeyedRequest]) -> None:
@@ -153,26 +154,35 @@ class CallEvaluator(JobRunner):
                 checked = question.origin
                 self.runtime.check_kind(checked, question.asked)
 
-    def _known(self, keys: list[bytes], questions: list[KeyedRequest]) -> dict[bytes, str]:
-        """The texts of those of the keys that have an answer; questions: theirs, all of one function."""
-        answers = self.runtime.store.answers
-        if questions and questions[0].origin.function.is_in_steps:
-            return {key: Answer.of(completion) for key, completion in answers.get_many(keys).items()}
-        return answers.texts(keys)
+    def _known(self, questions: Mapping[bytes, KeyedRequest]) -> dict[bytes, Any]:
+        """The outputs of those of the questions, all of one function, that have an answer."""
+        if not questions:
+            return {}
+        answers, function = self.runtime.store.answers, next(iter(questions.values())).origin.function
+        if function.is_text:
+            return answers.texts(list(questions))
+        requests = {key: question.asked for key, question in questions.items()}
+        if not function.is_in_steps:
+            return answers.outputs(requests)
+        outputs: dict[bytes, Any] = {}
+        for key, completion in answers.completions(requests).items():
+            outputs[key] = completion.output
+            outputs[key].completion = completion
+        return outputs
 
-    def _go_on(self, call: Call, texts: dict[bytes, str], failures: dict[bytes, Failure]) -> bool:
+    def _go_on(self, call: Call, outputs: dict[bytes, Any], failures: dict[bytes, Failure]) -> bool:
         """Hand a call the answers to what it asks, if all are there; whether it asks more."""
-        answers = [texts[question.key] for question in call.asks if question.key in texts]
+        answers = [outputs[question.key] for question in call.asks if question.key in outputs]
         if len(answers) < len(call.asks):
             call.failure = next((question.key for question in call.asks if question.key in failures), None)
             return call.failure is not None and call.fail(failures[call.failure].error)
         if self.on_read is not None:
-            self.on_read(call, texts)
+            self.on_read(call, outputs)
         try:
             return call.go_on(answers)
         except Exception as error:  # noqa: BLE001 - the author's code may raise anything
             last = call.asks[-1]
-            answer = answers[-1][:EXCERPT]
+            answer = encode(answers[-1])[:EXCERPT]
             said = f"{call.function.path} cannot use the answer {answer!r}: {type(error).__name__}: {error}"
             failure = Failure(call.function.name, str(last.origin.version), last.asked.text[:EXCERPT], said)
             self.note(last.key, failure, failures, "unread")
@@ -184,7 +194,7 @@ class CallEvaluator(JobRunner):
         if self.queue is not None:
             failures |= self.queue.ask(questions, self.cancel)
             return
-        by_model: dict[str, list[tuple[Route, Request]]] = {}
+        by_model: dict[str, list[tuple[Route, AnyRequest]]] = {}
         for question in questions:
             asked = by_model.setdefault(question.origin.version.fingerprint, [])
             asked.append((question.origin, question.request))

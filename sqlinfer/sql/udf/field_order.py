@@ -15,7 +15,7 @@ from threading import Lock
 from sqlinfer.inference.distinct_counter import DistinctCounter
 from sqlinfer.inference.keyed_request import KeyedRequest, Route
 from sqlinfer.store import AnswerCache, AnswerKeys
-from sqlinfer.types import Completion, Parameters, Request
+from sqlinfer.types import AnyRequest, Completion, Generate, Parameters, Text
 
 Names = tuple[str, ...]
 _SEVERAL = b"sqlinfer order of columns"
@@ -56,7 +56,7 @@ class FieldOrders:
             for key, seen in self._seen.items():
                 if self.find(key) is not None:
                     continue  # another thread was first
-                chosen = Completion(key, json.dumps(seen.order))
+                chosen = Completion(Generate("", key=key), Text(json.dumps(seen.order)))
                 version, function = seen.origin.version, seen.origin.function
                 self._answers.put(chosen, fingerprint=version.fingerprint, function=function.name)
             has_chosen = bool(self._seen)
@@ -91,7 +91,7 @@ class _Seen:
         return sorted(self._values, key=lambda name: self._values[name].count())
 
 
-def order_key(keys: AnswerKeys, asked: Request, parameters: Parameters) -> bytes:
+def order_key(keys: AnswerKeys, asked: AnyRequest, parameters: Parameters) -> bytes:
     """The key of the order of a request's columns: of all that is asked but their values."""
     names = json.dumps(sorted(json.loads(asked.text)))
     return _digest(keys(replace(asked, text=names), parameters))
@@ -99,7 +99,7 @@ def order_key(keys: AnswerKeys, asked: Request, parameters: Parameters) -> bytes
 
 def reorder_fields(request: KeyedRequest, names: Names) -> None:
     """Put the fields of a request's text into the order that was chosen; its key is then the final one."""
-    keys = AnswerKeys(request.origin.version.fingerprint, request.origin.function.file_hash)
+    keys = AnswerKeys(request.origin.version.fingerprint, request.origin.function.answer_hash)
     request.asked = replace(request.asked, text=in_order(request.asked.text, names))
     request.key, request.order_key = keys(request.asked, request.parameters), b""
 

@@ -13,7 +13,7 @@ from sqlinfer.functions.call_options import Options, read_options
 from sqlinfer.inference.keyed_request import KeyedRequest, Route
 from sqlinfer.sql.udf.field_order import Names, order_key, reorder_fields
 from sqlinfer.store import AnswerKeys
-from sqlinfer.types import Parameters, Request
+from sqlinfer.types import AnyRequest, Generate, Parameters
 
 FindOrigin = Callable[[Function, str | None, str], Route]
 FindOrder = Callable[[bytes], Names | None]
@@ -64,7 +64,7 @@ class RequestBuilder:
                 return None
         return BoundArguments(given, options)
 
-    def of(self, asked: Request, given: BoundArguments, step: int = 1) -> KeyedRequest:
+    def of(self, asked: AnyRequest, given: BoundArguments, step: int = 1) -> KeyedRequest:
         """The question of a request that a row makes."""
         shared, options = self._last, given.options
         model = given.arguments.get("model", options.model)
@@ -72,7 +72,7 @@ class RequestBuilder:
             shared = self._last = self._share(asked, options, model)
         key = shared.keys(asked, shared.parameters)
         question = KeyedRequest(asked, shared.parameters, key, shared.origin, step)
-        if asked.reorder:
+        if isinstance(asked, Generate) and asked.reorder:
             self._put_in_order(question, shared)
         return question
 
@@ -86,11 +86,11 @@ class RequestBuilder:
             question.order_key = key
             question.key = hashlib.blake2b(question.key, digest_size=16, key=key).digest()
 
-    def _share(self, asked: Request, options: Options, model: str | None) -> _Shared:
+    def _share(self, asked: AnyRequest, options: Options, model: str | None) -> _Shared:
         """The parameters that hold are those of the call, then the function's, then the model's registration."""
         origin = self._find_origin(self.function, model, asked.task)
         parameters = options.parameters.over(asked.parameters).over(origin.version.parameters)
-        keys = AnswerKeys(origin.version.fingerprint, self.function.file_hash)
+        keys = AnswerKeys(origin.version.fingerprint, self.function.answer_hash)
         return _Shared(asked.parameters, asked.task, options, model, origin, parameters, keys)
 
     def _read_options(self, values: tuple[Any, ...]) -> Options:
@@ -114,7 +114,7 @@ class _Shared:
     parameters: Parameters
     keys: AnswerKeys
 
-    def holds(self, asked: Request, options: Options, model: str | None) -> bool:
+    def holds(self, asked: AnyRequest, options: Options, model: str | None) -> bool:
         same = asked.parameters is self.asked or asked.parameters == self.asked
         return same and options is self.options and asked.task == self.task and model == self.model
 

@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 
+from sqlinfer.types import Choose
 from tools.tiny import wordings
 from tools.tiny.questions import TASKS, TRAINING, HeldOut, Question, write_question
 from tools.tiny.samples import write as write_samples
@@ -114,8 +115,9 @@ def test_wordings_for_the_evaluation_are_not_among_those_of_training() -> None:
 def test_label_sets_of_the_evaluation_never_show_in_training() -> None:
     def sets(held_out: HeldOut) -> set[str]:
         rng = Random(0)
-        asked = [TASKS["classify"][0](rng, held_out).request.choices for _ in range(NUM)]
-        return {",".join(sorted(label.lower() for label in labels)) for labels in asked if labels}
+        requests = [TASKS["classify"][0](rng, held_out).request for _ in range(NUM)]
+        choices = [request.choices for request in requests if isinstance(request, Choose)]
+        return {",".join(sorted(label.lower() for label in labels)) for labels in choices}
 
     training, evaluation = sets(TRAINING), sets(HeldOut(label_sets=True))
     assert training
