@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sqlinfer.store import Store
-from sqlinfer.types import Completion
+from sqlinfer.types import Completion, Request, Text
 
 
 def key(number: int, place: int) -> bytes:
@@ -28,7 +28,7 @@ def text(number: int, place: int) -> str:
 
 def put(store: Store, number: int, places: Iterable[int]) -> None:
     """Commit the answers of these places."""
-    answers = [Completion(key(number, place), text(number, place)) for place in places]
+    answers = [Completion(Request("", key=key(number, place)), Text(text(number, place))) for place in places]
     store.answers.put_many(answers, fingerprint="f", function="g")
     store.answers.flush()
 
