@@ -11,11 +11,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from sqlinfer.engine.generation_loop import Batch, GenerationLoop
+from sqlinfer.engine.batch.batch import Batch
 from sqlinfer.engine.input.encoder_inputs import EncoderInputs
 from sqlinfer.engine.input.prompts import PromptBuilder
 from sqlinfer.engine.model.model_kind import find_model_kind
-from sqlinfer.engine.request_windows import split
+from sqlinfer.engine.request_windows import split_windows
 from sqlinfer.engine.scheduler import Limits, fit_limits
 from sqlinfer.engine.step_thread import BackgroundStepLoop, StepLoop
 from sqlinfer.types import AnyRequest, Completion, ModelKind, ModelVersion, Task
@@ -23,6 +23,7 @@ from sqlinfer.types import AnyRequest, Completion, ModelKind, ModelVersion, Task
 if TYPE_CHECKING:
     from sqlinfer.engine.attention.paged_runner import PagedModel
     from sqlinfer.engine.batch.encoder import Encoder
+    from sqlinfer.engine.generation_loop import GenerationLoop
 
 logger = logging.getLogger(__name__)
 POLL_S = 0.05  # between two looks whether to go on, while no row ends
@@ -64,12 +65,12 @@ class TorchEngine:
         def completions(ended: Series[Any]) -> Iterator[Completion]:
             return map(self.prompts.complete, ended) if writes else iter(ended)
 
-        windows = split(requests)
+        windows = split_windows(requests)
         stepping: StepLoop | None = None
         with ExitStack() as closing:
             try:
                 while not (cancel is not None and cancel.is_set()):
-                    if stepping is None or stepping.wants_rows:
+                    if stepping is None or stepping.wants_requests:
                         window = next(windows, None)
                         if window is not None:
                             outcomes = prepare(window)
@@ -80,12 +81,12 @@ class TorchEngine:
                         elif stepping is None:
                             return
                         else:
-                            stepping.add_no_more()
+                            stepping.close_input()
                         continue
-                    ended = stepping.take(POLL_S)
+                    ended = stepping.poll(POLL_S)
                     if ended is None:
                         return
-                    self.batch_fill = stepping.fill
+                    self.batch_fill = stepping.utilization
                     yield from completions(ended)
             except Exception:
                 yield from completions(stepping.stop() if stepping else [])
@@ -199,7 +200,7 @@ class TorchEngine:
     @property
     def obstacle(self) -> str:
         """Why a decoder-only model runs in padded batches, which are slower; "" if it does not."""
-        from sqlinfer.engine.batch.packed_decoder import find_obstacle
+        from sqlinfer.engine.batch.packed_decoder import packing_unsupported_reason
         from sqlinfer.engine.batch.paged_self_test import open_paged
 
         with self._load_lock:
@@ -207,7 +208,7 @@ class TorchEngine:
                 if self.model.device.type == "cuda":
                     self._paged, self._obstacle = open_paged(self.model)
                 else:
-                    self._obstacle = find_obstacle(self.model)
+                    self._obstacle = packing_unsupported_reason(self.model)
                 if self._obstacle:
                     logger.warning("%s: rows are padded, which is slower: %s", self.version, self._obstacle)
             return self._obstacle
@@ -247,7 +248,8 @@ class TorchEngine:
 
     def _run(self) -> GenerationLoop:
         """With an empty batch, as large as the device can hold."""
-        from sqlinfer.engine.batch.paged_decoder import PagedBatch
+        from sqlinfer.engine.batch.paged_decoder import PagedDecoderBatch
+        from sqlinfer.engine.generation_loop import GenerationLoop
         from sqlinfer.engine.model.device import cache_bytes_per_token, free_memory
 
         model = self.model
@@ -258,21 +260,21 @@ class TorchEngine:
             cache_bytes_per_token(model.config, model.dtype),
             on_gpu=model.device.type != "cpu",
         )
-        if isinstance(batch, PagedBatch):
+        if isinstance(batch, PagedDecoderBatch):
             most = batch.max_tokens if self.limits is None else min(batch.max_tokens, bounds.max_tokens)
             bounds = replace(bounds, max_tokens=most)
-        bounds = replace(bounds, refill=bounds.refill and batch.can_merge, is_packed=batch.is_packed)
-        return GenerationLoop(batch, bounds, model.device, self.prompts.text)
+        bounds = replace(bounds, can_refill=bounds.can_refill and batch.can_merge, is_packed=batch.is_packed)
+        return GenerationLoop(batch, bounds, self.prompts.text)
 
     def _batch(self) -> Batch:
         """An empty batch: packed where model and device allow it, padded else."""
-        from sqlinfer.engine.batch.packed_decoder import PackedBatch
-        from sqlinfer.engine.batch.padded_decoder import DecoderBatch
-        from sqlinfer.engine.batch.padded_seq2seq import Seq2SeqBatch
-        from sqlinfer.engine.batch.paged_decoder import PagedBatch
+        from sqlinfer.engine.batch.packed_decoder import PackedDecoderBatch
+        from sqlinfer.engine.batch.padded_decoder import PaddedDecoderBatch
+        from sqlinfer.engine.batch.padded_seq2seq import PaddedSeq2SeqBatch
+        from sqlinfer.engine.batch.paged_decoder import PagedDecoderBatch
 
         if self.config.is_encoder_decoder:
-            return Seq2SeqBatch(self.model)
+            return PaddedSeq2SeqBatch(self.model)
         if self.model.device.type not in ("cpu", "cuda") or self.obstacle:
-            return DecoderBatch(self.model)
-        return PagedBatch(self._paged) if self._paged is not None else PackedBatch(self.model)
+            return PaddedDecoderBatch(self.model)
+        return PagedDecoderBatch(self._paged) if self._paged is not None else PackedDecoderBatch(self.model)

@@ -1,4 +1,4 @@
-"""Requests in windows, which bound what is held at a time."""
+"""Admission windows: requests are pulled a window at a time, which bounds what is held in memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ WINDOW_REQUESTS = 1024
 WINDOW_CHARACTERS = 8 << 20
 
 
-def split(requests: Iterable[AnyRequest]) -> Iterator[list[AnyRequest]]:
+def split_windows(requests: Iterable[AnyRequest]) -> Iterator[list[AnyRequest]]:
     """Requests in lists that are bounded in number and in text."""
     window: list[AnyRequest] = []
     characters = 0

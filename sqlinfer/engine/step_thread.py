@@ -1,4 +1,4 @@
-"""The steps of a piece of work: in the caller's thread, or beside it. Knows no torch."""
+"""Drives a loop of forward passes: in the caller's thread, or on a thread beside it. Knows no torch."""
 
 from __future__ import annotations
 
@@ -6,32 +6,44 @@ import threading
 from collections.abc import Sequence as Series
 from typing import Any, Protocol
 
-TURN_S = 0.05
+LOCK_POLL_S = 0.05
 
 
 class Steppable(Protocol):
-    """What has steps: a GenerationLoop, or an EncoderLoop."""
+    """A loop whose unit of work is a step, one forward pass: GenerationLoop or EncoderLoop."""
 
-    fill: float
-
-    @property
-    def has_work(self) -> bool: ...
+    utilization: float
+    """How much of the batch was in use at the last step, 0..1."""
 
     @property
-    def needs_rows(self) -> bool: ...
+    def has_work(self) -> bool:
+        """Whether a step would do anything."""
+        ...
 
-    def add(self, rows: Any) -> None: ...
+    @property
+    def wants_requests(self) -> bool:
+        """Whether nothing is waiting, so that the next window should be added before the next step."""
+        ...
 
-    def step(self) -> Series[Any]: ...
+    def add(self, prepared: Any) -> None:
+        """Queue prepared requests."""
+        ...
+
+    def step(self) -> Series[Any]:
+        """Run one forward pass. Returns what finished."""
+        ...
 
 
 class StepLoop:
-    """Steps in the caller's thread, one at each take, within a with statement. turns: held during a step."""
+    """Runs the steps in the caller's thread, one at each poll, within a with statement.
 
-    def __init__(self, work: Steppable, turns: threading.Lock) -> None:
-        self._work = work
-        self._turns = turns
-        self._is_last = False
+    steppable: what has the steps. step_lock: held during each of them.
+    """
+
+    def __init__(self, steppable: Steppable, step_lock: threading.Lock) -> None:
+        self._steppable = steppable
+        self._step_lock = step_lock
+        self._is_input_closed = False
 
     def __enter__(self) -> StepLoop:
         return self
@@ -39,48 +51,48 @@ class StepLoop:
     def __exit__(self, *error: object) -> None: ...
 
     @property
-    def fill(self) -> float:
-        """How full the batch was at the last step, 0..1."""
-        return self._work.fill
+    def utilization(self) -> float:
+        """How much of the batch was in use at the last step, 0..1."""
+        return self._steppable.utilization
 
     @property
-    def wants_rows(self) -> bool:
-        """Whether the next window should be added, or that there is none."""
-        return self._work.needs_rows and not self._is_last
+    def wants_requests(self) -> bool:
+        """Whether the next window should be added, or the input closed."""
+        return self._steppable.wants_requests and not self._is_input_closed
 
-    def add(self, rows: Series[Any]) -> None:
-        """Add the next window, which has rows."""
-        self._work.add(rows)
+    def add(self, prepared: Series[Any]) -> None:
+        """Add the next window of prepared requests, which is not empty."""
+        self._steppable.add(prepared)
 
-    def add_no_more(self) -> None:
+    def close_input(self) -> None:
         """Say that no window follows."""
-        self._is_last = True
+        self._is_input_closed = True
 
-    def take(self, timeout_s: float) -> Series[Any] | None:  # noqa: ARG002 - a step ends
-        """What has ended since the last call; None once all is over. Raises what a step raises."""
-        if not self._work.has_work:
+    def poll(self, timeout_s: float) -> Series[Any] | None:  # noqa: ARG002 - a step ends
+        """What finished since the last call; None once all is done. Raises what a step raises."""
+        if not self._steppable.has_work:
             return None
-        with self._turns:
-            return self._work.step()
+        with self._step_lock:
+            return self._steppable.step()
 
     def stop(self) -> Series[Any]:
-        """End after the step that runs. Returns what has ended and was not taken."""
+        """End after the step that runs. Returns what finished and was not polled."""
         return []
 
 
 class BackgroundStepLoop(StepLoop):
-    """Steps on a thread of their own: beside them the caller tokenises the next window and keeps answers.
+    """Runs the steps on a thread of its own: meanwhile the caller tokenises the next window and keeps answers.
 
-    For a device that computes by itself. Where the work needs rows it waits for them, so that what runs together does
-    not depend on who is faster.
+    For a device that computes by itself. Where the loop wants requests it waits for them, so that what runs together
+    does not depend on which thread is faster.
     """
 
-    def __init__(self, work: Steppable, turns: threading.Lock) -> None:
-        super().__init__(work, turns)
+    def __init__(self, steppable: Steppable, step_lock: threading.Lock) -> None:
+        super().__init__(steppable, step_lock)
         self._changed = threading.Condition()
-        self._rows: Series[Any] | None = None  # the next window
-        self._ended: list[Any] = []
-        self._is_closed = self._is_over = False
+        self._window: Series[Any] | None = None
+        self._finished: list[Any] = []
+        self._is_stopped = self._is_over = False
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="sqlinfer-steps", daemon=True)
         self._thread.start()
@@ -89,57 +101,57 @@ class BackgroundStepLoop(StepLoop):
         self.stop()
 
     @property
-    def wants_rows(self) -> bool:
-        """Whether the next window should be added, or that there is none."""
-        return self._rows is None and not self._is_last and not self._is_over
+    def wants_requests(self) -> bool:
+        """Whether the next window should be added, or the input closed."""
+        return self._window is None and not self._is_input_closed and not self._is_over
 
-    def add(self, rows: Series[Any]) -> None:
-        """Add the next window, which has rows."""
+    def add(self, prepared: Series[Any]) -> None:
+        """Add the next window of prepared requests, which is not empty."""
         with self._changed:
-            self._rows = rows
+            self._window = prepared
             self._changed.notify_all()
 
-    def add_no_more(self) -> None:
+    def close_input(self) -> None:
         """Say that no window follows."""
         with self._changed:
-            self._is_last = True
+            self._is_input_closed = True
             self._changed.notify_all()
 
-    def take(self, timeout_s: float) -> Series[Any] | None:
-        """What has ended since the last call; None once all is over. Raises what a step raised.
+    def poll(self, timeout_s: float) -> Series[Any] | None:
+        """What finished since the last call; None once all is done. Raises what a step raised.
 
-        Waits for something, or until rows are wanted.
+        Waits for something to finish, or until requests are wanted.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._ended or self._is_over or self.wants_rows, timeout_s)
-            ended, self._ended = self._ended, []
-            if ended or not self._is_over:
-                return ended
+            self._changed.wait_for(lambda: self._finished or self._is_over or self.wants_requests, timeout_s)
+            finished, self._finished = self._finished, []
+            if finished or not self._is_over:
+                return finished
         error, self._error = self._error, None  # whose traceback holds what the step held
         if error is not None:
             raise error
         return None
 
     def stop(self) -> Series[Any]:
-        """End after the step that runs. Returns what has ended and was not taken."""
+        """End after the step that runs. Returns what finished and was not polled."""
         with self._changed:
-            self._is_closed = True
+            self._is_stopped = True
             self._changed.notify_all()
         if self._thread is not threading.current_thread():  # where the garbage of another call is collected
             self._thread.join()
-        ended, self._ended = self._ended, []
-        return ended
+        finished, self._finished = self._finished, []
+        return finished
 
     def _run(self) -> None:
         try:
-            while self._get_ready() and self._get_turn():
+            while self._await_work() and self._acquire_step_lock():
                 try:
-                    ended = self._work.step()
+                    finished = self._steppable.step()
                 finally:
-                    self._turns.release()
-                if ended:
+                    self._step_lock.release()
+                if finished:
                     with self._changed:
-                        self._ended += ended
+                        self._finished += finished
                         self._changed.notify_all()
         except BaseException as error:  # noqa: BLE001 - raised where the caller waits
             self._error = error
@@ -147,23 +159,23 @@ class BackgroundStepLoop(StepLoop):
             self._is_over = True
             self._changed.notify_all()
 
-    def _get_turn(self) -> bool:
-        """Wait for a turn, as long as nobody stops: who has it may be the one who waits for the end."""
-        while not self._is_closed:
-            if self._turns.acquire(timeout=TURN_S):
+    def _acquire_step_lock(self) -> bool:
+        """Wait for the lock unless the loop is stopped: its holder may be the one who waits for this thread's end."""
+        while not self._is_stopped:
+            if self._step_lock.acquire(timeout=LOCK_POLL_S):
                 return True
         return False
 
-    def _get_ready(self) -> bool:
-        """Wait for rows if there must be some; whether there is a step to make."""
-        rows = None
+    def _await_work(self) -> bool:
+        """Take the next window, and wait for it where the loop wants one. Returns whether there is a step to run."""
+        window = None
         with self._changed:
-            if self._work.needs_rows:
-                self._changed.wait_for(lambda: self._rows is not None or self._is_last or self._is_closed)
-                rows, self._rows = self._rows, None
+            if self._steppable.wants_requests:
+                self._changed.wait_for(lambda: self._window is not None or self._is_input_closed or self._is_stopped)
+                window, self._window = self._window, None
                 self._changed.notify_all()
-            if self._is_closed:
+            if self._is_stopped:
                 return False
-        if rows is not None:
-            self._work.add(rows)
-        return self._work.has_work
+        if window is not None:
+            self._steppable.add(window)
+        return self._steppable.has_work

@@ -13,7 +13,7 @@ from engine_cases import TEXTS, EngineOf, answer, requests, texts
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from sqlinfer.engine.attention import beam_cross_attention as beam_attention
-from sqlinfer.engine.batch.padded_seq2seq import Seq2SeqBatch
+from sqlinfer.engine.batch.padded_seq2seq import PaddedSeq2SeqBatch
 from sqlinfer.engine.engine import TorchEngine
 from sqlinfer.engine.engine_pool import open_engine
 from sqlinfer.engine.scheduler import Limits
@@ -32,7 +32,7 @@ def generate(engine: TorchEngine, text: str, task: str = "generate", **options: 
     output = engine.model.generate(
         prompt, attention_mask=torch.ones_like(prompt), eos_token_id=eos, do_sample=False, **options
     )[0].tolist()
-    return engine.prompts.text(output[len(sequence.start) :])
+    return engine.prompts.text(output[len(sequence.decoder_prompt) :])
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -48,7 +48,7 @@ def test_greedy_is_generate(shape: str, engine_of: EngineOf) -> None:
 @pytest.mark.filterwarnings("ignore:Unfeasible length constraints")
 def test_rows_that_join_a_running_batch_are_generate(shape: str, engine_of: EngineOf) -> None:
     engine = engine_of(shape)
-    engine.limits = Limits(max_lines=3)
+    engine.limits = Limits(max_slots=3)
     many = [f"{text} {i}" for i in range(2) for text in TEXTS]
     asked = [r for i, text in enumerate(many) for r in requests([text], max_tokens=(5, 30, 11)[i % 3], num_beams=1)]
     ours = [c.output for r in asked for c in engine.generate([r])]
@@ -63,13 +63,13 @@ def _named(request: Request, i: int) -> Request:
     return replace(request, key=str(i).encode())
 
 
-@pytest.mark.parametrize("max_lines", [4, 9, 64])
+@pytest.mark.parametrize("max_slots", [4, 9, 64])
 @pytest.mark.parametrize(("shape", "task"), [("bart", "generate"), ("t5", "summarize")])
 def test_beam_search_by_the_models_defaults_is_generate(
-    shape: str, task: str, max_lines: int, engine_of: EngineOf
+    shape: str, task: str, max_slots: int, engine_of: EngineOf
 ) -> None:
     engine = engine_of(shape)
-    engine.limits = Limits(max_lines=max_lines)
+    engine.limits = Limits(max_slots=max_slots)
     assert engine.defaults(task)["num_beams"] == 4
     params = {}
     if shape == "t5":
@@ -88,13 +88,13 @@ def test_beams_share_what_their_rows_encoder_has_read_where_the_model_can(
     if not shares:
         monkeypatch.setitem(beam_attention._supported, engine.model, False)
     lines: set[tuple[int, int]] = set()
-    step = Seq2SeqBatch.step
+    step = PaddedSeq2SeqBatch.step
 
-    def look(batch: Seq2SeqBatch) -> torch.Tensor:
+    def look(batch: PaddedSeq2SeqBatch) -> torch.Tensor:
         lines.add((len(batch.rows), len(batch._cache.cross_attention_cache.layers[0].keys)))
         return step(batch)
 
-    monkeypatch.setattr(Seq2SeqBatch, "step", look)
+    monkeypatch.setattr(PaddedSeq2SeqBatch, "step", look)
     ours = texts(answer(engine, requests(num_beams=3, max_tokens=9, min_tokens=0)))
     assert ours == [generate(engine, text, num_beams=3, max_new_tokens=9, min_length=0) for text in TEXTS]
     assert all(read == (rows if shares else 3 * rows) for rows, read in lines)
@@ -195,7 +195,7 @@ def _other(kind: str, folder: Path, tokenizer: Path) -> TorchEngine:
 @pytest.mark.parametrize("shape", DECODERS)
 def test_padded_rows_are_packed_rows(shape: str, engine_of: EngineOf, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = engine_of(shape)
-    engine.limits = Limits(max_lines=3)
+    engine.limits = Limits(max_slots=3)
     packed = texts(answer(engine, requests(max_tokens=12)))
     assert engine.obstacle == ""
     monkeypatch.setattr(engine, "_obstacle", "a test")
@@ -224,14 +224,14 @@ def test_a_model_that_cannot_be_packed_says_why(
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_other_caches_and_positions_are_generate(kind: str, tmp_path: Path, folder_of: Callable[[str], Path]) -> None:
     engine = _other(kind, tmp_path, folder_of("bart" if "d_model" in KINDS[kind] else "gpt2"))
-    engine.limits = Limits(max_lines=3)
+    engine.limits = Limits(max_slots=3)
     ours = texts(answer(engine, requests(max_tokens=14)))
     assert ours == [generate(engine, text, max_new_tokens=14) for text in TEXTS]
 
 
 def test_beam_search_without_refill_is_generate(tmp_path: Path, folder_of: Callable[[str], Path]) -> None:
     engine = _other("m2m_100", tmp_path, folder_of("bart"))
-    engine.limits = Limits(max_lines=9)
+    engine.limits = Limits(max_slots=9)
     ours = texts(answer(engine, requests(num_beams=3, max_tokens=10)))
     assert ours == [generate(engine, text, num_beams=3, max_new_tokens=10) for text in TEXTS]
 

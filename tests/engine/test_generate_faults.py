@@ -13,7 +13,7 @@ from engine_cases import TEXTS, EngineOf, answer, requests, texts
 
 from sqlinfer.engine.engine import TorchEngine
 from sqlinfer.engine.engine_pool import close_all, get_engine, open_engine
-from sqlinfer.engine.request_windows import WINDOW_CHARACTERS, WINDOW_REQUESTS, split
+from sqlinfer.engine.request_windows import WINDOW_CHARACTERS, WINDOW_REQUESTS, split_windows
 from sqlinfer.engine.scheduler import Limits
 from sqlinfer.types import Completion, ModelVersion, Request
 
@@ -61,7 +61,7 @@ def _out_of_memory() -> None:
 @pytest.mark.parametrize("failing", [1, 2, 7])
 def test_out_of_memory_once_changes_no_answer(shape: str, failing: int, engine_of: EngineOf, intercept) -> None:
     engine = engine_of(shape)
-    engine.limits = Limits(max_lines=16)
+    engine.limits = Limits(max_slots=16)
     usual = intercept(engine)
     before = answer(engine, requests(max_tokens=12))
     calls = intercept(engine, lambda call, *_: _out_of_memory() if call == failing else None)
@@ -95,7 +95,7 @@ def test_out_of_memory_while_merging_changes_no_answer(engine_of: EngineOf, monk
 
     engine = engine_of("llama")
     monkeypatch.setattr(engine, "_obstacle", "a test")
-    engine.limits = Limits(max_lines=3)
+    engine.limits = Limits(max_slots=3)
     before = answer(engine, requests(max_tokens=12))
     add_rows, calls = kv.add_rows, []
 
@@ -117,7 +117,7 @@ def test_out_of_memory_while_a_row_joins_changes_no_answer(
     from sqlinfer.engine.cache.length_bucket import LengthBucket
 
     engine = engine_of("llama")
-    engine.limits = Limits(max_lines=3)
+    engine.limits = Limits(max_slots=3)
     before = answer(engine, requests(max_tokens=12))
     add, calls = LengthBucket.add, []
 
@@ -179,7 +179,7 @@ def test_row_of_nan_fails_alone(shape: str, version_of: VersionOf, engine_of: En
 
 def test_finished_rows_leave_and_others_take_their_places(engine_of: EngineOf, intercept) -> None:
     engine = engine_of("gpt2")
-    engine.limits = Limits(max_lines=4)
+    engine.limits = Limits(max_slots=4)
     asked = [r for i in range(16) for r in requests([f"text {i}"], max_tokens=40 if i % 4 == 0 else 4)]
     calls = intercept(engine)
     assert len(list(engine.generate(asked))) == 16
@@ -205,7 +205,7 @@ def test_requests_are_pulled_lazily(engine_of: EngineOf) -> None:
 
 def test_long_texts_make_small_windows() -> None:
     text = "x" * (WINDOW_CHARACTERS // 3 + 1)
-    assert [len(w) for w in split(Request(text) for _ in range(7))] == [3, 3, 1]
+    assert [len(w) for w in split_windows(Request(text) for _ in range(7))] == [3, 3, 1]
 
 
 def test_cancel_ends_within_a_step(engine_of: EngineOf, intercept) -> None:
@@ -224,7 +224,7 @@ def test_cancel_ends_within_a_step(engine_of: EngineOf, intercept) -> None:
 
 def test_abandoned_answers_do_not_block_others(engine_of: EngineOf) -> None:
     engine = engine_of("llama")
-    engine.limits = Limits(max_lines=2)
+    engine.limits = Limits(max_slots=2)
     abandoned = engine.generate(requests(max_tokens=4))
     next(abandoned)  # and never another
     assert len(texts(answer(engine, requests(max_tokens=4)))) == len(TEXTS)

@@ -36,7 +36,7 @@ def test_neighbours_do_not_change_a_sample(shape: str, engine_of: EngineOf) -> N
     together = answer(engine, requests(seed=1, num_beams=1, **SAMPLED))
     alone = [c for r in requests(seed=1, num_beams=1, **SAMPLED) for c in engine.generate([r])]
     assert texts(together) == texts(alone)
-    engine.limits = Limits(max_lines=2)
+    engine.limits = Limits(max_slots=2)
     assert texts(answer(engine, requests(seed=1, num_beams=1, **SAMPLED))) == texts(alone)
 
 
@@ -51,7 +51,7 @@ def test_samples_follow_the_distribution() -> None:
     import torch
 
     from sqlinfer.engine.generation_settings import Defaults
-    from sqlinfer.engine.sampling.sampler import sample
+    from sqlinfer.engine.sampling.sampler import draw
     from sqlinfer.engine.sequence import Sequence
 
     defaults = Defaults({}, {}, eos=frozenset(), context=None, is_encoder_decoder=False)
@@ -62,7 +62,7 @@ def test_samples_follow_the_distribution() -> None:
         for seed in range(4000):
             settings = defaults.resolve(Parameters(temperature=1.0, seed=seed, **more), "generate")
             rows.append(Sequence(Request(""), settings, [1], [1]))
-        tokens = sample(rows, probs.log().expand(4000, 4))
+        tokens = draw(rows, probs.log().expand(4000, 4))
         return [(tokens == i).float().mean().item() for i in range(4)]
 
     assert shares() == pytest.approx(probs.tolist(), abs=0.03)

@@ -34,11 +34,11 @@ def test_the_trial_passes_with_graphs(shape: str, dtype: str, version_of: Versio
     assert engine._paged._graphs
 
 
-@pytest.mark.parametrize("max_lines", [3, 64])
+@pytest.mark.parametrize("max_slots", [3, 64])
 @pytest.mark.parametrize("shape", DECODERS)
-def test_greedy_is_generate(shape: str, max_lines: int, version_of: VersionOf) -> None:
+def test_greedy_is_generate(shape: str, max_slots: int, version_of: VersionOf) -> None:
     engine, on_cpu = (open_engine(version_of(shape), device=device) for device in ("cuda", "cpu"))
-    engine.limits = Limits(max_lines=max_lines)
+    engine.limits = Limits(max_slots=max_slots)
     for asked in (TEXTS, ASKED):
         ours = texts(answer(engine, requests(list(asked), max_tokens=24)))
         assert ours == [generate(on_cpu, text, max_new_tokens=24) for text in asked]

@@ -17,7 +17,7 @@ from test_shared_prefixes import ASKED, read_once, same_as_alone
 
 from sqlinfer.engine.attention.paged_runner import Attend, PagedModel
 from sqlinfer.engine.batch import paged_self_test as trial
-from sqlinfer.engine.batch.paged_decoder import PagedBatch
+from sqlinfer.engine.batch.paged_decoder import PagedDecoderBatch
 from sqlinfer.engine.batch.paged_self_test import plain_attend
 from sqlinfer.engine.cache.page_pool import PAGE, PageCache
 from sqlinfer.engine.engine import TorchEngine
@@ -63,7 +63,7 @@ def test_rows_that_share_beginnings_join_and_leave(shape: str, paged_of: PagedOf
 
 def test_a_beginning_is_read_once(paged_of: PagedOf, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = paged_of("gpt2")
-    engine.limits = Limits(max_lines=3)
+    engine.limits = Limits(max_slots=3)
     read: list[int] = []
     forward = PagedModel.read
     monkeypatch.setattr(PagedModel, "read", lambda *args: read.append(len(args[3])) or forward(*args))
@@ -100,9 +100,9 @@ def test_a_row_that_the_cache_cannot_hold_fails_alone(paged_of: PagedOf) -> None
 @pytest.mark.parametrize("failing", [1, 2, 5])
 def test_out_of_memory_changes_no_answer(failing: int, paged_of: PagedOf, intercept) -> None:  # noqa: F811
     engine = paged_of("qwen3")
-    engine.limits = Limits(max_lines=8)
+    engine.limits = Limits(max_slots=8)
     before = answer(engine, requests(ASKED, max_tokens=5))
-    engine.limits = Limits(max_lines=8)
+    engine.limits = Limits(max_slots=8)
     intercept(engine, lambda call, *_: _out_of_memory() if call == failing else None)
     assert answer(engine, requests(ASKED, max_tokens=5)) == before
 
@@ -135,11 +135,11 @@ def test_two_callers_share_the_cache(paged_of: PagedOf) -> None:
 
 def test_a_batch_leaves_room_for_the_next(paged_of: PagedOf) -> None:
     model = paged_of("llama", 100)._paged
-    first, second = PagedBatch(model), PagedBatch(model)
+    first, second = PagedDecoderBatch(model), PagedDecoderBatch(model)
     assert 0 < second.max_tokens < first.max_tokens
     assert first.max_tokens + second.max_tokens < 100 * PAGE
     del first
-    assert PagedBatch(model).max_tokens > second.max_tokens
+    assert PagedDecoderBatch(model).max_tokens > second.max_tokens
 
 
 def _blind(*args: Any) -> torch.Tensor:

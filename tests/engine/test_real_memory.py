@@ -22,8 +22,8 @@ requests = [
     for i in range(32)
 ]
 right = {completion.request.key: completion.output for completion in engine.generate(requests)}
-refused, make_room = [], GenerationLoop._make_room
-GenerationLoop._make_room = lambda run, joining: (refused.append(len(run.scheduler.running)), make_room(run, joining))
+refused, preempt = [], GenerationLoop._preempt
+GenerationLoop._preempt = lambda run, joining: (refused.append(len(run.scheduler.running)), preempt(run, joining))
 
 for left_mb in (128, 48, 16):
     sizes = Path("/proc/self/statm").read_text().split()

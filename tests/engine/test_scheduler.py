@@ -29,7 +29,7 @@ def finish(row: Sequence) -> None:
 
 def test_engine_package_loads_no_torch() -> None:
     code = (
-        "import sys, sqlinfer.engine.engine_pool, sqlinfer.engine.generation_loop\n"
+        "import sys, sqlinfer.engine, sqlinfer.engine.scheduler\n"
         "bad = {'torch', 'transformers', 'tokenizers', 'duckdb'} & set(sys.modules)\n"
         "assert not bad, bad"
     )
@@ -37,43 +37,43 @@ def test_engine_package_loads_no_torch() -> None:
 
 
 def test_longest_rows_start_first() -> None:
-    scheduler = Scheduler(Limits(max_lines=2))
+    scheduler = Scheduler(Limits(max_slots=2))
     scheduler.add([sequence(3), sequence(9), sequence(5)])
     assert lengths(scheduler.admit()) == [9, 5]
 
 
 def test_finished_row_leaves_and_another_takes_its_place() -> None:
-    scheduler = Scheduler(Limits(max_lines=2))
+    scheduler = Scheduler(Limits(max_slots=2))
     scheduler.add([sequence(n) for n in (9, 8, 7, 6)])
     first, second = scheduler.admit()
     assert scheduler.admit() == []
     finish(second)
-    assert scheduler.retire() == [second]
+    assert scheduler.pop_finished() == [second]
     assert lengths(scheduler.admit()) == [7]
     assert scheduler.running[0] is first
 
 
 def test_batch_without_refill_runs_to_its_end() -> None:
-    scheduler = Scheduler(Limits(max_lines=2, refill=False))
+    scheduler = Scheduler(Limits(max_slots=2, can_refill=False))
     scheduler.add([sequence(n) for n in (9, 8, 7)])
     first, second = scheduler.admit()
     finish(first)
-    scheduler.retire()
+    scheduler.pop_finished()
     assert scheduler.admit() == []
     finish(second)
-    scheduler.retire()
+    scheduler.pop_finished()
     assert lengths(scheduler.admit()) == [7]
 
 
 def test_refill_waits_until_an_eighth_is_free() -> None:
-    scheduler = Scheduler(Limits(max_lines=16))
+    scheduler = Scheduler(Limits(max_slots=16))
     scheduler.add([sequence(5) for _ in range(32)])
     rows = scheduler.admit()
     finish(rows[0])
-    scheduler.retire()
+    scheduler.pop_finished()
     assert scheduler.admit() == []
     finish(rows[1])
-    scheduler.retire()
+    scheduler.pop_finished()
     assert len(scheduler.admit()) == 2
 
 
@@ -97,10 +97,10 @@ def test_prefill_is_bounded() -> None:
 
 
 def test_out_of_memory_halves_the_batch_and_loses_no_row() -> None:
-    scheduler = Scheduler(Limits(max_lines=8))
+    scheduler = Scheduler(Limits(max_slots=8))
     scheduler.add([sequence(5) for _ in range(8)])
     scheduler.admit()
-    scheduler.shrink(list(scheduler.running))
+    scheduler.preempt_and_halve(list(scheduler.running))
     assert scheduler.running == []
     assert len(scheduler.waiting) == 8
     assert len(scheduler.admit()) == 4

@@ -65,7 +65,9 @@ def reference(engine: TorchEngine, request: Request) -> str:
     ):
         ids = torch.tensor([sequence.prompt])
         if engine.config.is_encoder_decoder:
-            logits = engine.model(input_ids=ids, decoder_input_ids=torch.tensor([sequence.start + written])).logits
+            logits = engine.model(
+                input_ids=ids, decoder_input_ids=torch.tensor([sequence.decoder_prompt + written])
+            ).logits
         else:
             logits = engine.model(input_ids=torch.tensor([sequence.prompt + written])).logits
         bias = torch.frombuffer(bytearray(matcher.compute_logit_bias()), dtype=torch.uint8)[: logits.shape[-1]]
@@ -90,7 +92,7 @@ def test_an_answer_is_the_likeliest_allowed_token_each_time(shape: str, engine_o
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_mixed_batch_gives_each_row_the_answer_that_it_has_alone(shape: str, engine_of: EngineOf) -> None:
     engine = engine_of(shape)
-    engine.limits = Limits(max_lines=5)
+    engine.limits = Limits(max_slots=5)
     other = struct({"a": {"type": "integer", "minimum": 0, "maximum": 99}})
     three = zip(asked(max_tokens=140), asked(other, max_tokens=40), requests(max_tokens=30), strict=True)
     mixed = [replace(r, key=str(i).encode()) for i, r in enumerate(r for each in three for r in each)]

@@ -49,10 +49,12 @@ def reference(engine: TorchEngine, request: Choose) -> list[float]:
         fed = start + path[:-1]
         ids = torch.tensor([sequence.prompt])
         if engine.config.is_encoder_decoder:
-            logits = engine.model(input_ids=ids, decoder_input_ids=torch.tensor([sequence.start + fed])).logits[0]
+            logits = engine.model(
+                input_ids=ids, decoder_input_ids=torch.tensor([sequence.decoder_prompt + fed])
+            ).logits[0]
         else:
             logits = engine.model(input_ids=torch.tensor([sequence.prompt + fed])).logits[0]
-        logits = logits[len(sequence.start) + len(start) - 1 :]
+        logits = logits[len(sequence.decoder_prompt) + len(start) - 1 :]
         total = 1.0
         for place, token in enumerate(path):
             rivals = {other[place] for other in paths if other[:place] == path[:place]}
@@ -91,7 +93,7 @@ def test_other_caches_and_positions_are_scored_alike(
 def test_neighbours_do_not_change_scores(shape: str, engine_of: EngineOf) -> None:
     engine = engine_of(shape)
     alone = [next(engine.generate([request])).output for request in scored()]
-    engine.limits = Limits(max_lines=5, max_prefill_tokens=60)
+    engine.limits = Limits(max_slots=5, max_prefill_tokens=60)
     mixed = [*scored(), *(replace(r, key=b"1" + r.key) for r in requests(max_tokens=9))]
     together = answer(engine, mixed)[: len(alone)]
     for one, other in zip(alone, together, strict=True):
@@ -101,7 +103,7 @@ def test_neighbours_do_not_change_scores(shape: str, engine_of: EngineOf) -> Non
 def test_generated_answers_do_not_change_beside_scored_ones(engine_of: EngineOf) -> None:
     for shape in ("llama", "bart"):
         engine = engine_of(shape)
-        engine.limits = Limits(max_lines=6)
+        engine.limits = Limits(max_slots=6)
         before = texts(answer(engine, requests(max_tokens=9)))
         more = [replace(r, key=b"1" + r.key) for r in scored()]
         mixed = [r for pair in zip(requests(max_tokens=9), more, strict=True) for r in pair]
@@ -179,7 +181,7 @@ def test_out_of_memory_once_changes_no_score(
     intercept,  # noqa: F811
 ) -> None:
     engine = engine_of(shape)
-    engine.limits = Limits(max_lines=4)
+    engine.limits = Limits(max_slots=4)
     before = chances(answer(engine, scored()))
     calls = intercept(engine, lambda call, *_: _out_of_memory() if call == failing else None)
     after = chances(answer(engine, scored()))

@@ -12,7 +12,7 @@ from engine_cases import TEXTS, EngineOf, answer, requests, texts
 from test_generate_equality import DECODERS, KINDS, _other, generate
 from test_generate_faults import _out_of_memory, intercept  # noqa: F401 - a fixture
 
-from sqlinfer.engine.batch.packed_decoder import PackedBatch
+from sqlinfer.engine.batch.packed_decoder import PackedDecoderBatch
 from sqlinfer.engine.cache import length_bucket as bucket
 from sqlinfer.engine.cache import padded_cache as kv
 from sqlinfer.engine.cache import prefix_tree as segments
@@ -28,8 +28,8 @@ def same_as_alone(engine: TorchEngine) -> None:
     """Batches of several sizes, that rows join and leave, answer as transformers does a row."""
     lengths = [(9, 3, 14)[i % 3] for i in range(len(ASKED))]
     expected = [generate(engine, text, max_new_tokens=n, num_beams=1) for text, n in zip(ASKED, lengths, strict=True)]
-    for max_lines in (3, 64):
-        engine.limits = Limits(max_lines=max_lines)
+    for max_slots in (3, 64):
+        engine.limits = Limits(max_slots=max_slots)
         asked = [requests([text], max_tokens=n)[0] for text, n in zip(ASKED, lengths, strict=True)]
         named = [replace(r, key=str(i).encode()) for i, r in enumerate(asked)]
         assert texts(answer(engine, named)) == expected
@@ -65,11 +65,11 @@ def test_other_caches_answer_as_generate(kind: str, tmp_path: Path, folder_of: C
 
 def test_a_beginning_is_read_once(engine_of: EngineOf, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = engine_of("gpt2")
-    engine.limits = Limits(max_lines=3)  # batches that follow each other do not read it again either
+    engine.limits = Limits(max_slots=3)  # batches that follow each other do not read it again either
     assert engine.obstacle == ""
     read: list[int] = []
-    forward = PackedBatch._forward
-    monkeypatch.setattr(PackedBatch, "_forward", lambda *args: read.append(len(args[2])) or forward(*args))
+    forward = PackedDecoderBatch._forward
+    monkeypatch.setattr(PackedDecoderBatch, "_forward", lambda *args: read.append(len(args[2])) or forward(*args))
     answer(engine, requests(ASKED, max_tokens=1))
     read_once(engine, read)
 
@@ -107,7 +107,7 @@ def test_what_an_earlier_batch_read_is_not_read_again() -> None:
 def test_padded_batches_read_a_beginning_once(engine_of: EngineOf, intercept, monkeypatch) -> None:  # noqa: F811
     engine = engine_of("gpt2")
     monkeypatch.setattr(engine, "_obstacle", "a test")
-    engine.limits = Limits(max_lines=len(ASKED))
+    engine.limits = Limits(max_slots=len(ASKED))
     shapes: list[tuple[int, int]] = []
     intercept(engine, lambda _, lines, tokens: shapes.append((lines, tokens)))
     answer(engine, requests(ASKED, max_tokens=1))
@@ -120,10 +120,10 @@ def test_padded_batches_read_a_beginning_once(engine_of: EngineOf, intercept, mo
 
 def test_memory_that_runs_out_in_between_changes_no_answer(engine_of: EngineOf, intercept) -> None:  # noqa: F811
     engine = engine_of("qwen3")
-    engine.limits = Limits(max_lines=8)
+    engine.limits = Limits(max_slots=8)
     before = answer(engine, requests(ASKED, max_tokens=5))
     for failing in (1, 2):
-        engine.limits = Limits(max_lines=8)
+        engine.limits = Limits(max_slots=8)
         intercept(engine, lambda call, *_, at=failing: _out_of_memory() if call == at else None)
         assert answer(engine, requests(ASKED, max_tokens=5)) == before
 

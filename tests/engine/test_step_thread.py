@@ -23,7 +23,7 @@ WAIT_S = 20
 class Work:
     """Rows that end one a step. gate: waited for within each step. fails: the step that raises."""
 
-    fill = 1.0
+    utilization = 1.0
 
     def __init__(self, gate: threading.Event | None = None, fails: int = -1) -> None:
         self.rows: list[int] = []
@@ -36,7 +36,7 @@ class Work:
         return bool(self.rows)
 
     @property
-    def needs_rows(self) -> bool:
+    def wants_requests(self) -> bool:
         return not self.rows
 
     def add(self, rows: list[int]) -> None:
@@ -56,14 +56,14 @@ def taken(steps: BackgroundStepLoop, given: list[list[int]]) -> Iterator[int]:
     """What ends of windows that are added as they are wanted."""
     source = iter(given)
     while True:
-        if steps.wants_rows:
+        if steps.wants_requests:
             rows = next(source, None)
             if rows is None:
-                steps.add_no_more()
+                steps.close_input()
             else:
                 steps.add(rows)
             continue
-        ended = steps.take(0.01)
+        ended = steps.poll(0.01)
         if ended is None:
             return
         yield from ended
@@ -73,8 +73,8 @@ def test_the_next_window_is_taken_while_a_step_runs() -> None:
     gate = threading.Event()
     with BackgroundStepLoop(Work(gate), threading.Lock()) as steps:
         steps.add([1, 2])
-        while not steps.wants_rows:
-            steps.take(0.01)
+        while not steps.wants_requests:
+            steps.poll(0.01)
         steps.add([3])  # the first step has not ended
         gate.set()
         assert list(taken(steps, [[4, 5]])) == [1, 2, 3, 4, 5]
@@ -104,7 +104,7 @@ def test_what_has_ended_is_not_lost_when_it_stops() -> None:
     gate = threading.Event()
     with BackgroundStepLoop(Work(gate), threading.Lock()) as steps:
         steps.add([1, 2, 3])
-        steps.add_no_more()
+        steps.close_input()
         gate.set()
         steps._thread.join(WAIT_S)
         assert list(steps.stop()) == [1, 2, 3]
@@ -123,7 +123,7 @@ def test_closing_ends_the_thread_after_its_step() -> None:
     before = threading.active_count()
     with BackgroundStepLoop(Work(), threading.Lock()) as steps:
         steps.add(list(range(100_000)))
-        while not steps.take(WAIT_S):
+        while not steps.poll(WAIT_S):
             pass
     assert threading.active_count() == before
 
@@ -150,7 +150,7 @@ def test_answers_are_the_same_beside_the_caller(
     asked = [*requests(TEXTS, max_tokens=5), *requests(["broken \ud800"], max_tokens=5)]
     asked = [replace(request, key=str(i).encode()) for i, request in enumerate(asked)]
     engine = engine_of(shape)
-    engine.limits = Limits(max_lines=2)
+    engine.limits = Limits(max_slots=2)
     found = answer(engine, asked)
     assert len(beside) == 1
     monkeypatch.undo()
@@ -163,12 +163,12 @@ def test_answers_that_came_while_requests_were_read_are_given(
     ends: str, engine_of: EngineOf, beside: list[BackgroundStepLoop]
 ) -> None:
     engine, cancel, given = engine_of("gpt2"), threading.Event(), []
-    engine.limits = Limits(max_lines=3)
+    engine.limits = Limits(max_slots=3)
 
     def slow() -> Iterator[Request]:
         yield from requests(TEXTS[:6], max_tokens=2)
         deadline_s = time.monotonic() + WAIT_S
-        while len(beside[0]._ended) < 3 and time.monotonic() < deadline_s:
+        while len(beside[0]._finished) < 3 and time.monotonic() < deadline_s:
             time.sleep(0.01)
         if ends == "broken":
             raise OSError("the table is gone")

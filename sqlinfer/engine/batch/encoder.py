@@ -154,7 +154,7 @@ class Encoder:
 class EncoderLoop:
     """Texts on their way through an encoder, one batch a step."""
 
-    fill = 0.0
+    utilization = 0.0
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
@@ -166,7 +166,7 @@ class EncoderLoop:
         return bool(self._batches)
 
     @property
-    def needs_rows(self) -> bool:
+    def wants_requests(self) -> bool:
         """Whether none is waiting."""
         return not self._batches
 

@@ -1,12 +1,11 @@
-"""The running batch of a decoder-only model on the CPU: tokens are packed, so that no product is spent on padding.
+"""The running batch of a decoder-only model on the CPU: tokens are packed, so that no matmul is spent on padding.
 
-What prompts begin with is read once, within a batch and from one batch to the next. Knows no sampling: it turns token
-ids into logits.
+Shared prefixes of prompts are prefilled once, within a batch and from one batch to the next. Knows no sampling: it
+turns token ids into logits.
 """
 
 from __future__ import annotations
 
-import inspect
 from collections import Counter
 from collections.abc import Callable
 from collections.abc import Sequence as Series
@@ -17,30 +16,27 @@ from typing import Any
 import torch
 
 from sqlinfer.engine.attention.packed_decoder import ForwardContext, Unsupported, forward
-from sqlinfer.engine.cache import padded_cache as kv
+from sqlinfer.engine.batch.support import matches_plain_forward, unsupported_reason
 from sqlinfer.engine.cache.length_bucket import LengthBucket, SharedPrefix, States
 from sqlinfer.engine.cache.prefix_tree import Segment, choose_shared_prefixes, split
-from sqlinfer.engine.model.cpu_linear import tolerance
 from sqlinfer.engine.sequence import Sequence
-
-NEEDED = ("position_ids", "logits_to_keep")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Prefilled:
-    """A row that was read and has no place in the cache yet; one that its prompt alone answers never needs it.
-
-    last: the segment that its text ends with. done: the pass that read it.
-    """
+    """A row that was prefilled and is in no length bucket yet; one that its prompt alone answers never needs one."""
 
     row: Sequence
     text: list[int]
+    """Its token ids."""
     last: Segment
-    done: ForwardContext
+    """The node of the prefix tree at which the text ends."""
+    context: ForwardContext
+    """The pass that prefilled it."""
 
 
-class PackedBatch:
-    """Sequences in flight with their cache; those of one bucket are neighbours, and those that just joined are last."""
+class PackedDecoderBatch:
+    """Sequences in flight with their KV cache; those of one length bucket are neighbours, new ones come last."""
 
     can_merge = True
     is_packed = True
@@ -49,161 +45,164 @@ class PackedBatch:
         self.model = model
         self.rows: list[Sequence] = []
         self._num_layers = int(model.config.get_text_config(decoder=True).num_hidden_layers)
-        self._read: list[int] = []  # the last prompt, and its keys and values for each layer
-        self._read_states: list[States] = []
+        self._last_prompt: list[int] = []  # and its keys and values for each layer
+        self._last_states: list[States] = []
         self.clear()
 
     def clear(self) -> None:
         """Drop all rows and their memory."""
         self.rows = []
-        self._cohorts: list[LengthBucket] = []
+        self._buckets: list[LengthBucket] = []
         self._prefilled: list[_Prefilled] = []
 
     @torch.inference_mode()
-    def join(self, rows: list[Sequence]) -> torch.Tensor:
-        """Prefill new rows and add them to the batch. Returns their logits (rows, vocab)."""
-        texts = [row.history for row in rows]
-        every, last = split(texts, self._read, partial(_view, self._read_states))
-        done = ForwardContext([], every)
-        logits = self._forward(done, *_read_by(every), [segment.end - 1 for segment in last])
-        joined = [_Prefilled(*each, done) for each in zip(rows, texts, last, strict=True)]
-        self._remember(max(joined, key=lambda one: one.text))  # the next ones come in this order too
-        self._prefilled += joined
+    def prefill(self, rows: list[Sequence]) -> torch.Tensor:
+        """Add rows and run their prompts. Returns their logits (rows, vocab)."""
+        texts = [row.token_ids for row in rows]
+        every, last = split(texts, self._last_prompt, partial(_view, self._last_states))
+        context = ForwardContext([], every)
+        logits = self._forward(context, *_flatten(every), [segment.end - 1 for segment in last])
+        prefilled = [_Prefilled(*parts, context) for parts in zip(rows, texts, last, strict=True)]
+        self._remember(max(prefilled, key=lambda row: row.text))  # the next ones come in this order too
+        self._prefilled += prefilled
         self.rows = self.rows + rows
         for row in rows:
             row.num_uncomputed_tokens = 0
         return logits
 
     @torch.inference_mode()
-    def step(self) -> torch.Tensor:
-        """Feed each row all that it has not read. Returns the logits (rows, vocab) of the next token."""
+    def decode(self) -> torch.Tensor:
+        """Run each row's uncomputed tokens. Returns the logits (rows, vocab) of the next token."""
         if self._prefilled:
-            self._settle()
+            self._assign_buckets()
         width = max(row.num_uncomputed_tokens or 1 for row in self.rows)
-        feeds = {id(row): row.feeds(width)[0] for row in self.rows}
-        single = [c for c in self._cohorts if all(len(feeds[id(row)]) == 1 for row in c.rows)]
-        several = [c for c in self._cohorts if c not in single]
+        input_ids = {id(row): row.take_input_ids(width)[0] for row in self.rows}
+        single = [b for b in self._buckets if all(len(input_ids[id(row)]) == 1 for row in b.rows)]
+        several = [b for b in self._buckets if b not in single]
         order = [id(row) for bucket in (*single, *several) for row in bucket.rows]
         first = sum(len(bucket.rows) for bucket in single)
-        places = [(bucket, place) for bucket in several for place in range(len(bucket.rows))]
-        segments = _continued(
+        continued = [(bucket, i) for bucket in several for i in range(len(bucket.rows))]
+        segments = _continue(
             [
-                (partial(bucket.view, place=place), bucket.lengths[place], feeds[row])
-                for (bucket, place), row in zip(places, order[first:], strict=True)
+                (partial(bucket.view, place=i), bucket.lengths[i], input_ids[row])
+                for (bucket, i), row in zip(continued, order[first:], strict=True)
             ],
             first,
         )
-        for bucket in self._cohorts:
-            bucket.grow([len(feeds[id(row)]) for row in bucket.rows])
+        for bucket in self._buckets:
+            bucket.grow([len(input_ids[id(row)]) for row in bucket.rows])
             bucket.prepare(self.model.device, self.model.dtype)
-        done = ForwardContext(single, segments)
-        ids, places_of = _read_by(segments)
-        ids = [feeds[row][0] for row in order[:first]] + ids
-        places_of = [length - 1 for bucket in single for length in bucket.lengths] + places_of
-        logits = self._forward(done, ids, places_of, [*range(first), *(segment.end - 1 for segment in segments)])
-        for segment, (bucket, place) in zip(segments, places, strict=True):
+        context = ForwardContext(single, segments)
+        ids, positions = _flatten(segments)
+        ids = [input_ids[row][0] for row in order[:first]] + ids
+        positions = [length - 1 for bucket in single for length in bucket.lengths] + positions
+        logits = self._forward(context, ids, positions, [*range(first), *(segment.end - 1 for segment in segments)])
+        for segment, (bucket, i) in zip(segments, continued, strict=True):
             for layer in range(self._num_layers):
-                bucket.write(layer, place, done.states(layer, segment))
+                bucket.write(layer, i, context.states(layer, segment))
         return logits if not several else logits[[order.index(id(row)) for row in self.rows]]
 
     @torch.inference_mode()
-    def read(self, lines: list[int], feeds: list[list[int]]) -> torch.Tensor:
-        """Logits (feeds, longest feed, vocab) after each token of feeds that continue lines; the batch stays.
+    def score_suffixes(self, slots: list[int], suffixes: list[list[int]]) -> torch.Tensor:
+        """Logits (suffixes, longest suffix, vocab) after each token of suffixes that continue slots; the batch stays.
 
-        The rows of the lines have joined since the last step.
+        The rows of the slots were prefilled since the last decode.
         """
-        joined = {id(one.row): one for one in self._prefilled}
-        rows = {line: joined[id(self.rows[line])] for line in set(lines)}
-        roots = {
-            line: (partial(_view, [_joined(pieces) for pieces in self._states(one)]), len(one.text))
-            for line, one in rows.items()
+        by_row = {id(prefilled.row): prefilled for prefilled in self._prefilled}
+        prefilled_at = {slot: by_row[id(self.rows[slot])] for slot in set(slots)}
+        cached = {
+            slot: (partial(_view, [_concatenate(pieces) for pieces in self._states(row)]), len(row.text))
+            for slot, row in prefilled_at.items()
         }
-        segments = _continued([(*roots[line], feed) for line, feed in zip(lines, feeds, strict=True)], 0)
-        longest = max(map(len, feeds))
+        segments = _continue([(*cached[slot], suffix) for slot, suffix in zip(slots, suffixes, strict=True)], 0)
+        longest = max(map(len, suffixes))
         wanted = [min(segment.start + i, segment.end - 1) for segment in segments for i in range(longest)]
-        return self._forward(ForwardContext([], segments), *_read_by(segments), wanted).view(len(feeds), longest, -1)
+        logits = self._forward(ForwardContext([], segments), *_flatten(segments), wanted)
+        return logits.view(len(suffixes), longest, -1)
 
     @torch.inference_mode()
-    def keep(self, rows: list[Sequence], lines: list[int]) -> None:  # noqa: ARG002 - a row has one line and stays it
-        """Go on with these rows only."""
+    def retain(self, rows: list[Sequence], slots: list[int]) -> None:  # noqa: ARG002 - a row has one slot
+        """Drop all rows but these."""
         if not rows:
             return self.clear()
         if len(rows) < len(self.rows):
             wanted = set(map(id, rows))
-            for bucket in self._cohorts:
+            for bucket in self._buckets:
                 bucket.keep(wanted)
-            self._cohorts = [bucket for bucket in self._cohorts if bucket.rows]
-            self._prefilled = [one for one in self._prefilled if id(one.row) in wanted]
+            self._buckets = [bucket for bucket in self._buckets if bucket.rows]
+            self._prefilled = [prefilled for prefilled in self._prefilled if id(prefilled.row) in wanted]
         self._put_in_order()
         return None
 
     def _put_in_order(self) -> None:
-        self.rows = [row for bucket in self._cohorts for row in bucket.rows]
-        self.rows += [one.row for one in self._prefilled]
+        self.rows = [row for bucket in self._buckets for row in bucket.rows]
+        self.rows += [prefilled.row for prefilled in self._prefilled]
 
-    def _settle(self) -> None:
-        """Put the rows that joined into buckets, of which some may be new."""
-        joined, self._prefilled = self._prefilled, []
-        known = {bucket.beginning.tokens: bucket.beginning for bucket in self._cohorts if bucket.beginning}
+    def _assign_buckets(self) -> None:
+        """Put the rows that were prefilled into length buckets, of which some may be new."""
+        prefilled, self._prefilled = self._prefilled, []
+        prefixes = {bucket.beginning.tokens: bucket.beginning for bucket in self._buckets if bucket.beginning}
         running = Counter[tuple[int, ...]]()
-        for bucket in self._cohorts:
+        for bucket in self._buckets:
             if bucket.beginning:
                 running[bucket.beginning.tokens] += len(bucket.rows)
-        shared = choose_shared_prefixes([one.text for one in joined], [one.last for one in joined], running)
+        shared = choose_shared_prefixes([row.text for row in prefilled], [row.last for row in prefilled], running)
         added: dict[int, list[list[list[States]]]] = {}
-        for one, tokens in zip(joined, shared, strict=True):
-            states = self._states(one)
-            if tokens is not None and tokens not in known:
-                known[tokens] = SharedPrefix(tokens, [_first(pieces, len(tokens)) for pieces in states])
-            bucket = _cohort(self._cohorts, len(one.text), known[tokens] if tokens else None)
-            bucket.add(one.row, len(one.text))
+        for row, tokens in zip(prefilled, shared, strict=True):
+            states = self._states(row)
+            if tokens is not None and tokens not in prefixes:
+                prefixes[tokens] = SharedPrefix(tokens, [_first(pieces, len(tokens)) for pieces in states])
+            bucket = _find_bucket(self._buckets, len(row.text), prefixes[tokens] if tokens else None)
+            bucket.add(row.row, len(row.text))
             added.setdefault(id(bucket), []).append(states)
-        for bucket in self._cohorts:
+        for bucket in self._buckets:
             if id(bucket) in added:
                 bucket.fill(added[id(bucket)])
         self._put_in_order()
 
-    def _states(self, one: _Prefilled) -> list[list[States]]:
+    def _states(self, prefilled: _Prefilled) -> list[list[States]]:
         """For each layer the keys and values of a whole text, in pieces."""
-        chain = one.last.chain()
+        chain = prefilled.last.chain()
         root, depth = chain[0].root, chain[0].depth
         return [
-            [*([root(layer, depth)] if root else []), *(one.done.states(layer, segment) for segment in chain)]
+            [*([root(layer, depth)] if root else []), *(prefilled.context.states(layer, segment) for segment in chain)]
             for layer in range(self._num_layers)
         ]
 
-    def _remember(self, one: _Prefilled) -> None:
-        """Keep what was read of a text, for texts to come that begin like it."""
-        self._read_states = [_joined(pieces) for pieces in self._states(one)]
-        self._read = one.text
+    def _remember(self, prefilled: _Prefilled) -> None:
+        """Keep the keys and values of a prompt, for prompts to come that share a prefix with it."""
+        self._last_states = [_concatenate(pieces) for pieces in self._states(prefilled)]
+        self._last_prompt = prefilled.text
 
-    def _forward(self, done: ForwardContext, ids: list[int], places: list[int], wanted: list[int]) -> torch.Tensor:
-        """Logits (wanted, vocab) after some of the ids of a pass, given the place of each in its text."""
-        parts = (torch.tensor(part, device=self.model.device) for part in (ids, places, wanted))
-        return forward(self.model, done, *parts)
+    def _forward(
+        self, context: ForwardContext, ids: list[int], positions: list[int], wanted: list[int]
+    ) -> torch.Tensor:
+        """Logits (wanted, vocab) after some of the ids of a pass."""
+        parts = (torch.tensor(part, device=self.model.device) for part in (ids, positions, wanted))
+        return forward(self.model, context, *parts)
 
 
-def _cohort(buckets: list[LengthBucket], length: int, beginning: SharedPrefix | None) -> LengthBucket:
+def _find_bucket(buckets: list[LengthBucket], length: int, prefix: SharedPrefix | None) -> LengthBucket:
     """The bucket of a new row, which may be a new one."""
-    found = next((bucket for bucket in buckets if bucket.takes(length, beginning)), None)
-    if found is None:
-        found = LengthBucket(beginning)
-        buckets.append(found)
-    return found
+    for bucket in buckets:
+        if bucket.takes(length, prefix):
+            return bucket
+    buckets.append(LengthBucket(prefix))
+    return buckets[-1]
 
 
-def _read_by(segments: Series[Segment]) -> tuple[list[int], list[int]]:
-    """The token ids of segments, and the place of each in its text."""
+def _flatten(segments: Series[Segment]) -> tuple[list[int], list[int]]:
+    """The token ids of segments, and the position of each in its text."""
     ids = [token for segment in segments for token in segment.tokens]
     return ids, [segment.depth + i for segment in segments for i in range(len(segment.tokens))]
 
 
-def _continued(feeds: Series[tuple[Callable[..., States], int, list[int]]], start: int) -> list[Segment]:
-    """Segments of feeds, each after what holds the tokens before it and their number; the first starts at start."""
+def _continue(suffixes: Series[tuple[Callable[..., States], int, list[int]]], start: int) -> list[Segment]:
+    """Segments of suffixes, each after the cached states of its row and their number; the first starts at start."""
     segments = []
-    for root, depth, feed in feeds:
-        segments.append(Segment(feed, depth, root=root, start=start))
-        start += len(feed)
+    for root, depth, suffix in suffixes:
+        segments.append(Segment(suffix, depth, root=root, start=start))
+        start += len(suffix)
     return segments
 
 
@@ -213,51 +212,31 @@ def _view(states: list[States], layer: int, length: int) -> States:
     return keys[:, :length], values[:, :length]
 
 
-def _joined(pieces: list[States]) -> States:
+def _concatenate(pieces: list[States]) -> States:
     keys, values = (torch.cat(part, dim=1) for part in zip(*pieces, strict=True))
     return keys, values
 
 
 def _first(pieces: list[States], count: int) -> States:
     """A copy of the first keys and values, which does not hold the others in memory."""
-    keys, values = _joined(pieces)
+    keys, values = _concatenate(pieces)
     return keys[:, :count].clone(), values[:, :count].clone()
 
 
-def find_obstacle(model: Any) -> str:
-    """Why the tokens of a model cannot be packed; "" if they can, which is tried out on two short texts."""
-    return find_unfit(model) or _try_out(model)
+def packing_unsupported_reason(model: Any) -> str:
+    """Why the tokens of a model cannot be packed; "" if they can: a self-test runs two short texts."""
+    return unsupported_reason(model) or _run_self_test(model)
 
 
-def find_unfit(model: Any) -> str:
-    """Why the tokens of a model cannot be packed, as far as its configuration and its arguments tell."""
-    accepted = inspect.signature(model.forward).parameters
-    if not kv.has_plain_cache(model.config):
-        return "it keeps states other than keys and values"
-    if kv.has_windows(model.config):
-        return "its attention has windows"
-    if any(name not in accepted for name in NEEDED):
-        return "its positions are its own"
-    return ""
-
-
-def _try_out(model: Any) -> str:
+def _run_self_test(model: Any) -> str:
     texts = [[7, 3, 5, 4, 6], [4, 6, 9]]
     every, last = split(texts, [], None)
-    done = ForwardContext([], every)
-    batch = PackedBatch(model)
+    context = ForwardContext([], every)
+    batch = PackedDecoderBatch(model)
     with torch.inference_mode():
         try:
-            found = batch._forward(done, *_read_by(every), [segment.end - 1 for segment in last])
+            logits = batch._forward(context, *_flatten(every), [segment.end - 1 for segment in last])
         except (Unsupported, TypeError, ValueError, KeyError, AttributeError) as error:
             return f"its attention is of another kind ({error})"
-        is_same = is_plain(model, found, texts)
-    return "" if is_same and done.num_calls == batch._num_layers else "its attention is of another kind"
-
-
-def is_plain(model: Any, found: torch.Tensor, texts: Series[list[int]]) -> bool:
-    """Whether logits (texts, vocab) are those that the model gives by itself after each text, but for rounding."""
-    ids = [torch.tensor([text], device=model.device) for text in texts]
-    plain = torch.cat([model(input_ids=one, use_cache=False).logits[:, -1] for one in ids])
-    most = tolerance(model) * float(plain.float().abs().max())
-    return torch.allclose(found.float(), plain.float(), rtol=0, atol=most)
+        is_same = matches_plain_forward(model, logits, texts)
+    return "" if is_same and context.num_calls == batch._num_layers else "its attention is of another kind"

@@ -1,6 +1,6 @@
-"""The running batch of a decoder-only model: prefill, decode, rows that join and leave.
+"""The running batch of a decoder-only model whose tokens cannot be packed: rows are padded on the left.
 
-Rows are padded on the left. Knows no sampling: it turns token ids into logits.
+Knows no sampling: it turns token ids into logits.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from typing import Any
 import torch
 
 from sqlinfer.engine.cache import padded_cache as kv
-from sqlinfer.engine.sequence import Sequence, feed_width
+from sqlinfer.engine.sequence import Sequence, decode_width
 
-LEAST_SHARED = 16  # tokens; a pass over fewer costs more than it saves
+MIN_SHARED = 16  # tokens of a shared prefix; a pass over fewer costs more than it saves
 
 
-class DecoderBatch:
-    """Sequences in flight with their cache."""
+class PaddedDecoderBatch:
+    """Sequences in flight with their padded KV cache."""
 
     is_packed = False
 
@@ -36,12 +36,12 @@ class DecoderBatch:
         """Drop all rows and their memory."""
         self.rows = []
         self._cache: Any = None
-        self._mask: Any = None  # (rows, slots)
+        self._mask: Any = None  # (rows, cached tokens)
 
     @torch.inference_mode()
-    def join(self, rows: list[Sequence]) -> torch.Tensor:
-        """Prefill new rows and add them to the batch. Returns their logits (rows, vocab)."""
-        logits, cache, mask = self._prefill([row.history for row in rows])
+    def prefill(self, rows: list[Sequence]) -> torch.Tensor:
+        """Add rows and run their prompts. Returns their logits (rows, vocab)."""
+        logits, cache, mask = self._run_prompts([row.token_ids for row in rows])
         for row in rows:
             row.num_uncomputed_tokens = 0
         running, self.rows = self.rows, []  # a merge that breaks off leaves no row behind
@@ -53,10 +53,10 @@ class DecoderBatch:
         self.rows = running + rows
         return logits
 
-    def _prefill(self, texts: list[list[int]]) -> tuple[torch.Tensor, Any, torch.Tensor]:
-        """Read token ids of texts: logits (texts, vocab), cache and mask. What all begin with is read once."""
+    def _run_prompts(self, texts: list[list[int]]) -> tuple[torch.Tensor, Any, torch.Tensor]:
+        """Logits (texts, vocab), cache and mask of the token ids of texts. A prefix that all share is run once."""
         cache, _ = kv.new_cache(self.model.config)
-        shared = self._shared(texts)
+        shared = self._shared_length(texts)
         if shared:
             ids, mask = kv.padded([texts[0][:shared]], self.model.device, left=True)
             self._forward(ids, mask, kv.positions(mask), cache)
@@ -68,50 +68,50 @@ class DecoderBatch:
             mask = kv.pack(cache, mask)
         return logits, cache, mask
 
-    def _shared(self, texts: list[list[int]]) -> int:
-        """How many tokens all texts begin with, if that is worth a pass of its own; each keeps its last token."""
-        first, last = min(texts), max(texts)  # texts between the two begin with what both begin with
+    def _shared_length(self, texts: list[list[int]]) -> int:
+        """Tokens of the prefix that all texts share, 0 if it is not worth a pass; each keeps its last token."""
+        first, last = min(texts), max(texts)  # texts between the two share the prefix that these two share
         end = min(map(len, texts)) - 1
-        same = next((i for i in range(end) if first[i] != last[i]), end)
-        return same if self._can_share and len(texts) > 1 and same >= LEAST_SHARED else 0
+        length = next((i for i in range(end) if first[i] != last[i]), end)
+        return length if self._can_share and len(texts) > 1 and length >= MIN_SHARED else 0
 
     @torch.inference_mode()
-    def step(self) -> torch.Tensor:
-        """Feed each row what it has not read yet, or part of it. Returns the logits (rows, vocab) of the next token."""
-        width = feed_width(self.rows, padded=self._can_share) if self.can_merge else 1
-        feeds = [feed for row in self.rows for feed in row.feeds(width)]
-        ids, fed = kv.padded(feeds, self.model.device, left=True)
-        mask = torch.cat([self._mask, fed], dim=1)
+    def decode(self) -> torch.Tensor:
+        """Run each row's uncomputed tokens, or some. Returns the logits (rows, vocab) of the next token."""
+        width = decode_width(self.rows, padded=self._can_share) if self.can_merge else 1
+        input_ids = [ids for row in self.rows for ids in row.take_input_ids(width)]
+        ids, new_mask = kv.padded(input_ids, self.model.device, left=True)
+        mask = torch.cat([self._mask, new_mask], dim=1)
         logits = self._forward(ids, mask, kv.positions(mask)[:, -width:], self._cache)[:, 0]
-        has_gaps = any(len(feed) < width for feed in feeds)
+        has_gaps = any(len(row_ids) < width for row_ids in input_ids)
         self._mask = kv.pack(self._cache, mask) if has_gaps else mask
         return logits
 
     @torch.inference_mode()
-    def read(self, lines: list[int], feeds: list[list[int]]) -> torch.Tensor:
-        """Logits (feeds, longest feed, vocab) after each token of feeds that continue lines; the batch stays.
+    def score_suffixes(self, slots: list[int], suffixes: list[list[int]]) -> torch.Tensor:
+        """Logits (suffixes, longest suffix, vocab) after each token of suffixes that continue slots; the batch stays.
 
-        A cache whose rows cannot be repeated is left alone, and the whole history of each line is read again.
+        A cache whose rows cannot be repeated is left alone, and all tokens of each slot are computed again.
         """
-        longest = max(map(len, feeds))
+        longest = max(map(len, suffixes))
         if self.can_merge:
-            index = torch.tensor(lines, device=self.model.device)
-            ids, mask = kv.padded(feeds, self.model.device, left=False)
+            index = torch.tensor(slots, device=self.model.device)
+            ids, mask = kv.padded(suffixes, self.model.device, left=False)
             mask = torch.cat([self._mask[index], mask], dim=1)
             return self._forward(ids, mask, kv.positions(mask)[:, -longest:], kv.select(self._cache, index), longest)
-        texts = [self.rows[line].history + feed for line, feed in zip(lines, feeds, strict=True)]
+        texts = [self.rows[slot].token_ids + suffix for slot, suffix in zip(slots, suffixes, strict=True)]
         ids, mask = kv.padded(texts, self.model.device, left=True)
         logits = self._forward(ids, mask, kv.positions(mask), kv.new_cache(self.model.config)[0], longest)
-        ends = [one.roll(len(feed) - longest, dims=0) for one, feed in zip(logits, feeds, strict=True)]
+        ends = [row.roll(len(suffix) - longest, dims=0) for row, suffix in zip(logits, suffixes, strict=True)]
         return torch.stack(ends)
 
     @torch.inference_mode()
-    def keep(self, rows: list[Sequence], lines: list[int]) -> None:
-        """Go on with these rows only; lines are their indices in the batch."""
+    def retain(self, rows: list[Sequence], slots: list[int]) -> None:
+        """Drop all rows but these, which are in slots."""
         if not rows:
             return self.clear()
-        if lines != list(range(len(self.rows))):
-            index = torch.tensor(lines, device=self.model.device)
+        if slots != list(range(len(self.rows))):
+            index = torch.tensor(slots, device=self.model.device)
             if self.can_merge:
                 kv.reorder_rows(self._cache, index)
             else:
@@ -127,14 +127,14 @@ class DecoderBatch:
     def _forward(
         self, ids: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, cache: Any, num_logits: int = 1
     ) -> torch.Tensor:
-        """Logits (lines, num_logits, vocab) after the last tokens."""
-        more = {"cache_params" if self._is_mamba else "past_key_values": cache}
+        """Logits (rows, num_logits, vocab) after the last tokens."""
+        options = {"cache_params" if self._is_mamba else "past_key_values": cache}
         if self._can_keep_logits:
-            more["logits_to_keep"] = num_logits
+            options["logits_to_keep"] = num_logits
         if self._takes_positions:
-            more["position_ids"] = positions
+            options["position_ids"] = positions
         if mask.shape == ids.shape or not self._is_mamba:
-            more["attention_mask"] = mask
-        output = self.model(input_ids=ids, use_cache=True, **more)
+            options["attention_mask"] = mask
+        output = self.model(input_ids=ids, use_cache=True, **options)
         logits: torch.Tensor = output.logits[:, -num_logits:]
         return logits

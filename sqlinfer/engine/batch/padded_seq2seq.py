@@ -1,6 +1,6 @@
-"""The running batch of an encoder-decoder model: encode, decode, rows and beams that join and leave.
+"""The running batch of an encoder-decoder model, with beam slots.
 
-A row fills one line of the batch, or one a beam; all rows of a batch fill as many. The encoder's side is padded on the
+A row takes one slot of the batch, or one a beam; all rows of a batch take as many. The encoder's side is padded on the
 right, and kept once a row where the model allows it; the decoder's is padded on the left. Knows no sampling and no beam
 search: it turns token ids into logits.
 """
@@ -19,11 +19,11 @@ from transformers.modeling_outputs import BaseModelOutput
 from sqlinfer.engine.attention import beam_cross_attention as beam_attention
 from sqlinfer.engine.cache import padded_cache as kv
 from sqlinfer.engine.model.weights import RELATIVE_POSITIONS
-from sqlinfer.engine.sequence import Sequence, feed_width
+from sqlinfer.engine.sequence import Sequence, decode_width
 
 
-class Seq2SeqBatch:
-    """Sequences in flight with their caches."""
+class PaddedSeq2SeqBatch:
+    """Sequences in flight with their padded self-attention and cross-attention caches."""
 
     is_packed = False
 
@@ -31,7 +31,7 @@ class Seq2SeqBatch:
         self.model = model
         self.rows: list[Sequence] = []
         self._embed_positions = getattr(model.get_decoder(), "embed_positions", None)
-        self._shares = beam_attention.is_supported(model)
+        self._can_share = beam_attention.is_supported(model)
         self.can_merge = self._knows_row_positions() and kv.new_cache(model.config)[1]
         self.clear()
 
@@ -46,27 +46,27 @@ class Seq2SeqBatch:
         """Drop all rows and their memory."""
         self.rows = []
         self._cache: Any = None
-        self._mask: Any = None  # (lines, decoder slots)
-        self._encoder_mask: Any = None  # (rows, encoder slots), or (lines, ..) where beams do not share it
-        self._width = 0  # of the encoder's states
-        self._beams = 1  # lines of a row that share the encoder's side
+        self._mask: Any = None  # (slots, decoder tokens)
+        self._encoder_mask: Any = None  # (rows, encoder tokens), or (slots, ..) where beams do not share it
+        self._hidden_size = 0  # of the encoder's states
+        self._sharing_beams = 1  # slots of a row that share the encoder's side
 
     @torch.inference_mode()
-    def join(self, rows: list[Sequence]) -> torch.Tensor:
-        """Encode new rows and add them to the batch. Returns the logits (lines, vocab) of their first tokens."""
+    def prefill(self, rows: list[Sequence]) -> torch.Tensor:
+        """Add rows, run their encoder and decoder prompts. Returns the logits (slots, vocab) of their first tokens."""
         device = self.model.device
         ids, encoder_mask = kv.padded([row.prompt for row in rows], device, left=False)
         states = self.model.get_encoder()(input_ids=ids, attention_mask=encoder_mask).last_hidden_state
-        self._width = states.shape[-1]
-        self._beams = rows[0].num_lines if self._shares else 1
-        copies = rows[0].num_lines // self._beams
+        self._hidden_size = states.shape[-1]
+        self._sharing_beams = rows[0].num_slots if self._can_share else 1
+        copies = rows[0].num_slots // self._sharing_beams
         states, encoder_mask = (t.repeat_interleave(copies, dim=0) for t in (states, encoder_mask))
-        ids, mask = kv.padded([row.start for row in rows for _ in range(copies)], device, left=True)
+        ids, mask = kv.padded([row.decoder_prompt for row in rows for _ in range(copies)], device, left=True)
         cache = EncoderDecoderCache(kv.new_cache(self.model.config)[0], kv.new_cache(self.model.config)[0])
         logits = self._forward(ids, mask, states, encoder_mask, cache)[:, -1]
-        if self._beams > 1:  # which begin alike
-            cache.self_attention_cache.batch_repeat_interleave(self._beams)
-            mask, logits = (t.repeat_interleave(self._beams, dim=0) for t in (mask, logits))
+        if self._sharing_beams > 1:  # which begin alike
+            cache.self_attention_cache.batch_repeat_interleave(self._sharing_beams)
+            mask, logits = (t.repeat_interleave(self._sharing_beams, dim=0) for t in (mask, logits))
         for row in rows:
             row.num_uncomputed_tokens = 0
         running, self.rows = self.rows, []  # a merge that breaks off leaves no row behind
@@ -84,82 +84,81 @@ class Seq2SeqBatch:
         self._encoder_mask = kv.merge_masks(self._encoder_mask, encoder_mask, left=False)
 
     @torch.inference_mode()
-    def step(self) -> torch.Tensor:
-        """Feed each line its last token, or more where all rows have more. Returns the logits (lines, vocab) of the
-        next."""
-        width = feed_width(self.rows, padded=False)
-        feeds = [feed for row in self.rows for feed in row.feeds(width)]
-        ids = torch.tensor(feeds, device=self.model.device)
+    def decode(self) -> torch.Tensor:
+        """Run each slot's last token, or more where all rows have more. Returns the next logits (slots, vocab)."""
+        width = decode_width(self.rows, padded=False)
+        ids = torch.tensor([ids for row in self.rows for ids in row.take_input_ids(width)], device=self.model.device)
         mask = torch.cat([self._mask, self._mask.new_ones(ids.shape)], dim=1)
-        encoder_mask = self._encoder_mask.repeat_interleave(self._beams, dim=0)
+        encoder_mask = self._encoder_mask.repeat_interleave(self._sharing_beams, dim=0)
         logits = self._forward(ids, mask, self._encoded(encoder_mask), encoder_mask, self._cache)[:, -1]
         self._mask = mask
         return logits
 
     @torch.inference_mode()
-    def read(self, lines: list[int], feeds: list[list[int]]) -> torch.Tensor:
-        """Logits (feeds, longest feed, vocab) after each token of feeds that continue lines; the batch stays.
+    def score_suffixes(self, slots: list[int], suffixes: list[list[int]]) -> torch.Tensor:
+        """Logits (suffixes, longest suffix, vocab) after each token of suffixes that continue slots; the batch stays.
 
-        A row that is scored has one line, and so have those beside it.
+        A row that is scored has one slot, and so have those beside it.
         """
-        index = torch.tensor(lines, device=self.model.device)
-        ids, mask = kv.padded(feeds, self.model.device, left=False)
+        index = torch.tensor(slots, device=self.model.device)
+        ids, mask = kv.padded(suffixes, self.model.device, left=False)
         mask = torch.cat([self._mask[index], mask], dim=1)
         encoder_mask = self._encoder_mask[index]
         caches = (self._cache.self_attention_cache, self._cache.cross_attention_cache)
-        cache = EncoderDecoderCache(*(kv.select(one, index) for one in caches))
+        cache = EncoderDecoderCache(*(kv.select(cache, index) for cache in caches))
         return self._forward(ids, mask, self._encoded(encoder_mask), encoder_mask, cache)
 
     def _encoded(self, encoder_mask: torch.Tensor) -> torch.Tensor:
         """A stand-in for the encoder's states: they are in the cache, and the model only looks at their shape."""
-        shape = (*encoder_mask.shape, self._width)
+        shape = (*encoder_mask.shape, self._hidden_size)
         return torch.empty(1, dtype=self.model.dtype, device=self.model.device).expand(shape)
 
     @torch.inference_mode()
-    def keep(self, rows: list[Sequence], lines: list[int]) -> None:
-        """Go on with these rows; lines are what continues as their lines, repeated or dropped at will."""
+    def retain(self, rows: list[Sequence], slots: list[int]) -> None:
+        """Drop all rows but these. slots: those that theirs continue, repeated or dropped at will."""
         if not rows:
             return self.clear()
-        if lines != list(range(len(self._mask))):
-            rows = self._move(rows, lines)
+        if slots != list(range(len(self._mask))):
+            rows = self._reorder(rows, slots)
         self.rows = rows
         if self.can_merge:
             self._trim()
         return None
 
-    def _move(self, rows: list[Sequence], lines: list[int]) -> list[Sequence]:
-        """Keep rows, in a new order: the last ones take the places of those that left.
+    def _reorder(self, rows: list[Sequence], slots: list[int]) -> list[Sequence]:
+        """Keep rows, in a new order: the last ones take the positions of those that left.
 
-        The encoder's side of all beams of a row is the same, so that only the decoder's follows their lines.
+        The encoder's side of all beams of a row is the same, so that only the decoder's follows their slots.
         """
-        width = rows[0].num_lines
-        kept = [line // width for line in lines[::width]]
+        width = rows[0].num_slots
+        kept = [slot // width for slot in slots[::width]]
         order = kv.compact_rows(kept)
-        at = {place: i for i, place in enumerate(kept)}
-        kv.move_rows(self._cache.cross_attention_cache, order, width // self._beams)
-        self._encoder_mask = kv.move(self._encoder_mask, order, width // self._beams)
+        index_of = {position: i for i, position in enumerate(kept)}
+        kv.move_rows(self._cache.cross_attention_cache, order, width // self._sharing_beams)
+        self._encoder_mask = kv.move(self._encoder_mask, order, width // self._sharing_beams)
         if width == 1:
             kv.move_rows(self._cache.self_attention_cache, order, width)
             self._mask = kv.move(self._mask, order, width)
         else:
-            followed = [line for place in order for line in lines[at[place] * width : (at[place] + 1) * width]]
-            index = torch.tensor(followed, device=self.model.device)
+            starts = [index_of[position] * width for position in order]
+            parents = [slot for start in starts for slot in slots[start : start + width]]
+            index = torch.tensor(parents, device=self.model.device)
             kv.reorder_rows(self._cache.self_attention_cache, index)
             self._mask = self._mask.index_select(0, index)
-        return [rows[at[place]] for place in order]
+        return [rows[index_of[position]] for position in order]
 
     def _trim(self) -> None:
         unused = self._mask.shape[1] - max(row.num_computed_tokens for row in self.rows)
         kv.trim(self._cache.self_attention_cache, unused, left=True)
         self._mask = self._mask[:, unused:]
-        unread = self._encoder_mask.shape[1] - max(len(row.prompt) for row in self.rows)
-        kv.trim(self._cache.cross_attention_cache, unread, left=False)
-        self._encoder_mask = self._encoder_mask[:, : self._encoder_mask.shape[1] - unread]
+        longest = max(len(row.prompt) for row in self.rows)
+        kv.trim(self._cache.cross_attention_cache, self._encoder_mask.shape[1] - longest, left=False)
+        self._encoder_mask = self._encoder_mask[:, :longest]
 
     def _forward(
         self, ids: torch.Tensor, mask: torch.Tensor, states: torch.Tensor, encoder_mask: torch.Tensor, cache: Any
     ) -> torch.Tensor:
-        shared = beam_attention.shared_by_beams(self.model) if self._beams > 1 else nullcontext()
+        shared = beam_attention.shared_by_beams(self.model) if self._sharing_beams > 1 else nullcontext()
         with shared, self._row_positions(kv.positions(mask)[:, -ids.shape[1] :]):
             output = self.model(
                 encoder_outputs=BaseModelOutput(last_hidden_state=states),
@@ -173,16 +172,16 @@ class Seq2SeqBatch:
         return logits
 
     @contextmanager
-    def _row_positions(self, at: torch.Tensor) -> Iterator[None]:
-        """Look up learned positions at (lines, tokens), where the model would take the cache's length for all."""
+    def _row_positions(self, positions: torch.Tensor) -> Iterator[None]:
+        """Look up learned positions (slots, tokens), where the model would take the cache's length for all."""
         if not self.can_merge or self._embed_positions is None:
             yield
             return
         hooks = [
             self._embed_positions.register_forward_pre_hook(
-                lambda _, args, kwargs: (args, {**kwargs, "position_ids": at.flatten()}), with_kwargs=True
+                lambda _, args, kwargs: (args, {**kwargs, "position_ids": positions.flatten()}), with_kwargs=True
             ),
-            self._embed_positions.register_forward_hook(lambda _, __, output: output.reshape(*at.shape, -1)),
+            self._embed_positions.register_forward_hook(lambda _, __, output: output.reshape(*positions.shape, -1)),
         ]
         try:
             yield

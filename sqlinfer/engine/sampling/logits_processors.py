@@ -10,37 +10,37 @@ from sqlinfer.engine.sequence import Sequence
 
 
 def build_processors(sequence: Sequence, device: torch.device) -> list[LogitsProcessor]:
-    """The processors of one sequence, in transformers' order; they see its history and its logits only."""
+    """The processors of one sequence, in transformers' order; they see its own token ids and logits only."""
     settings = sequence.settings
     model = settings.model
-    begin, eos = len(sequence.start), sorted(settings.eos)
-    chosen: list[LogitsProcessor] = []
+    begin, eos = len(sequence.decoder_prompt), sorted(settings.eos)
+    processors: list[LogitsProcessor] = []
     if (penalty := model.get("repetition_penalty", 1.0)) != 1.0:
-        chosen.append(lp.RepetitionPenaltyLogitsProcessor(penalty))
+        processors.append(lp.RepetitionPenaltyLogitsProcessor(penalty))
     if (size := model.get("no_repeat_ngram_size", 0)) > 0:
-        chosen.append(lp.NoRepeatNGramLogitsProcessor(size))
+        processors.append(lp.NoRepeatNGramLogitsProcessor(size))
     if (size := model.get("encoder_no_repeat_ngram_size", 0)) > 0:
         prompt = torch.tensor([sequence.prompt], device=device)
-        chosen.append(lp.EncoderNoRepeatNGramLogitsProcessor(size, prompt))
+        processors.append(lp.EncoderNoRepeatNGramLogitsProcessor(size, prompt))
     if "bad_words_ids" in model:
-        chosen.append(lp.NoBadWordsLogitsProcessor(model["bad_words_ids"], eos or None))
+        processors.append(lp.NoBadWordsLogitsProcessor(model["bad_words_ids"], eos or None))
     if settings.min_tokens > 0 and eos:
-        chosen.append(lp.MinNewTokensLengthLogitsProcessor(begin, settings.min_tokens, eos, device=str(device)))
+        processors.append(lp.MinNewTokensLengthLogitsProcessor(begin, settings.min_tokens, eos, device=str(device)))
     if "forced_bos_token_id" in model:
-        chosen.append(lp.ForcedBOSTokenLogitsProcessor(model["forced_bos_token_id"]))
+        processors.append(lp.ForcedBOSTokenLogitsProcessor(model["forced_bos_token_id"]))
     if "forced_eos_token_id" in model:
         last, token = begin + settings.max_tokens, model["forced_eos_token_id"]
-        chosen.append(lp.ForcedEOSTokenLogitsProcessor(last, token, device=str(device)))
+        processors.append(lp.ForcedEOSTokenLogitsProcessor(last, token, device=str(device)))
     if "suppress_tokens" in model:
-        chosen.append(lp.SuppressTokensLogitsProcessor(model["suppress_tokens"], device=str(device)))
+        processors.append(lp.SuppressTokensLogitsProcessor(model["suppress_tokens"], device=str(device)))
     if "begin_suppress_tokens" in model:
         first = begin + int(begin == 1 and "forced_bos_token_id" in model)
-        chosen.append(lp.SuppressTokensAtBeginLogitsProcessor(model["begin_suppress_tokens"], first, str(device)))
-    return chosen
+        processors.append(lp.SuppressTokensAtBeginLogitsProcessor(model["begin_suppress_tokens"], first, str(device)))
+    return processors
 
 
 def process(sequence: Sequence, ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-    """Scores (lines, vocab) of one sequence, given the ids (lines, tokens) so far, through its processors."""
+    """Scores (slots, vocab) of one sequence, given the ids (slots, tokens) so far, through its processors."""
     for processor in sequence.processors:
         scores = processor(ids, scores)
     return scores

@@ -1,4 +1,4 @@
-"""Logits to tokens: greedy, sampled or by beams, each row by its own settings and its own noise."""
+"""Logits to tokens: greedy, sampled or by beam search, each row by its own settings and its own random numbers."""
 
 from __future__ import annotations
 
@@ -10,49 +10,50 @@ from sqlinfer.engine.sequence import Sequence
 
 
 @torch.inference_mode()
-def choose(rows: list[Sequence], logits: torch.Tensor) -> None:
-    """Give each row its next token, given logits (lines, vocab); rows fill num_lines lines each, in order.
+def sample(rows: list[Sequence], logits: torch.Tensor) -> None:
+    """Append the next token to each row, given logits (slots, vocab) in the order of rows.
 
-    Finished rows have had theirs, and rows with tokens that the model has not read yet wait.
+    Finished rows are passed over, and so are rows with tokens that are still to be computed.
     """
     logits = logits.float()
-    broken = logits.amax(dim=-1).isnan().tolist()  # the largest of numbers with a NaN among them is NaN
-    single: list[tuple[Sequence, int]] = []  # row, line
-    line = 0
+    has_nan = logits.amax(dim=-1).isnan().tolist()  # the largest of numbers with a NaN among them is NaN
+    single: list[tuple[Sequence, int]] = []  # row, slot
+    first = 0
     for row in rows:
-        lines = slice(line, line + row.num_lines)
-        line = lines.stop
+        slots = slice(first, first + row.num_slots)
+        first = slots.stop
         if row.is_finished or row.num_uncomputed_tokens:
             continue
         if row.processors is None:
             row.processors = build_processors(row, logits.device)
-        if any(broken[lines]):
+        if any(has_nan[slots]):
             row.fail("the model's output for this row is not a number (NaN); float32 may help")
-        elif row.num_lines > 1:
-            _advance_beams(row, logits[lines])
+        elif row.num_slots > 1:
+            _advance_beams(row, logits[slots])
         else:
-            single.append((row, lines.start))
+            single.append((row, slots.start))
     if single:
-        chosen = logits if len(single) == len(logits) else logits[[line for _, line in single]]
-        _choose_single([row for row, _ in single], chosen)
+        if len(single) < len(logits):
+            logits = logits[[slot for _, slot in single]]
+        _sample_single([row for row, _ in single], logits)
 
 
-def kept_lines(rows: list[Sequence]) -> list[int]:
-    """The lines, among those of rows, that unfinished rows continue."""
-    lines: list[int] = []
+def continued_slots(rows: list[Sequence]) -> list[int]:
+    """The slots, among those of rows, that unfinished rows continue."""
+    slots: list[int] = []
     first = 0
     for row in rows:
         if not row.is_finished:
-            lines += [first + source for source in row.sources]
-        first += row.num_lines
-    return lines
+            slots += [first + parent for parent in row.parent_slots]
+        first += row.num_slots
+    return slots
 
 
-def _choose_single(rows: list[Sequence], logits: torch.Tensor) -> None:
+def _sample_single(rows: list[Sequence], logits: torch.Tensor) -> None:
     """One token for each row, given logits (rows, vocab)."""
     for i, row in enumerate(rows):
         if row.processors:
-            ids = torch.tensor([row.history], device=logits.device)
+            ids = torch.tensor([row.token_ids], device=logits.device)
             logits[i] = process(row, ids, logits[i : i + 1])[0]
     constrained = [i for i, row in enumerate(rows) if row.constraint is not None]
     if constrained:
@@ -60,7 +61,7 @@ def _choose_single(rows: list[Sequence], logits: torch.Tensor) -> None:
     tokens = logits.argmax(dim=-1)
     sampled = [i for i, row in enumerate(rows) if row.settings.temperature > 0]
     if sampled:
-        tokens[sampled] = sample([rows[i] for i in sampled], logits[sampled])
+        tokens[sampled] = draw([rows[i] for i in sampled], logits[sampled])
     for row, token in zip(rows, tokens.tolist(), strict=True):
         row.append(token)
 
@@ -75,8 +76,8 @@ def _masked(rows: list[Sequence], logits: torch.Tensor) -> torch.Tensor:
     return logits.masked_fill(~allowed, -torch.inf)
 
 
-def sample(rows: list[Sequence], logits: torch.Tensor) -> torch.Tensor:
-    """Token ids (rows,) drawn from logits (rows, vocab) by inverting the distribution at each row's noise."""
+def draw(rows: list[Sequence], logits: torch.Tensor) -> torch.Tensor:
+    """Token ids (rows,) from logits (rows, vocab): the inverse of each row's distribution at its uniform draw."""
 
     def column(values: list[float]) -> torch.Tensor:
         return torch.tensor(values, dtype=torch.float32, device=logits.device)[:, None]
@@ -90,20 +91,20 @@ def sample(rows: list[Sequence], logits: torch.Tensor) -> torch.Tensor:
     mass = probs.sum(dim=-1, keepdim=True) * column([r.settings.top_p for r in rows])
     probs = probs.masked_fill((before >= mass) & (rank > 0), 0.0)
     total = probs.cumsum(dim=-1)
-    target = column([r.noise() for r in rows]) * total[:, -1:]
-    chosen = (total <= target).sum(dim=-1, keepdim=True)
+    target = column([r.uniform_draw() for r in rows]) * total[:, -1:]
+    drawn = (total <= target).sum(dim=-1, keepdim=True)
     last = (probs > 0).sum(dim=-1, keepdim=True) - 1
-    return order.gather(-1, chosen.minimum(last))[:, 0]
+    return order.gather(-1, drawn.minimum(last))[:, 0]
 
 
 def _advance_beams(row: Sequence, logits: torch.Tensor) -> None:
-    """Grow the beams of one row, given logits (beams, vocab)."""
+    """Extend the beams of one row by a token, given logits (beams, vocab)."""
     if row.beams is None:
         row.beams = Beams(row.settings)
     log_probs = logits.log_softmax(dim=-1)
     if row.processors:
-        ids = torch.tensor([row.start + tokens for tokens in row.beams.tokens], device=logits.device)
+        ids = torch.tensor([row.decoder_prompt + tokens for tokens in row.beams.tokens], device=logits.device)
         log_probs = process(row, ids, log_probs)
-    row.sources = row.beams.advance(log_probs)
+    row.parent_slots = row.beams.advance(log_probs)
     if row.beams.is_done:
-        row.finish(row.beams.best)
+        row.finish_beam_search(row.beams.best)
