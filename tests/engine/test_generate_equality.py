@@ -87,18 +87,18 @@ def test_beams_share_what_their_rows_encoder_has_read_where_the_model_can(
     assert beam_attention.is_supported(engine.model)
     if not shares:
         monkeypatch.setitem(beam_attention._supported, engine.model, False)
-    lines: set[tuple[int, int]] = set()
-    step = PaddedSeq2SeqBatch.step
+    sizes: set[tuple[int, int]] = set()
+    decode = PaddedSeq2SeqBatch.decode
 
     def look(batch: PaddedSeq2SeqBatch) -> torch.Tensor:
-        lines.add((len(batch.rows), len(batch._cache.cross_attention_cache.layers[0].keys)))
-        return step(batch)
+        sizes.add((len(batch.rows), len(batch._cache.cross_attention_cache.layers[0].keys)))
+        return decode(batch)
 
-    monkeypatch.setattr(PaddedSeq2SeqBatch, "step", look)
+    monkeypatch.setattr(PaddedSeq2SeqBatch, "decode", look)
     ours = texts(answer(engine, requests(num_beams=3, max_tokens=9, min_tokens=0)))
     assert ours == [generate(engine, text, num_beams=3, max_new_tokens=9, min_length=0) for text in TEXTS]
-    assert all(read == (rows if shares else 3 * rows) for rows, read in lines)
-    assert lines
+    assert all(read == (rows if shares else 3 * rows) for rows, read in sizes)
+    assert sizes
 
 
 def test_a_model_whose_attention_is_of_another_kind_does_not_share(
