@@ -175,8 +175,8 @@ class Bench:
         self.engine: Any = open_engine(
             ModelVersion(shape, 1, str(self.folder), self.folder, shape, dtype=asked.dtype), device=asked.device
         )
-        self._prepare = self.engine.prompts.prepare
-        self.engine.prompts.prepare = self._ending
+        self._prepare = self.engine.loaded.prompts.prepare
+        self.engine.loaded.prompts.prepare = self._ending
         self._work: Work | None = None
         self.outputs: dict[int, list[int]] = {}
 
@@ -188,12 +188,12 @@ class Bench:
     def run(self, work: Work) -> list[list[int]]:
         """What the engine answers, in token ids, in the order of the requests."""
         self._work, seen = work, []
-        remember = self.engine.prompts.complete
-        self.engine.prompts.complete = lambda row: (seen.append(row), remember(row))[1]
+        remember = self.engine.loaded.prompts.complete
+        self.engine.loaded.prompts.complete = lambda row: (seen.append(row), remember(row))[1]
         try:
             failed = [c.error for c in self.engine.generate(work.requests) if c.error]
         finally:
-            self.engine.prompts.complete = remember
+            self.engine.loaded.prompts.complete = remember
         if failed:
             raise SystemExit(f"{len(failed)} requests failed: {failed[0]}")
         outputs = {int(row.request.key): row.output for row in seen}
@@ -214,7 +214,7 @@ class Bench:
 
         Linear layers of a decoder-only model, its head for the tokens of answers alone, and its attention.
         """
-        config = self.engine.config
+        config = self.engine.loaded.config
         rows = self.rows(work)
         every, _ = split([row.prompt for row in rows], [], None)
         read = sum(len(segment.tokens) for segment in every)

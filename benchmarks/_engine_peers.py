@@ -39,11 +39,11 @@ class Ends(transformers.StoppingCriteria):
 
 def load(bench: Bench) -> Any:
     """The model as transformers loads it."""
-    kind = "AutoModelForSeq2SeqLM" if bench.engine.config.is_encoder_decoder else "AutoModelForCausalLM"
+    kind = "AutoModelForSeq2SeqLM" if bench.engine.loaded.config.is_encoder_decoder else "AutoModelForCausalLM"
     return (
         getattr(transformers, kind)
         .from_pretrained(bench.folder, dtype=bench.dtype)
-        .to(bench.engine.model.device)
+        .to(bench.engine.loaded.model.device)
         .eval()
     )
 
@@ -105,7 +105,7 @@ def pipeline(model: Any, bench: Bench, work: Work, batch_size: int) -> list[list
     """transformers' text-generation pipeline, prompts in the order of the table."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(bench.folder, padding_side="left")
     ask = transformers.pipeline("text-generation", model=model, tokenizer=tokenizer, device=model.device)
-    texts = [bench.engine.prompts.render(request, request.text) for request in work.requests]
+    texts = [bench.engine.loaded.prompts.render(request, request.text) for request in work.requests]
     ends = {tuple(row.prompt): end for row, end in zip(bench.rows(work), work.ends, strict=True)}
     with torch.inference_mode():
         answers = ask(
@@ -151,7 +151,7 @@ def ctranslate(bench: Bench, work: Work) -> Callable[[], list[list[int]]] | None
 
     with tempfile.TemporaryDirectory() as folder:
         source, target = shutil.copytree(bench.folder, Path(folder) / "model"), Path(folder) / "ct2"
-        _name_all(source, bench.engine.config.vocab_size)
+        _name_all(source, bench.engine.loaded.config.vocab_size)
         transformers.BartConfig.normalize_before = False  # the converter reads it, and transformers has it no more
         ctranslate2.converters.TransformersConverter(str(source)).convert(str(target))
         vocabulary = json.loads((target / "shared_vocabulary.json").read_text(encoding="utf-8"))

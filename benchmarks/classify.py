@@ -70,7 +70,7 @@ def _compare(engine: Any, folder: str, texts: list[str]) -> dict[str, Any]:
     same = sum(a == b for a, b in zip(chosen["decision pipeline, letters"], chosen["scored, letters"], strict=True))
     if same != len(texts):
         raise SystemExit(f"the peer and we chose other labels: {same} of {len(texts)} are the same")
-    prompts = [row.prompt for row in engine.prompts.prepare(words)]
+    prompts = [row.prompt for row in engine.loaded.prompts.prepare(words)]
     rates = {way: _rates(len(texts), took) for way, took in seconds.items()}
     return {
         "prompt_tokens": [min(map(len, prompts)), round(statistics.mean(map(len, prompts))), max(map(len, prompts))],
@@ -110,7 +110,7 @@ def _pipeline(engine: Any, folder: str, instruction: str) -> Callable[[str], str
     """transformers' pipeline on the same weights, with the very prompt that ours has."""
     from transformers.decision import DecisionConfig
 
-    prompt = engine.prompts.render(Generate("TEXT", instruction), "TEXT")
+    prompt = engine.loaded.prompts.render(Generate("TEXT", instruction), "TEXT")
     config = DecisionConfig(
         labels={"choice": list(LETTERS)},
         chat_template=prompt.replace("TEXT", "{{ state }}") + "{# {{ question }} #}{% if question %}{% endif %}",

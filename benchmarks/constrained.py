@@ -85,7 +85,7 @@ def _steps() -> dict[str, list[float]]:
     with tempfile.TemporaryDirectory() as folder:
         version = ModelVersion("bench", 1, folder, build("llama", folder, size=SIZE), "bench", dtype="float32")
         engine = open_engine(version, device="cpu")
-        millions = sum(p.numel() for p in engine.model.parameters()) / 1e6
+        millions = sum(p.numel() for p in engine.loaded.model.parameters()) / 1e6
         print(f"\nllama of {millions:.0f}M parameters, random weights, float32")
         texts = [TEXT[i % len(TEXT)] for i in range(NUM_LINES)]
         parameters = Parameters(max_tokens=400)
@@ -101,7 +101,7 @@ def _steps() -> dict[str, list[float]]:
 
 def _median_step(engine: Any, asked: list[Request]) -> float:
     run = engine._start()
-    run.scheduler.add(engine.prompts.prepare(asked))
+    run.scheduler.add(engine.loaded.prompts.prepare(asked))
     run.step()  # the prefill
     taken = []
     for _ in range(NUM_STEPS):

@@ -208,8 +208,8 @@ def _long(folder: Path, asked: Any) -> dict[str, Any]:
     """
     bench, work = Bench(None, folder, asked), model.long(asked.rows)
     found = _compare({"sqlinfer": partial(bench.run, work)}, asked)
-    bytes_of = {"weights": sum(part.nbytes for part in bench.engine.model.parameters()) * max(work.ends)}
-    a_token = cache_bytes_per_token(bench.engine.config, bench.dtype)
+    bytes_of = {"weights": sum(part.nbytes for part in bench.engine.loaded.model.parameters()) * max(work.ends)}
+    a_token = cache_bytes_per_token(bench.engine.loaded.config, bench.dtype)
     lengths = [(len(row.prompt), end) for row, end in zip(bench.rows(work), work.ends, strict=True)]
     bytes_of["keys and values"] = a_token * sum(end * prompt + end * end // 2 for prompt, end in lengths)
     source = torch.empty(1 << (32 if asked.device == "cuda" else 27), dtype=torch.uint8, device=asked.device).fill_(1)

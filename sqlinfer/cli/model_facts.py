@@ -34,14 +34,11 @@ def generation_of(version: ModelVersion) -> dict[str, Any]:
 
     Of a model that does not write: its labels, or how it embeds, and how much it reads.
     """
-    from sqlinfer.engine.engine_pool import open_engine
+    from sqlinfer.engine import open_engine
     from sqlinfer.errors import ModelUnusable
 
     try:
-        engine = open_engine(version)
-        if engine.kind == "generate":
-            return {"generation": engine.defaults("summarize" if version.task == "summarize" else "generate")}
-        return {engine.kind: engine.reads()}
+        return open_engine(version).describe()
     except ModelUnusable as error:
         return {"unusable": str(error)}
 

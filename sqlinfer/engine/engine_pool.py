@@ -8,28 +8,28 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence as Series
 
-from sqlinfer.engine.engine import TorchEngine
-from sqlinfer.engine.model import model_kind as kind
-from sqlinfer.types import AnyRequest, Choose, ModelVersion
+from sqlinfer.engine.engine import TransformersEngine
+from sqlinfer.engine.model import model_kind
+from sqlinfer.types import AnyRequest, ModelVersion
 
-_engines: dict[tuple[str, str], TorchEngine] = {}
+_engines: dict[tuple[str, str], TransformersEngine] = {}
 _lock = threading.Lock()
 
 
-def open_engine(version: ModelVersion, dtype: str | None = None, device: str | None = None) -> TorchEngine:
+def open_engine(version: ModelVersion, dtype: str | None = None, device: str | None = None) -> TransformersEngine:
     """An engine of its own for a version, shared with nobody.
 
     dtype: overrides the version's. device: "cuda", "cuda:1", "mps", "cpu"; else SQLINFER_DEVICE or the best.
     """
-    return TorchEngine(version, dtype, device)
+    return TransformersEngine(version, dtype, device)
 
 
-def get_engine(version: ModelVersion) -> TorchEngine:
+def get_engine(version: ModelVersion) -> TransformersEngine:
     """The process's engine for a version; versions of equal fingerprint and dtype share one."""
     key = (version.fingerprint or str(version.path), version.dtype)
     with _lock:
         if key not in _engines:
-            _engines[key] = TorchEngine(version)
+            _engines[key] = TransformersEngine(version)
         return _engines[key]
 
 
@@ -40,24 +40,20 @@ def count_prompt_tokens(version: ModelVersion, requests: Series[AnyRequest]) -> 
 
 def read_prompt(version: ModelVersion, request: AnyRequest) -> str:
     """The prompt of a request as the model reads it, before it is cut to fit."""
-    engine = get_engine(version)
-    if engine.kind == "generate":
-        return engine.prompts.render(request, request.text)
-    query = request.query if isinstance(request, Choose) else ""
-    return f"{query}\n\n{request.text}" if query else request.text
+    return get_engine(version).read_prompt(request)
 
 
 def embedding_width(version: ModelVersion) -> int | None:
     """Numbers in an embedding, from the model's files alone; None if it does not embed. Raises ModelUnusable."""
-    return get_engine(version).embedding_width
+    return get_engine(version).loaded.embedding_width
 
 
 def unsupported_reason(version: ModelVersion, request: AnyRequest) -> str:
-    """Why a model of its kind cannot answer such a request, to be said after its name; "" if it can. From the model's
+    """Why a model of its kind cannot answer such a request, to follow its name; "" if it can. From the model's
     files alone. Raises ModelUnusable."""
-    if kind.guess_model_kind(version) in kind.answering_kinds(request):
+    if model_kind.guess_model_kind(version) in model_kind.answering_kinds(request):
         return ""
-    return kind.unsupported_reason(get_engine(version).kind, request)
+    return model_kind.unsupported_reason(get_engine(version).loaded.kind, request)
 
 
 def close_all() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sqlinfer.engine.engine import TorchEngine
+from sqlinfer.engine.engine import TransformersEngine
 from sqlinfer.engine.engine_pool import open_engine
 from sqlinfer.engine.model import precision
 from sqlinfer.engine.model.cpu_linear import Layer
@@ -65,11 +65,11 @@ def version_of(folder_of: Callable[[str], Path]) -> Callable[..., ModelVersion]:
 
 
 @pytest.fixture(scope="session")
-def engine_of(version_of: Callable[..., ModelVersion]) -> Callable[[str], TorchEngine]:
+def engine_of(version_of: Callable[..., ModelVersion]) -> Callable[[str], TransformersEngine]:
     """Engine of a shape, loaded once for all tests; its batch limits are the default again in each test."""
-    engines: dict[str, TorchEngine] = {}
+    engines: dict[str, TransformersEngine] = {}
 
-    def get(shape: str) -> TorchEngine:
+    def get(shape: str) -> TransformersEngine:
         engine = engines.setdefault(shape, open_engine(version_of(shape), device="cpu"))
         engine.limits = None
         return engine

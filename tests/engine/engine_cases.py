@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from sqlinfer.engine.engine import TorchEngine
+from sqlinfer.engine.engine import TransformersEngine
 from sqlinfer.types import AnyRequest, Choose, Completion, Parameters, Request
 
-EngineOf = Callable[[str], TorchEngine]
+EngineOf = Callable[[str], TransformersEngine]
 
 TEXTS = (
     "The order arrived two days late.",
@@ -36,7 +36,7 @@ def choosing(asked: list[Request], choices: tuple[str, ...]) -> list[Choose]:
     return [Choose(r.text, choices, r.instruction, parameters=r.parameters, key=r.key) for r in asked]
 
 
-def answer(engine: TorchEngine, asked: Sequence[AnyRequest]) -> list[Completion]:
+def answer(engine: TransformersEngine, asked: Sequence[AnyRequest]) -> list[Completion]:
     """Completions in the order of the requests."""
     completions = list(engine.generate(asked))
     assert len(completions) == len(asked)

@@ -47,7 +47,7 @@ def test_layers_of_other_kinds_and_tables_stay() -> None:
 
 @pytest.mark.parametrize("shape", ["llama", "gpt2", "t5", "bart"])
 def test_an_engine_on_the_cpu_packs_its_model(shape: str, engine_of: EngineOf) -> None:
-    kinds = {type(module) for module in engine_of(shape).model.modules()}
+    kinds = {type(module) for module in engine_of(shape).loaded.model.modules()}
     assert PackedLinear in kinds
     assert not kinds & {torch.nn.Linear, Conv1D}
 
@@ -88,7 +88,7 @@ def test_an_engine_in_int8_answers_each_row_as_alone(
     asked = requests(max_tokens=6)
     together = texts(answer(engine, asked))
     assert together == [texts(list(engine.generate([request])))[0] for request in asked]
-    kinds = [type(module) for module in engine.model.modules()]
+    kinds = [type(module) for module in engine.loaded.model.modules()]
     assert kinds.count(PackedLinear) == 1  # the head
     assert Int8Linear in kinds
     assert not {torch.nn.Linear, Conv1D} & set(kinds)
@@ -96,7 +96,7 @@ def test_an_engine_in_int8_answers_each_row_as_alone(
 
 def test_int8_is_refused_where_it_cannot_be(tmp_path: Path, folder_of: Callable[[str], Path]) -> None:
     engine = _other("mamba", tmp_path, folder_of("gpt2"))
-    engine._dtype_name = "int8"
+    engine.loaded.dtype = "int8"
     with pytest.raises(ModelUnusable, match=r"cannot run in int8. Use bfloat16 or float32"):
         list(engine.generate(requests(max_tokens=2)))
     with pytest.raises(ModelUnusable, match="int8 is for the CPU; on meta use bfloat16"):

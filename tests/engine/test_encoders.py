@@ -14,7 +14,7 @@ import torch
 import transformers
 from engine_cases import TEXTS, EngineOf, answer
 
-from sqlinfer.engine.engine import TorchEngine
+from sqlinfer.engine.engine import TransformersEngine
 from sqlinfer.engine.engine_pool import open_engine
 from sqlinfer.engine.model.weights import quiet
 from sqlinfer.errors import ModelUnusable
@@ -36,7 +36,7 @@ TOLERANCE = 1e-5
 
 
 def ask(
-    engine: TorchEngine, texts: tuple[str, ...] = TEXTS, make: Callable[..., AnyRequest] = Embed, **more: object
+    engine: TransformersEngine, texts: tuple[str, ...] = TEXTS, make: Callable[..., AnyRequest] = Embed, **more: object
 ) -> list[Completion]:
     return answer(engine, [make(text, key=str(i).encode(), **more) for i, text in enumerate(texts)])
 
@@ -50,7 +50,7 @@ def chances(completion: Completion) -> dict[str, float]:
     return completion.output
 
 
-def open_folder(folder: Path, **more: object) -> TorchEngine:
+def open_folder(folder: Path, **more: object) -> TransformersEngine:
     return open_engine(ModelVersion(folder.name, 1, str(folder), folder, "f", dtype="float32", **more), device="cpu")
 
 
@@ -166,7 +166,7 @@ def test_texts_are_packed_where_the_model_reads_them_as_alone(shape: str, is_pac
     read, engine = read_alone(bert), open_folder(bert)
     expected = torch.stack([by_hand(read(text), "mean") for text in TEXTS]).numpy()
     assert np.abs(vectors(ask(engine)) - expected).max() < TOLERANCE
-    assert engine.encoder.is_packed is is_packed
+    assert engine.loaded.encoder.is_packed is is_packed
 
 
 def test_special_tokens_in_a_text_are_text(engine_of: EngineOf) -> None:
@@ -179,7 +179,7 @@ def test_a_long_text_is_cut_visibly_or_refused(bert: Path) -> None:
     engine = open_folder(bert)
     cut, short = ask(engine, (TEXTS[3], "a"), overflow="truncate")
     assert (cut.truncated, cut.prompt_tokens, short.truncated) == (True, 12, False)
-    ids = engine.inputs.prepare([Embed(TEXTS[3], "truncate")])[0].ids
+    ids = engine.loaded.inputs.prepare([Embed(TEXTS[3], "truncate")])[0].ids
     whole = transformers.AutoTokenizer.from_pretrained(bert)(TEXTS[3], truncation=True, max_length=12)["input_ids"]
     assert ids == whole
     refused, short = ask(engine, (TEXTS[3], "a"), overflow="error")
@@ -195,9 +195,9 @@ def test_a_bad_row_costs_only_itself(engine_of: EngineOf) -> None:
 
 def test_not_a_number_fails_its_row_alone(bert: Path) -> None:
     engine = open_folder(bert)
-    token = engine.inputs.prepare([Embed("zzz")])[0].ids[1]
+    token = engine.loaded.inputs.prepare([Embed("zzz")])[0].ids[1]
     with torch.no_grad():
-        engine.model.get_input_embeddings().weight[token] = float("nan")
+        engine.loaded.model.get_input_embeddings().weight[token] = float("nan")
     bad, good = ask(engine, ("zzz", "a"))
     assert "not a number" in (bad.error or "")
     assert np.isfinite(vectors([good])).all()
@@ -209,8 +209,8 @@ def test_memory_for_a_part_of_the_rows_answers_all(
 ) -> None:
     engine = open_folder(bert)
     before, counts = vectors(ask(engine)), engine.count_prompt_tokens([Embed(text) for text in TEXTS])
-    forward, sizes, limit = engine.model.forward, [], max(*counts, sum(counts) // 2)
-    assert engine.encoder.is_packed
+    forward, sizes, limit = engine.loaded.model.forward, [], max(*counts, sum(counts) // 2)
+    assert engine.loaded.encoder.is_packed
 
     @functools.wraps(forward)
     def small(*args: object, **kwargs: object) -> object:
@@ -219,16 +219,16 @@ def test_memory_for_a_part_of_the_rows_answers_all(
             raise torch.OutOfMemoryError("out of memory")
         return forward(*args, **kwargs)
 
-    monkeypatch.setattr(engine.encoder, "is_packed", is_packed)
-    monkeypatch.setattr(engine.encoder, "pass_tokens", sum(counts))
-    monkeypatch.setattr(engine.model, "forward", small)
+    monkeypatch.setattr(engine.loaded.encoder, "is_packed", is_packed)
+    monkeypatch.setattr(engine.loaded.encoder, "pass_tokens", sum(counts))
+    monkeypatch.setattr(engine.loaded.model, "forward", small)
     assert np.abs(vectors(ask(engine)) - before).max() < TOLERANCE
     assert max(sizes) > limit
 
 
 def test_a_row_too_large_for_the_memory_fails_alone(bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = open_folder(bert)
-    forward = engine.model.forward
+    forward = engine.loaded.model.forward
 
     @functools.wraps(forward)
     def short(*args: object, **kwargs: object) -> object:
@@ -236,7 +236,7 @@ def test_a_row_too_large_for_the_memory_fails_alone(bert: Path, monkeypatch: pyt
             raise torch.OutOfMemoryError("out of memory")
         return forward(*args, **kwargs)
 
-    monkeypatch.setattr(engine.model, "forward", short)
+    monkeypatch.setattr(engine.loaded.model, "forward", short)
     found = ask(engine)
     assert any("out of memory" in (c.error or "") for c in found)
     assert {c.output is None for c in found if c.prompt_tokens <= 30} == {False}
@@ -332,6 +332,8 @@ def test_a_real_minilm_embeds_as_sentence_transformers_does() -> None:
 
 def test_what_a_model_reads_is_told_without_weights(bert: Path, classifier_of: Callable[..., Path]) -> None:
     engine = open_folder(bert)
-    assert engine.reads() == {"max_tokens": 512, "dimensions": 64, "pooling": ["mean"], "normalized": True}
-    assert open_folder(classifier_of(*LABELS)).reads() == {"max_tokens": 512, "labels": list(LABELS)}
-    assert not engine.is_loaded
+    assert engine.describe() == {
+        "embed": {"max_tokens": 512, "dimensions": 64, "pooling": ["mean"], "normalized": True}
+    }
+    assert open_folder(classifier_of(*LABELS)).describe() == {"classify": {"max_tokens": 512, "labels": list(LABELS)}}
+    assert not engine.loaded.is_loaded

@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from sqlinfer.engine.attention import beam_cross_attention as beam_attention
 from sqlinfer.engine.batch.padded_seq2seq import PaddedSeq2SeqBatch
-from sqlinfer.engine.engine import TorchEngine
+from sqlinfer.engine.engine import TransformersEngine
 from sqlinfer.engine.engine_pool import open_engine
 from sqlinfer.engine.scheduler import Limits
 from sqlinfer.types import ModelVersion, Request
@@ -23,16 +23,16 @@ DECODERS = ("llama", "qwen3", "gpt2")
 SHAPES = (*DECODERS, "t5", "bart")
 
 
-def generate(engine: TorchEngine, text: str, task: str = "generate", **options: object) -> str:
+def generate(engine: TransformersEngine, text: str, task: str = "generate", **options: object) -> str:
     """The answer of transformers' own generate to one text."""
     (request,) = requests([text], task=task)
-    (sequence,) = engine.prompts.prepare([request])
+    (sequence,) = engine.loaded.prompts.prepare([request])
     prompt = torch.tensor([sequence.prompt])
-    eos = sorted(engine.prompts.defaults.eos)
-    output = engine.model.generate(
+    eos = sorted(engine.loaded.prompts.defaults.eos)
+    output = engine.loaded.model.generate(
         prompt, attention_mask=torch.ones_like(prompt), eos_token_id=eos, do_sample=False, **options
     )[0].tolist()
-    return engine.prompts.text(output[len(sequence.decoder_prompt) :])
+    return engine.loaded.prompts.text(output[len(sequence.decoder_prompt) :])
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -70,10 +70,12 @@ def test_beam_search_by_the_models_defaults_is_generate(
 ) -> None:
     engine = engine_of(shape)
     engine.limits = Limits(max_slots=max_slots)
-    assert engine.defaults(task)["num_beams"] == 4
+    assert engine.runner.defaults(task)["num_beams"] == 4
     params = {}
     if shape == "t5":
-        params = {k: v for k, v in engine.model.config.task_specific_params["summarization"].items() if k != "prefix"}
+        params = {
+            k: v for k, v in engine.loaded.model.config.task_specific_params["summarization"].items() if k != "prefix"
+        }
     ours = texts(answer(engine, requests(task=task)))
     assert ours == [generate(engine, text, task, **params) for text in TEXTS]
 
@@ -84,9 +86,9 @@ def test_beams_share_what_their_rows_encoder_has_read_where_the_model_can(
     shape: str, shares: bool, engine_of: EngineOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = engine_of(shape)
-    assert beam_attention.is_supported(engine.model)
+    assert beam_attention.is_supported(engine.loaded.model)
     if not shares:
-        monkeypatch.setitem(beam_attention._supported, engine.model, False)
+        monkeypatch.setitem(beam_attention._supported, engine.loaded.model, False)
     sizes: set[tuple[int, int]] = set()
     decode = PaddedSeq2SeqBatch.decode
 
@@ -104,7 +106,7 @@ def test_beams_share_what_their_rows_encoder_has_read_where_the_model_can(
 def test_a_model_whose_attention_is_of_another_kind_does_not_share(
     engine_of: EngineOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = engine_of("bart").model
+    model = engine_of("bart").loaded.model
     monkeypatch.setattr(beam_attention, "_supported", {})
     monkeypatch.setattr(type(model), "_supports_sdpa", False)
     assert not beam_attention.is_supported(model)
@@ -122,8 +124,8 @@ def test_beam_search_rules_are_generate(
 ) -> None:
     engine = engine_of(shape)
     options = {"length_penalty": length_penalty, "early_stopping": early_stopping, "no_repeat_ngram_size": 2}
-    own = {**engine.prompts.defaults.generation, **options}
-    monkeypatch.setattr(engine.prompts.defaults, "generation", own)
+    own = {**engine.loaded.prompts.defaults.generation, **options}
+    monkeypatch.setattr(engine.loaded.prompts.defaults, "generation", own)
     few = TEXTS[:3]
     ours = texts(answer(engine, requests(list(few), num_beams=3, max_tokens=14, min_tokens=0)))
     more = {"max_new_tokens": 14, "min_length": 0, "num_beams": 3}
@@ -180,7 +182,7 @@ KINDS = {
 }
 
 
-def _other(kind: str, folder: Path, tokenizer: Path) -> TorchEngine:
+def _other(kind: str, folder: Path, tokenizer: Path) -> TransformersEngine:
     """An engine of a tiny model of another kind, with the tokenizer of one of ours."""
     config = AutoConfig.for_model(kind, **{**SMALL, **KINDS[kind]})
     loader = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
@@ -197,8 +199,8 @@ def test_padded_rows_are_packed_rows(shape: str, engine_of: EngineOf, monkeypatc
     engine = engine_of(shape)
     engine.limits = Limits(max_slots=3)
     packed = texts(answer(engine, requests(max_tokens=12)))
-    assert engine.obstacle == ""
-    monkeypatch.setattr(engine, "_obstacle", "a test")
+    assert engine.loaded.padding_reason == ""
+    monkeypatch.setattr(engine.loaded, "_padding_reason", "a test")
     assert texts(answer(engine, requests(max_tokens=12))) == packed
 
 
@@ -217,7 +219,7 @@ def test_a_model_that_cannot_be_packed_says_why(
 ) -> None:
     engine = _other(kind, tmp_path, folder_of("gpt2"))
     answer(engine, requests(["a"], max_tokens=1))
-    assert engine.obstacle
+    assert engine.loaded.padding_reason
     assert f"{kind}/1: rows are padded" in caplog.text
 
 

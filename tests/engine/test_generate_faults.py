@@ -11,7 +11,7 @@ import pytest
 import torch
 from engine_cases import TEXTS, EngineOf, answer, requests, texts
 
-from sqlinfer.engine.engine import TorchEngine
+from sqlinfer.engine.engine import TransformersEngine
 from sqlinfer.engine.engine_pool import close_all, get_engine, open_engine
 from sqlinfer.engine.request_windows import WINDOW_CHARACTERS, WINDOW_REQUESTS, split_windows
 from sqlinfer.engine.scheduler import Limits
@@ -24,8 +24,8 @@ VersionOf = Callable[..., ModelVersion]
 def intercept(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[int]]:
     """Call check(call, lines, tokens) before each forward pass of an engine's model; returns the lines of each."""
 
-    def install(engine: TorchEngine, check: Callable[[int, int, int], None] = lambda *_: None) -> list[int]:
-        forward, calls = engine.model.forward, []
+    def install(engine: TransformersEngine, check: Callable[[int, int, int], None] = lambda *_: None) -> list[int]:
+        forward, calls = engine.loaded.model.forward, []
 
         @functools.wraps(forward)
         def wrapper(*args: object, **kwargs: object) -> object:
@@ -34,7 +34,7 @@ def intercept(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[int]]:
             check(len(calls), lines, tokens)
             return forward(*args, **kwargs)
 
-        monkeypatch.setattr(engine.model, "forward", wrapper)
+        monkeypatch.setattr(engine.loaded.model, "forward", wrapper)
         return calls
 
     return install
@@ -94,7 +94,7 @@ def test_out_of_memory_while_merging_changes_no_answer(engine_of: EngineOf, monk
     from sqlinfer.engine.cache import padded_cache as kv
 
     engine = engine_of("llama")
-    monkeypatch.setattr(engine, "_obstacle", "a test")
+    monkeypatch.setattr(engine.loaded, "_padding_reason", "a test")
     engine.limits = Limits(max_slots=3)
     before = answer(engine, requests(max_tokens=12))
     add_rows, calls = kv.add_rows, []
@@ -165,8 +165,12 @@ def test_row_of_nan_fails_alone(shape: str, version_of: VersionOf, engine_of: En
     before = answer(engine_of(shape), requests(max_tokens=6))
     engine = open_engine(version_of(shape), device="cpu")
     broken_row = TEXTS.index("zzz")
-    embed = engine.model.get_encoder().embed_tokens if shape == "bart" else engine.model.get_input_embeddings()
-    token = engine.prompts.prepare(requests(["z"]))[0].prompt[1 if shape == "bart" else 0]
+    embed = (
+        engine.loaded.model.get_encoder().embed_tokens
+        if shape == "bart"
+        else engine.loaded.model.get_input_embeddings()
+    )
+    token = engine.loaded.prompts.prepare(requests(["z"]))[0].prompt[1 if shape == "bart" else 0]
 
     def break_token(_: object, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
         return output.masked_fill((args[0] == token)[..., None], float("nan"))

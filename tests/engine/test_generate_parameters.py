@@ -143,6 +143,6 @@ def test_registration_gives_defaults_and_the_request_overrides(version_of) -> No
     from sqlinfer.engine.engine_pool import open_engine
 
     engine = open_engine(version_of("gpt2", parameters=Parameters(max_tokens=2, stop=("x",))), device="cpu")
-    assert engine.defaults()["max_tokens"] == 2
+    assert engine.runner.defaults("generate")["max_tokens"] == 2
     assert answer(engine, requests(["a"]))[0].completion_tokens == 2
     assert answer(engine, requests(["a"], max_tokens=5))[0].completion_tokens == 5

@@ -27,11 +27,11 @@ VersionOf = Callable[..., ModelVersion]
 @pytest.mark.parametrize("shape", DECODERS)
 def test_the_trial_passes_with_graphs(shape: str, dtype: str, version_of: VersionOf) -> None:
     engine = open_engine(version_of(shape, dtype=dtype), device="cuda")
-    assert engine.obstacle == ""
-    assert engine._paged is not None
-    assert engine._paged.can_replay
+    assert engine.loaded.padding_reason == ""
+    assert engine.loaded._paged is not None
+    assert engine.loaded._paged.can_replay
     answer(engine, requests(max_tokens=40))
-    assert engine._paged._graphs
+    assert engine.loaded._paged._graphs
 
 
 @pytest.mark.parametrize("max_slots", [3, 64])

@@ -152,7 +152,7 @@ def test_older_models_keep_their_defaults_in_the_configuration(
     (folder / "generation_config.json").unlink()
     (folder / "config.json").write_text(json.dumps({**config, **generation}))
     engine = open_engine(version(folder), device="cpu")
-    assert engine.defaults() == engine_of("bart").defaults()
+    assert engine.runner.defaults("generate") == engine_of("bart").runner.defaults("generate")
     asked = requests()
     assert answer(engine, asked) == answer(engine_of("bart"), asked)
 
@@ -184,7 +184,7 @@ def test_closed_engine_loads_again(version_of: VersionOf) -> None:
     engine = open_engine(version_of("gpt2"), device="cpu")
     before = answer(engine, requests(max_tokens=2))
     engine.close()
-    assert not engine.is_loaded
+    assert not engine.loaded.is_loaded
     assert answer(engine, requests(max_tokens=2)) == before
 
 
@@ -197,8 +197,8 @@ def test_bfloat16_answers(version_of: VersionOf) -> None:
     for shape in ("llama", "bart"):
         engine = open_engine(version_of(shape), dtype="bfloat16", device="cpu")
         assert [c.error for c in answer(engine, requests(max_tokens=4))] == [None] * 8
-        precision = pick_precision("bfloat16", torch.device("cpu"), engine.config)
-        assert (engine.model.dtype is torch.bfloat16) == (precision.name == "bfloat16") == (not precision.notice)
+        precision = pick_precision("bfloat16", torch.device("cpu"), engine.loaded.config)
+        assert (engine.loaded.model.dtype is torch.bfloat16) == (precision.name == "bfloat16") == (not precision.notice)
 
 
 def test_equal_calls_build_equal_files(tmp_path: Path, folder_of: Callable[[str], Path]) -> None:
@@ -215,8 +215,8 @@ def test_size_is_as_asked(tmp_path: Path) -> None:
     size = shapes.Size(hidden=32, num_layers=1, num_heads=2, num_key_value_heads=1, vocabulary=300, positions=64)
     for shape in shapes.BUILDERS:
         engine = open_engine(version(shapes.build(shape, tmp_path / shape, size=size)), device="cpu")
-        assert engine.prompts.context.tokens == 64
-        assert engine.model.get_input_embeddings().weight.shape == (300, 32)
+        assert engine.loaded.prompts.context.tokens == 64
+        assert engine.loaded.model.get_input_embeddings().weight.shape == (300, 32)
         request = Embed("a") if shape == "bert" else requests(["a"], max_tokens=2)[0]
         assert next(engine.generate([request])).error is None
 

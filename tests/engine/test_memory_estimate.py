@@ -39,7 +39,7 @@ def test_the_bytes_of_the_weights_are_those_of_the_loaded_model(
 
 
 def test_a_row_needs_the_cache_of_its_tokens(version_of: VersionOf, engine_of: EngineOf) -> None:
-    version, model = version_of("llama"), engine_of("llama").model
+    version, model = version_of("llama"), engine_of("llama").loaded.model
     with torch.inference_mode():
         cache = model(torch.zeros(1, 10, dtype=torch.long), use_cache=True).past_key_values
     held = sum(t.numel() * t.element_size() for layer in cache.layers for t in (layer.keys, layer.values))

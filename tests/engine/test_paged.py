@@ -20,7 +20,7 @@ from sqlinfer.engine.batch import paged_self_test as trial
 from sqlinfer.engine.batch.paged_decoder import PagedDecoderBatch
 from sqlinfer.engine.batch.paged_self_test import plain_attend
 from sqlinfer.engine.cache.page_pool import PAGE, PageCache
-from sqlinfer.engine.engine import TorchEngine
+from sqlinfer.engine.engine import TransformersEngine
 from sqlinfer.engine.engine_pool import open_engine
 from sqlinfer.engine.model.cpu_linear import PackedLinear
 from sqlinfer.engine.scheduler import Limits
@@ -28,22 +28,22 @@ from sqlinfer.types import ModelVersion
 
 CPU = torch.device("cpu")
 SCHEMA = '{"type": "object", "properties": {"name": {"enum": ["a", "b"]}, "number": {"type": "integer"}}}'
-PagedOf = Callable[..., TorchEngine]
+PagedOf = Callable[..., TransformersEngine]
 Opened = Callable[..., tuple[PagedModel | None, str]]
 
 
-def paged(engine: TorchEngine, num_pages: int, attend: Attend = plain_attend) -> PagedModel:
-    return PagedModel(engine.model, PageCache(num_pages, 64, CPU), attend, can_replay=False)
+def paged(engine: TransformersEngine, num_pages: int, attend: Attend = plain_attend) -> PagedModel:
+    return PagedModel(engine.loaded.model, PageCache(num_pages, 64, CPU), attend, can_replay=False)
 
 
 @pytest.fixture
 def paged_of(engine_of: EngineOf, monkeypatch: pytest.MonkeyPatch) -> PagedOf:
     """Engine of a shape that runs with a paged cache, of plain attention."""
 
-    def get(shape: str, num_pages: int = 1024) -> TorchEngine:
+    def get(shape: str, num_pages: int = 1024) -> TransformersEngine:
         engine = engine_of(shape)
-        monkeypatch.setattr(engine, "_obstacle", "")
-        monkeypatch.setattr(engine, "_paged", paged(engine, num_pages))
+        monkeypatch.setattr(engine.loaded, "_padding_reason", "")
+        monkeypatch.setattr(engine.loaded, "_paged", paged(engine, num_pages))
         return engine
 
     return get
@@ -109,7 +109,7 @@ def test_out_of_memory_changes_no_answer(failing: int, paged_of: PagedOf, interc
 
 def test_everything_goes_back(paged_of: PagedOf) -> None:
     engine = paged_of("llama")
-    cache = engine._paged.cache
+    cache = engine.loaded._paged.cache
     free = (sorted(cache._free_pages), sorted(cache._free_lines))
     answer(engine, requests(ASKED, max_tokens=20))
     left = engine.generate(requests(ASKED, max_tokens=200))
@@ -120,7 +120,7 @@ def test_everything_goes_back(paged_of: PagedOf) -> None:
     del left
     gc.collect()
     assert (sorted(cache._free_pages), sorted(cache._free_lines)) == free
-    assert not engine._paged.is_used
+    assert not engine.loaded._paged.is_used
 
 
 def test_two_callers_share_the_cache(paged_of: PagedOf) -> None:
@@ -134,7 +134,7 @@ def test_two_callers_share_the_cache(paged_of: PagedOf) -> None:
 
 
 def test_a_batch_leaves_room_for_the_next(paged_of: PagedOf) -> None:
-    model = paged_of("llama", 100)._paged
+    model = paged_of("llama", 100).loaded._paged
     first, second = PagedDecoderBatch(model), PagedDecoderBatch(model)
     assert 0 < second.max_tokens < first.max_tokens
     assert first.max_tokens + second.max_tokens < 100 * PAGE
@@ -164,9 +164,9 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Opened:
     monkeypatch.setattr(trial, "free_memory", lambda device: 1 << 24)
     monkeypatch.setattr(trial, "LONGEST", 90)  # the interpreter is slow
 
-    def get(engine: TorchEngine, attend: Attend | None = None) -> tuple[PagedModel | None, str]:
+    def get(engine: TransformersEngine, attend: Attend | None = None) -> tuple[PagedModel | None, str]:
         monkeypatch.setattr(attention, "attend", attend or attention.attend)
-        return trial.open_paged(engine.model)
+        return trial.open_paged(engine.loaded.model)
 
     return get
 
@@ -182,8 +182,8 @@ def test_the_kernel_answers_as_generate(
     assert model is not None
     assert not model.can_replay  # graphs need a GPU, and steps do without them
     assert model.cache.num_slots * model.cache.bytes_per_slot <= trial.SHARE * (1 << 24)
-    monkeypatch.setattr(engine, "_obstacle", "")
-    monkeypatch.setattr(engine, "_paged", model)
+    monkeypatch.setattr(engine.loaded, "_padding_reason", "")
+    monkeypatch.setattr(engine.loaded, "_paged", model)
     few = [*ASKED[:2], TEXTS[1]]
     ours = texts(answer(engine, requests(few, max_tokens=3)))
     assert ours == [generate(engine, text, max_new_tokens=3) for text in few]

@@ -149,8 +149,8 @@ def test_every_dtype_answers_on_this_machine(
 ) -> None:
     engine = open_engine(version_of(shape, dtype=dtype), device="cpu")
     texts(answer(engine, requests(max_tokens=4)))
-    runs = pick_precision(dtype, CPU, engine.config)
-    assert engine.model.dtype is runs.dtype
+    runs = pick_precision(dtype, CPU, engine.loaded.config)
+    assert engine.loaded.model.dtype is runs.dtype
     assert ("runs in float32" in caplog.text) == (dtype not in (runs.name, "auto"))
 
 
@@ -189,8 +189,8 @@ def test_bfloat16_that_cannot_be_packed_runs_as_torch_has_it_if_that_is_quick(
     found(None, torch.bfloat16)
     engine = open_engine(version_of("llama", dtype="bfloat16"), device="cpu")
     texts(answer(engine, requests(max_tokens=4)))
-    assert engine.model.dtype is torch.bfloat16
-    assert not any(isinstance(module, PackedLinear) for module in engine.model.modules())
+    assert engine.loaded.model.dtype is torch.bfloat16
+    assert not any(isinstance(module, PackedLinear) for module in engine.loaded.model.modules())
     assert "runs in" not in caplog.text
 
 
@@ -198,7 +198,7 @@ def test_a_model_is_packed_only_where_that_works(version_of: VersionOf, found: F
     found(PackedLinear, torch.float32, "fail here")
     engine = open_engine(version_of("llama"), device="cpu")
     texts(answer(engine, requests(max_tokens=2)))
-    assert not any(isinstance(module, PackedLinear) for module in engine.model.modules())
+    assert not any(isinstance(module, PackedLinear) for module in engine.loaded.model.modules())
 
 
 def test_the_need_of_memory_is_that_of_what_runs(

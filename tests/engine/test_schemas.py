@@ -13,7 +13,7 @@ from engine_cases import TEXTS, EngineOf, answer, requests, texts
 from llguidance import LLMatcher
 from test_generate_faults import _out_of_memory, intercept  # noqa: F401 - a fixture
 
-from sqlinfer.engine.engine import TorchEngine
+from sqlinfer.engine.engine import TransformersEngine
 from sqlinfer.engine.input.grammar import compile_schema
 from sqlinfer.engine.scheduler import Limits
 from sqlinfer.types import Request
@@ -55,21 +55,21 @@ def satisfies(text: str) -> bool:
 
 
 @torch.inference_mode()
-def reference(engine: TorchEngine, request: Request) -> str:
+def reference(engine: TransformersEngine, request: Request) -> str:
     """The likeliest allowed token of a full pass over everything, again and again; far from max_tokens."""
-    (sequence,) = engine.prompts.prepare([request])
+    (sequence,) = engine.loaded.prompts.prepare([request])
     matcher = LLMatcher(sequence.constraint.grammar.words.tokenizer, compile_schema(request.schema))
     written: list[int] = []
     while (
         not matcher.is_stopped() and len(written) < sequence.settings.max_tokens - sequence.constraint.grammar.reserve
     ):
         ids = torch.tensor([sequence.prompt])
-        if engine.config.is_encoder_decoder:
-            logits = engine.model(
+        if engine.loaded.config.is_encoder_decoder:
+            logits = engine.loaded.model(
                 input_ids=ids, decoder_input_ids=torch.tensor([sequence.decoder_prompt + written])
             ).logits
         else:
-            logits = engine.model(input_ids=torch.tensor([sequence.prompt + written])).logits
+            logits = engine.loaded.model(input_ids=torch.tensor([sequence.prompt + written])).logits
         bias = torch.frombuffer(bytearray(matcher.compute_logit_bias()), dtype=torch.uint8)[: logits.shape[-1]]
         token = int(logits[0, -1].masked_fill(bias == 0, -torch.inf).argmax())
         matcher.consume_token(token)

@@ -13,7 +13,7 @@ from test_generate_equality import KINDS, _other
 from test_generate_faults import _out_of_memory, intercept  # noqa: F401 - a fixture
 
 from sqlinfer.engine.cache.length_bucket import LengthBucket
-from sqlinfer.engine.engine import TorchEngine
+from sqlinfer.engine.engine import TransformersEngine
 from sqlinfer.engine.engine_pool import open_engine
 from sqlinfer.engine.input.choice_trie import END, Fork, build_choices
 from sqlinfer.engine.scheduler import Limits
@@ -33,27 +33,31 @@ def chances(completions: list[Completion]) -> list[dict[str, float]]:
 
 
 @torch.inference_mode()
-def reference(engine: TorchEngine, request: Choose) -> list[float]:
+def reference(engine: TransformersEngine, request: Choose) -> list[float]:
     """Probabilities by a full pass over the prompt and each choice, with transformers alone.
 
     Each token of a choice is weighed against those that would have led to another choice from there.
     """
-    (sequence,) = engine.prompts.prepare([Request(request.text, request.instruction, parameters=request.parameters)])
+    (sequence,) = engine.loaded.prompts.prepare(
+        [Request(request.text, request.instruction, parameters=request.parameters)]
+    )
     start = [t for t in [sequence.settings.model.get("forced_bos_token_id")] if t is not None]
-    with_space = engine.prompts.render(request, "") == "" and not engine.config.is_encoder_decoder
+    with_space = engine.loaded.prompts.render(request, "") == "" and not engine.loaded.config.is_encoder_decoder
     names = [f" {name}" if with_space else name for name in request.choices]
-    paths = [[*engine.prompts._tokenizer._tokenizer(n, add_special_tokens=False)["input_ids"], END] for n in names]
+    paths = [
+        [*engine.loaded.prompts._tokenizer._tokenizer(n, add_special_tokens=False)["input_ids"], END] for n in names
+    ]
     eos = sorted(sequence.settings.eos)
     found = []
     for path in paths:
         fed = start + path[:-1]
         ids = torch.tensor([sequence.prompt])
-        if engine.config.is_encoder_decoder:
-            logits = engine.model(
+        if engine.loaded.config.is_encoder_decoder:
+            logits = engine.loaded.model(
                 input_ids=ids, decoder_input_ids=torch.tensor([sequence.decoder_prompt + fed])
             ).logits[0]
         else:
-            logits = engine.model(input_ids=torch.tensor([sequence.prompt + fed])).logits[0]
+            logits = engine.loaded.model(input_ids=torch.tensor([sequence.prompt + fed])).logits[0]
         logits = logits[len(sequence.decoder_prompt) + len(start) - 1 :]
         total = 1.0
         for place, token in enumerate(path):
@@ -202,12 +206,12 @@ def test_a_row_of_nan_fails_alone(version_of: Callable[..., ModelVersion], engin
     before = answer(engine_of("gpt2"), scored())
     engine = open_engine(version_of("gpt2"), device="cpu")
     broken_row = TEXTS.index("zzz")
-    token = engine.prompts.prepare(requests(["z"]))[0].prompt[0]
+    token = engine.loaded.prompts.prepare(requests(["z"]))[0].prompt[0]
 
     def break_token(_: object, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
         return output.masked_fill((args[0] == token)[..., None], float("nan"))
 
-    engine.model.get_input_embeddings().register_forward_hook(break_token)
+    engine.loaded.model.get_input_embeddings().register_forward_hook(break_token)
     after = answer(engine, scored())
     assert "NaN" in str(after[broken_row].error)
     assert chances(after[:broken_row]) == chances(before[:broken_row])
@@ -220,7 +224,7 @@ def test_a_long_text_is_cut_or_fails_with_room_for_the_longest_choice(engine_of:
     assert "besides" in str(failed.error)
     (cut,) = answer(engine, [replace(scored(LABELS, (text,))[0], overflow="truncate")])
     assert cut.truncated
-    assert cut.prompt_tokens + engine.prompts.prepare(scored())[0].choices.longest == 512
+    assert cut.prompt_tokens + engine.loaded.prompts.prepare(scored())[0].choices.longest == 512
 
 
 def test_rows_that_their_prompts_answer_take_no_place_in_the_cache(

@@ -17,14 +17,14 @@ from sqlinfer.engine.cache import length_bucket as bucket
 from sqlinfer.engine.cache import padded_cache as kv
 from sqlinfer.engine.cache import prefix_tree as segments
 from sqlinfer.engine.cache.prefix_tree import choose_shared_prefixes, split
-from sqlinfer.engine.engine import TorchEngine
+from sqlinfer.engine.engine import TransformersEngine
 from sqlinfer.engine.scheduler import Limits
 
 BEGINNING = "Classify this text: billing, delivery, account, other. Answer with one word. "
 ASKED = [BEGINNING + text for text in TEXTS]
 
 
-def same_as_alone(engine: TorchEngine) -> None:
+def same_as_alone(engine: TransformersEngine) -> None:
     """Batches of several sizes, that rows join and leave, answer as transformers does a row."""
     lengths = [(9, 3, 14)[i % 3] for i in range(len(ASKED))]
     expected = [generate(engine, text, max_new_tokens=n, num_beams=1) for text, n in zip(ASKED, lengths, strict=True)]
@@ -35,9 +35,9 @@ def same_as_alone(engine: TorchEngine) -> None:
         assert texts(answer(engine, named)) == expected
 
 
-def read_once(engine: TorchEngine, read: list[int]) -> None:
+def read_once(engine: TransformersEngine, read: list[int]) -> None:
     """The tokens read for all of ASKED have the beginning once. read: how many, of each pass."""
-    prompts = [s.prompt for s in engine.prompts.prepare(requests(ASKED))]
+    prompts = [s.prompt for s in engine.loaded.prompts.prepare(requests(ASKED))]
     first, last = min(prompts), max(prompts)
     shared = next(i for i in range(len(first)) if first[i] != last[i])
     assert shared >= 16
@@ -66,7 +66,7 @@ def test_other_caches_answer_as_generate(kind: str, tmp_path: Path, folder_of: C
 def test_a_beginning_is_read_once(engine_of: EngineOf, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = engine_of("gpt2")
     engine.limits = Limits(max_slots=3)  # batches that follow each other do not read it again either
-    assert engine.obstacle == ""
+    assert engine.loaded.padding_reason == ""
     read: list[int] = []
     forward = PackedDecoderBatch._forward
     monkeypatch.setattr(PackedDecoderBatch, "_forward", lambda *args: read.append(len(args[2])) or forward(*args))
@@ -106,12 +106,12 @@ def test_what_an_earlier_batch_read_is_not_read_again() -> None:
 
 def test_padded_batches_read_a_beginning_once(engine_of: EngineOf, intercept, monkeypatch) -> None:  # noqa: F811
     engine = engine_of("gpt2")
-    monkeypatch.setattr(engine, "_obstacle", "a test")
+    monkeypatch.setattr(engine.loaded, "_padding_reason", "a test")
     engine.limits = Limits(max_slots=len(ASKED))
     shapes: list[tuple[int, int]] = []
     intercept(engine, lambda _, lines, tokens: shapes.append((lines, tokens)))
     answer(engine, requests(ASKED, max_tokens=1))
-    longest = max(len(s.prompt) for s in engine.prompts.prepare(requests(ASKED)))
+    longest = max(len(s.prompt) for s in engine.loaded.prompts.prepare(requests(ASKED)))
     (one, shared), (all_lines, rest) = shapes
     assert (one, all_lines) == (1, len(ASKED))
     assert shared >= 16

@@ -31,7 +31,7 @@ def test_each_part_fits_and_together_they_are_the_text(shape: str, text: str, en
     assert "".join(parts) == text
     assert len(parts) > 1
     whole = [Request(part.strip(), request.instruction, parameters=request.parameters) for part in parts]
-    assert all(hasattr(outcome, "prompt") for outcome in engine.prompts.prepare(whole))
+    assert all(hasattr(outcome, "prompt") for outcome in engine.loaded.prompts.prepare(whole))
 
 
 def test_parts_end_where_paragraphs_do_and_what_is_added_later_moves_no_cut(engine_of: EngineOf) -> None:
@@ -49,4 +49,4 @@ def test_a_text_that_fits_is_not_cut_and_an_instruction_that_does_not_fit_is_ref
     assert split(engine, replace(ASKED, text="short")) == ["short"]
     (completion,) = engine.generate([replace(ASKED, instruction=LONG)])
     assert "Shorten the instruction" in str(completion.error)
-    assert not engine.is_loaded
+    assert not engine.loaded.is_loaded

@@ -1,0 +1,176 @@
+"""The parts of one model version, each loaded when it is first needed; weights and caches can be freed again.
+
+Importing it loads neither torch nor transformers.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+from sqlinfer.engine.batch.batch import Batch
+from sqlinfer.engine.input.encoder_inputs import EncoderInputs
+from sqlinfer.engine.input.prompts import PromptBuilder
+from sqlinfer.engine.model.model_kind import find_model_kind
+from sqlinfer.types import ModelKind, ModelVersion
+
+if TYPE_CHECKING:
+    from sqlinfer.engine.attention.paged_runner import PagedModel
+    from sqlinfer.engine.batch.encoder import Encoder
+    from sqlinfer.engine.model.pooling import PoolingHead
+
+logger = logging.getLogger(__name__)
+_loaded_models: WeakSet[LoadedModel] = WeakSet()
+
+
+class LoadedModel:
+    """What the runners of a model version share: configuration, tokenizer side, weights, paged KV cache."""
+
+    def __init__(self, version: ModelVersion, dtype: str | None = None, device: str | None = None) -> None:
+        self.version = version
+        self.dtype = dtype or version.dtype
+        """The name of the dtype that was asked for; the hardware may not have it."""
+        self.device = device
+        """The name of the device; None for SQLINFER_DEVICE or the fastest."""
+        self.step_lock = threading.Lock()
+        """Held during each forward pass."""
+        self._lock = threading.RLock()
+        self._config: Any = None
+        self._prompts: PromptBuilder | None = None
+        self._inputs: EncoderInputs | None = None
+        self._model: Any = None
+        self._encoder: Encoder | None = None
+        self._paged: PagedModel | None = None
+        self._padding_reason: str | None = None
+        _loaded_models.add(self)
+
+    @property
+    def config(self) -> Any:
+        """The transformers configuration of the model."""
+        from sqlinfer.engine.model.weights import load_config
+
+        with self._lock:
+            self._config = self._config or load_config(self.version)
+            return self._config
+
+    @property
+    def kind(self) -> ModelKind:
+        """What the model is for."""
+        return find_model_kind(self.version, self.config)
+
+    @property
+    def pooling_head(self) -> PoolingHead | None:
+        """How a model that embeds pools its states; None for another kind."""
+        from sqlinfer.engine.model.pooling import load_head
+
+        return load_head(self.version, self.config)
+
+    @property
+    def embedding_width(self) -> int | None:
+        """Numbers in an embedding; None if the model does not embed."""
+        head = self.pooling_head
+        return head.width(self.config.hidden_size) if head else None
+
+    @property
+    def prompts(self) -> PromptBuilder:
+        """The tokenizer side of a model that writes; needs no weights."""
+        from sqlinfer.engine.input.load import load_prompts
+
+        with self._lock:
+            self._prompts = self._prompts or load_prompts(self.version, self.config)
+            return self._prompts
+
+    @property
+    def inputs(self) -> EncoderInputs:
+        """The tokenizer side of an encoder; needs no weights."""
+        from sqlinfer.engine.input.load import load_inputs
+
+        with self._lock:
+            self._inputs = self._inputs or load_inputs(self.version, self.config)
+            return self._inputs
+
+    @property
+    def model(self) -> Any:
+        """The transformers model with its weights, on its device."""
+        from sqlinfer.engine.model.cpu_linear import pack
+        from sqlinfer.engine.model.device import pick_device
+        from sqlinfer.engine.model.precision import pick_precision
+        from sqlinfer.engine.model.weights import load_model
+
+        with self._lock:
+            if self._model is None:
+                device = pick_device(self.device)
+                for other in list(_loaded_models):
+                    other._free_unused_cache()  # its memory may be needed for the weights
+                precision = pick_precision(self.dtype, device, self.config)
+                precision.tell(self.version)
+                self._model = load_model(self.version, self.config, device, precision.dtype)
+                pack(self._model, precision.body, precision.head)
+            return self._model
+
+    @property
+    def encoder(self) -> Encoder:
+        """The weights of an encoder with its pooling or classification head."""
+        from sqlinfer.engine.batch.encoder import Encoder
+
+        with self._lock:
+            self._encoder = self._encoder or Encoder(self.model, self.inputs.reader, self.pooling_head)
+            return self._encoder
+
+    @property
+    def padding_reason(self) -> str:
+        """Why a decoder-only model runs in padded batches, which are slower; "" if its tokens are packed."""
+        from sqlinfer.engine.batch.packed_decoder import packing_unsupported_reason
+        from sqlinfer.engine.batch.paged_self_test import open_paged
+
+        with self._lock:
+            if self._padding_reason is None:
+                if self.model.device.type == "cuda":
+                    self._paged, self._padding_reason = open_paged(self.model)
+                else:
+                    self._padding_reason = packing_unsupported_reason(self.model)
+                if self._padding_reason:
+                    logger.warning("%s: rows are padded, which is slower: %s", self.version, self._padding_reason)
+            return self._padding_reason
+
+    def open_batch(self) -> Batch:
+        """An empty batch of the fastest kind that model and device allow: packed, or else padded."""
+        from sqlinfer.engine.batch.packed_decoder import PackedDecoderBatch
+        from sqlinfer.engine.batch.padded_decoder import PaddedDecoderBatch
+        from sqlinfer.engine.batch.padded_seq2seq import PaddedSeq2SeqBatch
+        from sqlinfer.engine.batch.paged_decoder import PagedDecoderBatch
+
+        with self._lock:
+            if self.config.is_encoder_decoder:
+                return PaddedSeq2SeqBatch(self.model)
+            if self.model.device.type not in ("cpu", "cuda") or self.padding_reason:
+                return PaddedDecoderBatch(self.model)
+            return PagedDecoderBatch(self._paged) if self._paged is not None else PackedDecoderBatch(self.model)
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the weights are in memory."""
+        return self._model is not None
+
+    def close(self) -> None:
+        """Free the weights; the next request loads them again."""
+        from sqlinfer.engine.model.device import release_memory
+
+        with self._lock, self.step_lock:
+            if self._model is not None:
+                device, self._model, self._encoder = self._model.device, None, None
+                if self._paged is not None:
+                    self._paged, self._padding_reason = None, None
+                release_memory(device)
+
+    def _free_unused_cache(self) -> None:
+        """Free a paged cache that no batch uses; the next batch makes it anew."""
+        if not self._lock.acquire(blocking=False):
+            return  # it is about to be used
+        try:
+            if self._paged is not None and not self._paged.is_used:
+                self._paged, self._padding_reason = None, None
+        finally:
+            self._lock.release()
