@@ -100,15 +100,15 @@ def _steps() -> dict[str, list[float]]:
 
 
 def _median_step(engine: Any, asked: list[Request]) -> float:
-    run = engine._start()
-    run.scheduler.add(engine.loaded.prompts.prepare(asked))
-    run.step()  # the prefill
+    loop = engine.runner.open_loop(None)
+    loop.add(engine.runner.prepare(asked))
+    loop.step()  # the prefill
     taken = []
     for _ in range(NUM_STEPS):
         started_s = time.perf_counter()
-        run.step()
+        loop.step()
         taken.append(time.perf_counter() - started_s)
-    if len(run.batch.rows) != len(asked):
+    if len(loop.batch.rows) != len(asked):
         raise SystemExit("a row ended too early to measure full steps")
     return statistics.median(taken)
 
