@@ -16,8 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sqlinfer.engine import open_engine
-from sqlinfer.engine.model.builtin import BUILTINS
+from sqlinfer.engine import BUILTINS, open_engine
 from sqlinfer.functions import Functions, load_functions
 from sqlinfer.types import AnyRequest, Generate, Parameters, Probabilities
 

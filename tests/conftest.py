@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from sqlinfer.cli.shell import find_program
-from sqlinfer.engine.input.text_splitter import places
+from sqlinfer.engine import split_points
 from sqlinfer.store import Store
 from sqlinfer.store.outputs import decode
 from sqlinfer.types import (
@@ -77,7 +77,7 @@ def _echo(request: AnyRequest) -> Output:
     match request:
         case SplitText():
             words = [match.start() for match in re.finditer(r"\S+", request.text)]
-            return Cuts(places(request.text, words, ECHO_WORDS, lambda part: len(part.split()) - ECHO_WORDS))
+            return Cuts(split_points(request.text, words, ECHO_WORDS, lambda part: len(part.split()) - ECHO_WORDS))
         case Choose():
             held = request.text + " yes" if "angry" in request.text else request.text + " no"
             weights = {choice: 6 if choice in held else 1 for choice in request.choices}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping, Sequence
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,25 @@ SUB_FLOORS = {
         "": 4,  # session, relation, plan, phases and the others
         "explain": 5,
     },
+    "engine": {
+        "generation_settings": 0,
+        "request_windows": 0,
+        "step_thread": 0,
+        "sequence": 1,
+        "scheduler": 2,
+        "cache": 3,
+        "model": 4,
+        "input": 5,
+        "attention": 6,
+        "batch": 7,
+        "sampling": 8,
+        "generation_loop": 9,
+        "loaded_model": 9,
+        "generator": 10,
+        "encoder_runner": 10,
+        "engine": 11,
+        "engine_pool": 12,
+    },
 }
 """Within a package: its sub-packages and files by name, "" for all other files."""
 
@@ -54,6 +74,7 @@ HOMES = {
     "tools": set(),  # not in the wheel
 }
 SQLGLOT_FILES = {"sql/rewrite/dml_to_select.py", "sql/udf/type_dialects.py"}
+REACHES_INTO_THE_ENGINE = {"tests/cli/test_dtype.py"}  # it fakes a machine that lacks a dtype
 VAGUE = {"utils", "helpers", "common", "base", "core", "manager"}
 
 
@@ -68,7 +89,7 @@ def imported(path: Path) -> Iterator[str]:
 
 
 def floor_of(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py") if path.is_relative_to(PACKAGE) else ""
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -96,6 +117,35 @@ def test_imports_go_down_inside_of_a_package(package: str) -> None:
             if parts[:2] == ["sqlinfer", package] and path.name != "__init__.py":
                 other = part_of(parts[2:], floors)
                 assert other == mine or floors[other] < floors[mine], f"{path.relative_to(ROOT)} imports {module}"
+
+
+def test_the_engine_is_imported_by_its_door_only() -> None:
+    tests = [path for path in sorted((ROOT / "tests").rglob("*.py")) if "engine" not in path.relative_to(ROOT).parts]
+    for path in [*FILES, *tests]:
+        name = str(path.relative_to(ROOT))
+        if floor_of(path) == "engine" or name in REACHES_INTO_THE_ENGINE:
+            continue
+        inside = [module for module in imported(path) if module.startswith("sqlinfer.engine.")]
+        assert all(module.count(".") == 2 and not is_module(module) for module in inside), f"{name} imports {inside}"
+
+
+def is_module(name: str) -> bool:
+    path = ROOT.joinpath(*name.split("."))
+    return path.is_dir() or path.with_suffix(".py").is_file()
+
+
+def test_no_circle_of_imports_in_the_engine() -> None:
+    """Not even among imports for types, or at first use."""
+    modules = {name_of(path): path for path in FILES if floor_of(path) == "engine" and path.name != "__init__.py"}
+    graph = {
+        name: {other for other in modules for module in imported(path) if f"{module}.".startswith(f"{other}.")}
+        for name, path in modules.items()
+    }
+    TopologicalSorter(graph).prepare()
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
 
 
 def part_of(parts: Sequence[str], floors: Mapping[str, int]) -> str:

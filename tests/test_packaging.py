@@ -14,7 +14,7 @@ import duckdb
 import pytest
 
 from extension.build import can_build
-from sqlinfer.engine.model.builtin import BUILTINS
+from sqlinfer.engine import BUILTINS
 from sqlinfer.functions import built_in_folder
 
 ROOT = Path(__file__).parents[1]

@@ -89,7 +89,7 @@ def _of(function: str | None, model: str | None) -> list[str]:
 
 def _names(store: Store) -> dict[str, str]:
     """The names of all known model versions by fingerprint."""
-    from sqlinfer.engine.model.builtin import BUILTINS
+    from sqlinfer.engine import BUILTINS
 
     names = {store.registry.get(name).fingerprint: name for name in BUILTINS}
     for newest in store.registry.list():

@@ -116,7 +116,7 @@ def read_scripts(files: Iterable[str]) -> list[Script]:
 
 def open_store() -> Store:
     """The store with the built-in models, as every command and session has it."""
-    from sqlinfer.engine.model.builtin import BUILTINS, DEFAULTS
+    from sqlinfer.engine import BUILTINS, DEFAULTS
 
     return Store(builtins=BUILTINS, defaults=DEFAULTS)
 

@@ -1,10 +1,41 @@
 """Requests in, completions out, one model version at a time; knows no SQL and no DuckDB.
 
-Importing this package loads neither torch nor transformers.
+The one door to the engine: other packages import from here only. It loads neither torch nor transformers.
 """
 
 from __future__ import annotations
 
-from sqlinfer.engine.engine_pool import close_all, count_prompt_tokens, get_engine, open_engine
+from sqlinfer.engine.engine import TransformersEngine
+from sqlinfer.engine.engine_pool import (
+    close_all,
+    count_prompt_tokens,
+    embedding_width,
+    get_engine,
+    open_engine,
+    read_prompt,
+    unsupported_reason,
+)
+from sqlinfer.engine.input.grammar import compile_schema
+from sqlinfer.engine.input.text_splitter import places as split_points
+from sqlinfer.engine.model.builtin import BUILTINS, DEFAULTS, WEIGHTS
+from sqlinfer.engine.model.device import peak_memory
+from sqlinfer.engine.model.memory_estimate import MemoryEstimate, estimate_memory
 
-__all__ = ["close_all", "count_prompt_tokens", "get_engine", "open_engine"]
+__all__ = [
+    "BUILTINS",
+    "DEFAULTS",
+    "WEIGHTS",
+    "MemoryEstimate",
+    "TransformersEngine",
+    "close_all",
+    "compile_schema",
+    "count_prompt_tokens",
+    "embedding_width",
+    "estimate_memory",
+    "get_engine",
+    "open_engine",
+    "peak_memory",
+    "read_prompt",
+    "split_points",
+    "unsupported_reason",
+]

@@ -10,7 +10,7 @@ from itertools import islice
 import numpy as np
 
 from sqlinfer.config.job_settings import JobSettings
-from sqlinfer.engine.engine_pool import count_prompt_tokens
+from sqlinfer.engine import count_prompt_tokens
 from sqlinfer.inference.keyed_request import Route
 from sqlinfer.inference.request_spool import RequestSpool
 from sqlinfer.inference.runtime import Runtime

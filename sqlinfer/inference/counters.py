@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlinfer.engine.model.device import peak_memory
+from sqlinfer.engine import peak_memory
 from sqlinfer.inference.distinct_counter import DistinctCounter
 from sqlinfer.types import Completion
 

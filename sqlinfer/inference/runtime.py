@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 
 from sqlinfer.config.job_settings import SettingsLayers
-from sqlinfer.engine.engine_pool import embedding_width, get_engine, unsupported_reason
+from sqlinfer.engine import embedding_width, get_engine, unsupported_reason
 from sqlinfer.errors import ModelUnusable, SqlinferError
 from sqlinfer.functions import Function, Functions
 from sqlinfer.inference.keyed_request import Route

@@ -13,7 +13,7 @@ import duckdb
 from sqlinfer.config.folders import PROJECT_FILE, project_folder
 from sqlinfer.config.job_settings import SettingsLayers, read_settings
 from sqlinfer.config.project_file import read_project_file
-from sqlinfer.engine.model.builtin import BUILTINS, DEFAULTS
+from sqlinfer.engine import BUILTINS, DEFAULTS
 from sqlinfer.functions import load_functions
 from sqlinfer.inference.runtime import Runtime
 from sqlinfer.sql.direct_mode import engine_queue

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from sqlinfer.engine.engine_pool import close_all
+from sqlinfer.engine import close_all
 from sqlinfer.engine.model import builtin, precision
 from sqlinfer.engine.model.cpu_linear import Int8Linear, PackedLinear
 from tests.cli.conftest import Invoke, last_json

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from sqlinfer.engine.model.builtin import BUILTINS
+from sqlinfer.engine import BUILTINS
 from sqlinfer.store import Store
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from sqlinfer.engine import open_engine
 from sqlinfer.engine.engine import TransformersEngine
-from sqlinfer.engine.engine_pool import open_engine
 from sqlinfer.engine.model import precision
 from sqlinfer.engine.model.cpu_linear import Layer
 from sqlinfer.types import ModelVersion

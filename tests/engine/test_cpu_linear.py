@@ -14,7 +14,7 @@ from test_generate_equality import _other
 from transformers import BertConfig, BertForSequenceClassification, LlamaConfig
 from transformers.pytorch_utils import Conv1D
 
-from sqlinfer.engine.engine_pool import open_engine
+from sqlinfer.engine import open_engine
 from sqlinfer.engine.model.cpu_linear import Int8Linear, PackedLinear, multiplies_int8, pack
 from sqlinfer.engine.model.precision import pick_precision
 from sqlinfer.errors import ModelUnusable

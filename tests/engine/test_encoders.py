@@ -14,8 +14,8 @@ import torch
 import transformers
 from engine_cases import TEXTS, EngineOf, answer
 
+from sqlinfer.engine import open_engine
 from sqlinfer.engine.engine import TransformersEngine
-from sqlinfer.engine.engine_pool import open_engine
 from sqlinfer.engine.model.weights import quiet
 from sqlinfer.errors import ModelUnusable
 from sqlinfer.types import (

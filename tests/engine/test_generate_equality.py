@@ -12,10 +12,10 @@ import torch
 from engine_cases import TEXTS, EngineOf, answer, requests, texts
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
+from sqlinfer.engine import open_engine
 from sqlinfer.engine.attention import beam_cross_attention as beam_attention
 from sqlinfer.engine.batch.padded_seq2seq import PaddedSeq2SeqBatch
 from sqlinfer.engine.engine import TransformersEngine
-from sqlinfer.engine.engine_pool import open_engine
 from sqlinfer.engine.scheduler import Limits
 from sqlinfer.types import ModelVersion, Request
 

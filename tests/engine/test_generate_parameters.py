@@ -140,7 +140,7 @@ def test_wrong_parameter_fails_its_row_alone(wrong: dict[str, float], engine_of:
 
 
 def test_registration_gives_defaults_and_the_request_overrides(version_of) -> None:
-    from sqlinfer.engine.engine_pool import open_engine
+    from sqlinfer.engine import open_engine
 
     engine = open_engine(version_of("gpt2", parameters=Parameters(max_tokens=2, stop=("x",))), device="cpu")
     assert engine.runner.defaults("generate")["max_tokens"] == 2

@@ -12,7 +12,7 @@ from engine_cases import TEXTS, answer, choosing, requests, texts
 from test_generate_equality import DECODERS, generate
 from test_shared_prefixes import ASKED
 
-from sqlinfer.engine.engine_pool import open_engine
+from sqlinfer.engine import open_engine
 from sqlinfer.engine.scheduler import Limits
 from sqlinfer.types import ModelVersion
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from engine_cases import EngineOf, answer, requests
 
-from sqlinfer.engine.engine_pool import close_all, get_engine, open_engine
+from sqlinfer.engine import close_all, get_engine, open_engine
 from sqlinfer.engine.model.device import pick_device
 from sqlinfer.engine.model.precision import pick_precision
 from sqlinfer.errors import ModelUnusable, SqlinferError

@@ -10,9 +10,9 @@ import torch
 import transformers
 from engine_cases import EngineOf
 
+from sqlinfer.engine import estimate_memory
 from sqlinfer.engine.model import memory_estimate as need
 from sqlinfer.engine.model.cpu_linear import PackedLinear
-from sqlinfer.engine.model.memory_estimate import estimate_memory
 from sqlinfer.types import ModelVersion
 
 VersionOf = Callable[..., ModelVersion]

@@ -15,13 +15,13 @@ from test_generate_equality import DECODERS, generate
 from test_generate_faults import _out_of_memory, intercept  # noqa: F401 - a fixture
 from test_shared_prefixes import ASKED, read_once, same_as_alone
 
+from sqlinfer.engine import open_engine
 from sqlinfer.engine.attention.paged_runner import Attend, PagedModel
 from sqlinfer.engine.batch import paged_self_test as trial
 from sqlinfer.engine.batch.paged_decoder import PagedDecoderBatch
 from sqlinfer.engine.batch.paged_self_test import plain_attend
 from sqlinfer.engine.cache.page_pool import PAGE, PageCache
 from sqlinfer.engine.engine import TransformersEngine
-from sqlinfer.engine.engine_pool import open_engine
 from sqlinfer.engine.model.cpu_linear import PackedLinear
 from sqlinfer.engine.scheduler import Limits
 from sqlinfer.types import ModelVersion

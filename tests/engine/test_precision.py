@@ -12,10 +12,9 @@ import torch
 from engine_cases import answer, requests, texts
 from transformers import LlamaConfig, T5Config
 
-from sqlinfer.engine.engine_pool import open_engine
+from sqlinfer.engine import estimate_memory, open_engine
 from sqlinfer.engine.model import precision
 from sqlinfer.engine.model.cpu_linear import Int8Linear, PackedLinear
-from sqlinfer.engine.model.memory_estimate import estimate_memory
 from sqlinfer.engine.model.precision import _Plain, find_fault, pick_precision
 from sqlinfer.errors import ModelUnusable
 from sqlinfer.types import ModelVersion

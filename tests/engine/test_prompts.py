@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 from engine_cases import EngineOf, answer, requests
 
+from sqlinfer.engine import count_prompt_tokens, open_engine
 from sqlinfer.engine.engine import TransformersEngine
-from sqlinfer.engine.engine_pool import count_prompt_tokens, open_engine
 from sqlinfer.types import CountTokens, ModelVersion, Parameters, Request
 
 VersionOf = Callable[..., ModelVersion]

@@ -12,7 +12,7 @@ LIMITED = """
 import json, resource
 from pathlib import Path
 from sqlinfer.engine import open_engine
-from sqlinfer.engine.model.builtin import BUILTINS
+from sqlinfer.engine import BUILTINS
 from sqlinfer.engine.generation_loop import GenerationLoop
 from sqlinfer.types import Parameters, Request
 

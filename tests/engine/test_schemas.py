@@ -13,8 +13,8 @@ from engine_cases import TEXTS, EngineOf, answer, requests, texts
 from llguidance import LLMatcher
 from test_generate_faults import _out_of_memory, intercept  # noqa: F401 - a fixture
 
+from sqlinfer.engine import compile_schema
 from sqlinfer.engine.engine import TransformersEngine
-from sqlinfer.engine.input.grammar import compile_schema
 from sqlinfer.engine.scheduler import Limits
 from sqlinfer.types import Request
 

@@ -12,9 +12,9 @@ from engine_cases import TEXTS, EngineOf, answer, choosing, requests, texts
 from test_generate_equality import KINDS, _other
 from test_generate_faults import _out_of_memory, intercept  # noqa: F401 - a fixture
 
+from sqlinfer.engine import open_engine
 from sqlinfer.engine.cache.length_bucket import LengthBucket
 from sqlinfer.engine.engine import TransformersEngine
-from sqlinfer.engine.engine_pool import open_engine
 from sqlinfer.engine.input.choice_trie import END, Fork, build_choices
 from sqlinfer.engine.scheduler import Limits
 from sqlinfer.types import Choose, Completion, ModelVersion, Request

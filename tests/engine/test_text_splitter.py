@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from engine_cases import EngineOf
 
-from sqlinfer.engine.engine_pool import open_engine
+from sqlinfer.engine import open_engine
 from sqlinfer.types import ModelVersion, Parameters, Request, SplitText
 
 LONG = "\n\n".join(f"Paragraph {i} has a sentence. And it has another one, which is longer!" for i in range(120))

@@ -13,7 +13,6 @@ import torch
 import transformers
 
 import sqlinfer
-from sqlinfer.engine.model.weights import quiet
 from tools import random_models as shapes
 
 LABELS = ("praise", "complaint")
@@ -30,7 +29,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         config = transformers.AutoConfig.from_pretrained(
             folder, id2label=dict(enumerate(labels)), num_labels=len(labels)
         )
-        with torch.random.fork_rng(devices=[]), quiet():
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(1)
             transformers.AutoModelForSequenceClassification.from_pretrained(folder, config=config).save_pretrained(
                 folder

@@ -16,8 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from sqlinfer.engine.engine_pool import open_engine
-from sqlinfer.engine.model.builtin import BUILTINS, WEIGHTS
+from sqlinfer.engine import BUILTINS, WEIGHTS, open_engine
 from sqlinfer.types import AnyRequest, Engine, Output, Probabilities
 from tools.tiny import questions
 from tools.tiny.questions import HeldOut, Question, ask

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from sqlinfer.engine.model.builtin import WEIGHTS
+from sqlinfer.engine import WEIGHTS
 from sqlinfer.engine.model.weights import quiet
 from tools.random_models import Size, build_tokenizer, write_sentence_transformer
 from tools.tiny import decoder, embedder, summarizer

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from sqlinfer.engine.model.memory_estimate import estimate_memory
+from sqlinfer.engine import estimate_memory
 from sqlinfer.functions.call_options import Options
 from sqlinfer.inference.call_stats import CallKey, CallStats
 from sqlinfer.inference.cost_estimate import Estimate, Sample, estimate, samples

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlinfer.engine.engine_pool import read_prompt
+from sqlinfer.engine import read_prompt
 from sqlinfer.functions import Function
 from sqlinfer.inference.call_stats import CallKey
 from sqlinfer.inference.job import recorded

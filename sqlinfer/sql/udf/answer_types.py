@@ -11,7 +11,7 @@ from typing import Any
 
 import duckdb
 
-from sqlinfer.engine.input.grammar import compile_schema
+from sqlinfer.engine import compile_schema
 from sqlinfer.errors import SqlinferError, nearest
 from sqlinfer.sql.udf.type_dialects import duckdb_type
 from sqlinfer.sql_text import quote_identifier

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sqlinfer.engine.model.builtin import BUILTINS, DEFAULTS, WEIGHTS
+from sqlinfer.engine import BUILTINS, DEFAULTS, WEIGHTS
 from tools.tiny.evaluate import Result, evaluate
 
 CARDS = Path(__file__).parents[3] / "docs" / "models"

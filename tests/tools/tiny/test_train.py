@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from sqlinfer.engine.engine_pool import open_engine
+from sqlinfer.engine import open_engine
 from sqlinfer.types import ModelVersion, Request
 from tools.random_models import Shape, Size, build_tokenizer
 from tools.tiny import decoder, embedder, summarizer
