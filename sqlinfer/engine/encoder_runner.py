@@ -58,4 +58,4 @@ class EncoderRunner:
         if head:
             facts |= {"dimensions": self._loaded.embedding_width, "pooling": list(head.pooling)}
             facts["normalized"] = bool(head.layers) and head.layers[-1] is None
-        return {self._loaded.kind: facts}
+        return {self._loaded.model_kind: facts}

@@ -64,7 +64,7 @@ class TransformersEngine:
     @cached_property
     def runner(self) -> Runner:
         """The role of the model, which its configuration tells."""
-        return Generator(self.loaded) if self.loaded.kind == "generate" else EncoderRunner(self.loaded)
+        return Generator(self.loaded) if self.loaded.model_kind == "generate" else EncoderRunner(self.loaded)
 
     def generate(self, requests: Iterable[AnyRequest], cancel: threading.Event | None = None) -> Iterator[Completion]:
         """Yield one completion a request, in order of finishing; a bad request is an error of its own.

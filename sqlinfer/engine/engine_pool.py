@@ -53,7 +53,7 @@ def unsupported_reason(version: ModelVersion, request: AnyRequest) -> str:
     files alone. Raises ModelUnusable."""
     if model_kind.guess_model_kind(version) in model_kind.answering_kinds(request):
         return ""
-    return model_kind.unsupported_reason(get_engine(version).loaded.kind, request)
+    return model_kind.unsupported_reason(get_engine(version).loaded.model_kind, request)
 
 
 def close_all() -> None:

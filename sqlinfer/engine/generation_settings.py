@@ -1,4 +1,4 @@
-"""How one answer is generated, after request, registration and model have had their say; knows no torch."""
+"""The sampling parameters of one answer, resolved from request, registration and model; knows no torch."""
 
 from __future__ import annotations
 
@@ -25,40 +25,42 @@ TASK_NAMES: Mapping[Task, str] = {"summarize": "summarization"}
 
 @dataclass(frozen=True, slots=True)
 class GenerationSettings:
-    """Every choice made: nothing is open any more.
-
-    temperature: 0 is greedy. top_k: 0 is all. eos: ids that end the answer. model: the model's own settings
-    that a request cannot change (length_penalty, no_repeat_ngram_size, ...), as transformers names them.
-    """
+    """How one answer is generated, with no parameter left open."""
 
     max_tokens: int
+    """Tokens of the output, at most."""
     min_tokens: int
+    """Tokens of the output before one of eos may come."""
     temperature: float
+    """0 is greedy."""
     top_p: float
+    """Share of the probability from which a token is sampled."""
     top_k: int
+    """Tokens from which one is sampled; 0 is all."""
     num_beams: int
+    """Beams of a beam search; 1 is none."""
     seed: int
+    """Of the random numbers; the same seed and prompt give the same sample."""
     stop: tuple[str, ...]
+    """Texts before which the answer ends."""
     eos: frozenset[int]
+    """Token ids that end the answer."""
     model: Mapping[str, Any]
+    """Settings that a request cannot change (length_penalty, no_repeat_ngram_size, ...), as transformers names them."""
 
 
-def constrained_settings(settings: GenerationSettings, asked: Parameters) -> GenerationSettings:
-    """Settings of an answer that must satisfy a schema: one line, and an end where the schema has one.
+def constrained_settings(settings: GenerationSettings, requested: Parameters) -> GenerationSettings:
+    """Settings of an answer that must satisfy a schema: one beam, and an end where the schema has one.
 
     Raises ValueError for beams that the request itself asks for.
     """
-    if (asked.num_beams or 1) > 1:
-        raise ValueError(f"num_beams is {asked.num_beams}, and an answer to a schema has no beams; leave it out")
+    if (requested.num_beams or 1) > 1:
+        raise ValueError(f"num_beams is {requested.num_beams}, and an answer to a schema has no beams; leave it out")
     return replace(settings, min_tokens=0, num_beams=1, stop=(), model={})
 
 
 class Defaults:
-    """What a model brings along: its generation_config.json and its configuration's task parameters.
-
-    generation: generation_config.json as a mapping. tasks: the configuration's task_specific_params. eos: ids
-    that end an answer. context: tokens that the decoder can hold; None if the model sets no bound.
-    """
+    """The model's own defaults: its generation_config.json and its configuration's task parameters."""
 
     def __init__(
         self,
@@ -70,9 +72,13 @@ class Defaults:
         is_encoder_decoder: bool,
     ) -> None:
         self.generation = generation
+        """generation_config.json as a mapping."""
         self.tasks = tasks
+        """The configuration's task_specific_params."""
         self.eos = eos
+        """Token ids that end an answer."""
         self.context = context
+        """Tokens that the decoder can hold; None if the model sets no bound."""
         self.is_encoder_decoder = is_encoder_decoder
 
     def of_task(self, task: Task) -> dict[str, Any]:
@@ -86,50 +92,51 @@ class Defaults:
 
     def resolve(self, parameters: Parameters, task: Task) -> GenerationSettings:
         """Fill what parameters leave open. Raises ValueError for a value out of range."""
-        own = self.of_task(task)
+        model_settings = self.of_task(task)
         _validate(parameters)
         temperature = parameters.temperature or 0.0
-        max_tokens = self._max_tokens(parameters, own)
+        max_tokens = self._max_tokens(parameters, model_settings)
         return GenerationSettings(
             max_tokens=max_tokens,
-            min_tokens=self._min_tokens(parameters, own, max_tokens),
+            min_tokens=self._min_tokens(parameters, model_settings, max_tokens),
             temperature=temperature,
-            top_p=_first(parameters.top_p, own.get("top_p"), 1.0),
-            top_k=_first(parameters.top_k, own.get("top_k"), 0),
-            num_beams=self._num_beams(parameters, own, temperature),
+            top_p=_first(parameters.top_p, model_settings.get("top_p"), 1.0),
+            top_k=_first(parameters.top_k, model_settings.get("top_k"), 0),
+            num_beams=self._num_beams(parameters, model_settings, temperature),
             seed=parameters.seed or 0,
             stop=tuple(s for s in parameters.stop or () if s),
             eos=self.eos,
-            model={k: own[k] for k in (*PROCESSED, *BEAMED) if own.get(k) is not None},
+            model={k: model_settings[k] for k in (*PROCESSED, *BEAMED) if model_settings.get(k) is not None},
         )
 
-    def _max_tokens(self, parameters: Parameters, own: Mapping[str, Any]) -> int:
+    def _max_tokens(self, parameters: Parameters, model_settings: Mapping[str, Any]) -> int:
         if parameters.max_tokens is not None:
             return parameters.max_tokens
-        model = own.get("max_new_tokens")
-        if model is None and self.is_encoder_decoder and own.get("max_length") is not None:
-            model = own["max_length"] - 1  # counts the start token too
+        model = model_settings.get("max_new_tokens")
+        if model is None and self.is_encoder_decoder and model_settings.get("max_length") is not None:
+            model = model_settings["max_length"] - 1  # counts the start token too
         chosen = int(model or DEFAULT_MAX_TOKENS)
         return chosen if self.context is None else max(1, min(chosen, self.context // 2))
 
-    def _min_tokens(self, parameters: Parameters, own: Mapping[str, Any], max_tokens: int) -> int:
+    def _min_tokens(self, parameters: Parameters, model_settings: Mapping[str, Any], max_tokens: int) -> int:
         if parameters.min_tokens is not None:
             return parameters.min_tokens
-        model = own.get("min_new_tokens")
+        model = model_settings.get("min_new_tokens")
         if model is None and self.is_encoder_decoder:
-            model = (own.get("min_length") or 0) - 1
+            model = (model_settings.get("min_length") or 0) - 1
         return max(0, min(int(model or 0), max_tokens))
 
-    def _num_beams(self, parameters: Parameters, own: Mapping[str, Any], temperature: float) -> int:
-        asked = parameters.num_beams
-        if asked is not None and asked > 1:
+    def _num_beams(self, parameters: Parameters, model_settings: Mapping[str, Any], temperature: float) -> int:
+        num_beams = parameters.num_beams
+        if num_beams is not None and num_beams > 1:
             if not self.is_encoder_decoder:
-                raise ValueError(f"num_beams is {asked}, and beam search needs an encoder-decoder model; leave it out")
+                problem = "beam search needs an encoder-decoder model"
+                raise ValueError(f"num_beams is {num_beams}, and {problem}; leave it out")
             if temperature > 0:
-                raise ValueError(f"num_beams is {asked} and temperature is {temperature}; set one of the two")
+                raise ValueError(f"num_beams is {num_beams} and temperature is {temperature}; set one of the two")
         if not self.is_encoder_decoder or temperature > 0:
             return 1
-        return int(_first(asked, own.get("num_beams"), 1))
+        return int(_first(num_beams, model_settings.get("num_beams"), 1))
 
 
 def _first(*values: Any) -> Any:

@@ -56,7 +56,7 @@ class LoadedModel:
             return self._config
 
     @property
-    def kind(self) -> ModelKind:
+    def model_kind(self) -> ModelKind:
         """What the model is for."""
         return find_model_kind(self.version, self.config)
 

@@ -1,4 +1,4 @@
-"""Runs a model that reads and does not write: embeddings, label probabilities, scores of pairs.
+"""Batches of a model that reads and does not write: embeddings, label probabilities, scores of pairs.
 
 Texts are packed where the model allows it; else those of about equal length share a batch, so that little of it is
 padding. Knows no tokenizer.
@@ -24,16 +24,14 @@ GPU_TOKENS, GPU_PASS = 32768, 4096
 
 
 class Encoder:
-    """The weights of one model and how its output is read.
-
-    max_tokens: of a batch, padding counted; halved for good when memory runs out. pass_tokens: what a pass costs
-    however little it reads, in tokens; more padding than that costs more than a batch of its own. is_packed: there is
-    no padding.
-    """
+    """The weights of one model and how its output becomes a completion."""
 
     def __init__(self, model: Any, reader: EncoderLimits, head: PoolingHead | None) -> None:
         is_cpu = model.device.type == "cpu"
-        self.max_tokens, self.pass_tokens = (CPU_TOKENS, CPU_PASS) if is_cpu else (GPU_TOKENS, GPU_PASS)
+        self.max_tokens = CPU_TOKENS if is_cpu else GPU_TOKENS
+        """Tokens of a batch, padding counted; halved for good when memory runs out."""
+        self.pass_tokens = CPU_PASS if is_cpu else GPU_PASS
+        """The fixed cost of a pass, in tokens: more padding than that costs more than another batch."""
         self._model = model
         self._reader = reader
         self._modes = head.pooling if head else ()
@@ -41,21 +39,22 @@ class Encoder:
         self._has_types = reader.kind == "rerank" and getattr(model.config, "type_vocab_size", 0) > 1
         self._first_position = first_position(model.config)
         self.is_packed = is_cpu and reader.kind == "embed" and can_pack(model, self._first_position)
+        """Whether batches have no padding."""
         self._is_multilabel = getattr(model.config, "problem_type", None) == "multi_label_classification"
 
     def batches(self, inputs: Series[EncoderInput]) -> deque[list[EncoderInput]]:
         """Inputs in batches of about equal lengths, the longest first: what does not fit the memory fails early."""
         batches: deque[list[EncoderInput]] = deque()
         longest = tokens = padding = 0
-        for each in sorted(inputs, key=lambda each: (-len(each.ids), each.ids)):
-            padding += 0 if self.is_packed else longest - len(each.ids)
-            tokens += len(each.ids)
-            read = tokens if self.is_packed else (len(batches[-1]) + 1 if batches else 1) * longest
-            if batches and padding <= self.pass_tokens and read <= self.max_tokens:
-                batches[-1].append(each)
+        for text in sorted(inputs, key=lambda text: (-len(text.ids), text.ids)):
+            padding += 0 if self.is_packed else longest - len(text.ids)
+            tokens += len(text.ids)
+            num_tokens = tokens if self.is_packed else (len(batches[-1]) + 1 if batches else 1) * longest
+            if batches and padding <= self.pass_tokens and num_tokens <= self.max_tokens:
+                batches[-1].append(text)
             else:
-                batches.append([each])
-                longest, tokens, padding = len(each.ids), len(each.ids), 0
+                batches.append([text])
+                longest, tokens, padding = len(text.ids), len(text.ids), 0
         return batches
 
     def run(self, batches: deque[list[EncoderInput]]) -> list[Completion]:
@@ -63,14 +62,14 @@ class Encoder:
         batch = batches.popleft()
         rows = self._try(batch)
         if rows is not None:
-            return [self._completion(each, row) for each, row in zip(batch, rows, strict=True)]
+            return [self._completion(text, row) for text, row in zip(batch, rows, strict=True)]
         release_memory(self._model.device)
         if len(batch) == 1:
-            what = f"out of memory: one text of {len(batch[0].ids)} tokens alone does not fit; shorten it"
-            return [failed(batch[0].request, what, len(batch[0].ids))]
-        tokens = sum(len(each.ids) for each in batch) if self.is_packed else len(batch) * len(batch[0].ids)
+            problem = f"out of memory: one text of {len(batch[0].ids)} tokens alone does not fit; shorten it"
+            return [failed(batch[0].request, problem, len(batch[0].ids))]
+        tokens = sum(len(text.ids) for text in batch) if self.is_packed else len(batch) * len(batch[0].ids)
         self.max_tokens = max(1, tokens // 2)
-        again = self.batches([*batch, *(each for rest in batches for each in rest)])
+        again = self.batches([*batch, *(text for waiting in batches for text in waiting)])
         batches.clear()
         batches.extend(again)
         return []
@@ -86,50 +85,50 @@ class Encoder:
 
     @torch.inference_mode()
     def _forward(self, batch: list[EncoderInput]) -> torch.Tensor:
-        lengths = torch.tensor([len(each.ids) for each in batch])
+        lengths = torch.tensor([len(text.ids) for text in batch])
         mask = (torch.arange(len(batch[0].ids)) < lengths[:, None]).to(self._model.device)  # (rows, tokens)
         if self._reader.kind != "embed":
-            logits: torch.Tensor = self._read_padded(batch, mask).logits.double().cpu()
+            logits: torch.Tensor = self._forward_padded(batch, mask).logits.double().cpu()
             return logits  # (rows, labels)
         if self.is_packed:
-            found = read_packed(self._model, [each.ids for each in batch], self._first_position)
-            states = found.new_zeros(*mask.shape, found.shape[-1])
-            states[mask] = found
+            packed = read_packed(self._model, [text.ids for text in batch], self._first_position)
+            states = packed.new_zeros(*mask.shape, packed.shape[-1])
+            states[mask] = packed
         else:
-            states = self._read_padded(batch, mask).last_hidden_state
+            states = self._forward_padded(batch, mask).last_hidden_state
         vectors = pool(states.float(), mask, self._modes)  # bfloat16 has no vectors of length one
         for layer in self._layers:
             vectors = layer(vectors)
         return vectors.cpu()
 
-    def _read_padded(self, batch: list[EncoderInput], mask: torch.Tensor) -> Any:
-        """What the model gives for a batch; mask: (rows, tokens)."""
+    def _forward_padded(self, batch: list[EncoderInput], mask: torch.Tensor) -> Any:
+        """The model's output for a batch; mask: (rows, tokens)."""
         longest = mask.shape[1]
-        more: dict[str, Any] = {}
+        options: dict[str, Any] = {}
         if self._has_types:
-            more["token_type_ids"] = self._padded([each.type_ids for each in batch], longest)
+            options["token_type_ids"] = self._padded([text.type_ids for text in batch], longest)
         if not bool(mask.all()):
-            more["attention_mask"] = mask.long()
-        return self._model(input_ids=self._padded([each.ids for each in batch], longest), **more)
+            options["attention_mask"] = mask.long()
+        return self._model(input_ids=self._padded([text.ids for text in batch], longest), **options)
 
     def _padded(self, rows: list[list[int]], longest: int) -> torch.Tensor:
         pad = getattr(self._model.config, "pad_token_id", None) or 0
         padded = [row + [pad] * (longest - len(row)) for row in rows]
         return torch.tensor(padded, device=self._model.device)
 
-    def _completion(self, each: EncoderInput, row: torch.Tensor) -> Completion:
-        request = each.request
+    def _completion(self, text: EncoderInput, row: torch.Tensor) -> Completion:
+        request = text.request
         if not bool(row.isfinite().all()):
-            what = "the model's output for this row is not a number (NaN or infinite); float32 may help"
-            return failed(request, what, len(each.ids))
+            problem = "the model's output for this row is not a number (NaN or infinite); float32 may help"
+            return failed(request, problem, len(text.ids))
         if self._reader.kind == "embed":
             output: Output = Embedding(row.numpy().astype("f4").tobytes())
         else:
             output = self._probabilities(request, row)
-        return Completion(request, output, prompt_tokens=len(each.ids), truncated=each.truncated)
+        return Completion(request, output, prompt_tokens=len(text.ids), truncated=text.truncated)
 
     def _probabilities(self, request: AnyRequest, logits: torch.Tensor) -> Probabilities:
-        """Each choice, or else each label, with its probability to six digits.
+        """The probability of each choice, or else of each label, to six digits.
 
         Of a classifier whose labels exclude each other, those of the choices sum to one, as if there were no others;
         a label that is asked about alone has its probability among all labels.
@@ -140,19 +139,19 @@ class Encoder:
             score = logits.sigmoid()
             probabilities = torch.cat([score, 1 - score])
         elif all(name in labels for name in names):
-            asked = logits[[labels.index(name) for name in names]]
-            probabilities = asked.sigmoid() if self._is_multilabel else asked.softmax(dim=0)
+            chosen = logits[[labels.index(name) for name in names]]
+            probabilities = chosen.sigmoid() if self._is_multilabel else chosen.softmax(dim=0)
         else:
-            fits = logits.sigmoid() if self._is_multilabel else logits.softmax(dim=0)
-            both = torch.stack([fits, 1 - fits], dim=1).flatten().tolist()
-            each = dict(zip((choice for label in labels for choice in yes_or_no(label)), both, strict=True))
-            probabilities = torch.tensor([each[name] for name in names])
+            of_labels = logits.sigmoid() if self._is_multilabel else logits.softmax(dim=0)
+            pairs = torch.stack([of_labels, 1 - of_labels], dim=1).flatten().tolist()
+            by_choice = dict(zip((choice for label in labels for choice in yes_or_no(label)), pairs, strict=True))
+            probabilities = torch.tensor([by_choice[name] for name in names])
         rounded = (float(f"{probability:.6g}") for probability in probabilities.tolist())
         return Probabilities(zip(names, rounded, strict=True))
 
 
 class EncoderLoop:
-    """Texts on their way through an encoder, one batch a step."""
+    """Runs texts through an encoder, one batch a step."""
 
     utilization = 0.0
 
@@ -167,13 +166,13 @@ class EncoderLoop:
 
     @property
     def wants_requests(self) -> bool:
-        """Whether none is waiting."""
+        """Whether no text waits."""
         return not self._batches
 
-    def add(self, rows: Series[EncoderInput]) -> None:
+    def add(self, texts: Series[EncoderInput]) -> None:
         """Queue texts."""
-        self._batches.extend(self._encoder.batches(rows))
+        self._batches.extend(self._encoder.batches(texts))
 
     def step(self) -> list[Completion]:
-        """Answer one batch."""
+        """Run one batch. Returns its completions."""
         return self._encoder.run(self._batches)
