@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from engine_cases import TEXTS, EngineOf, answer, requests, texts
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from sqlinfer.engine import open_engine
@@ -18,6 +17,7 @@ from sqlinfer.engine.batch.padded_seq2seq import PaddedSeq2SeqBatch
 from sqlinfer.engine.engine import TransformersEngine
 from sqlinfer.engine.scheduler import Limits
 from sqlinfer.types import ModelVersion, Request
+from tests.engine.engine_cases import TEXTS, EngineOf, answer, requests, texts
 
 DECODERS = ("llama", "qwen3", "gpt2")
 SHAPES = (*DECODERS, "t5", "bart")

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-from engine_cases import TEXTS, EngineOf, answer, requests, texts
 
 from sqlinfer.engine import close_all, get_engine, open_engine
 from sqlinfer.engine.engine import TransformersEngine
 from sqlinfer.engine.request_windows import WINDOW_CHARACTERS, WINDOW_REQUESTS, split_windows
 from sqlinfer.engine.scheduler import Limits
 from sqlinfer.types import Completion, ModelVersion, Request
+from tests.engine.engine_cases import TEXTS, EngineOf, answer, requests, texts
 
 VersionOf = Callable[..., ModelVersion]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from engine_cases import TEXTS, EngineOf, answer, requests, texts
 
 from sqlinfer.engine.scheduler import Limits
 from sqlinfer.types import Parameters, Request
+from tests.engine.engine_cases import TEXTS, EngineOf, answer, requests, texts
 
 SAMPLED = {"temperature": 1.0, "max_tokens": 16}
 

@@ -8,13 +8,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from engine_cases import TEXTS, answer, choosing, requests, texts
-from test_generate_equality import DECODERS, generate
-from test_shared_prefixes import ASKED
 
 from sqlinfer.engine import open_engine
 from sqlinfer.engine.scheduler import Limits
 from sqlinfer.types import ModelVersion
+from tests.engine.batch.test_shared_prefixes import ASKED
+from tests.engine.engine_cases import TEXTS, answer, choosing, requests, texts
+from tests.engine.test_generate_equality import DECODERS, generate
 
 pytestmark = [
     pytest.mark.gpu,

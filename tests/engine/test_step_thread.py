@@ -9,13 +9,13 @@ from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
-from engine_cases import TEXTS, EngineOf, answer, requests
 
 from sqlinfer.engine import engine as engine_module
 from sqlinfer.engine import request_windows as windows
 from sqlinfer.engine.scheduler import Limits
 from sqlinfer.engine.step_thread import BackgroundStepLoop
 from sqlinfer.types import Request
+from tests.engine.engine_cases import TEXTS, EngineOf, answer, requests
 
 WAIT_S = 20
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from engine_cases import EngineOf
 
 from sqlinfer.engine import open_engine
 from sqlinfer.types import ModelVersion, Parameters, Request, SplitText
+from tests.engine.engine_cases import EngineOf
 
 LONG = "\n\n".join(f"Paragraph {i} has a sentence. And it has another one, which is longer!" for i in range(120))
 ASKED = SplitText(LONG, "Say it.", parameters=Parameters(max_tokens=20))

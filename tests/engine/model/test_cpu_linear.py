@@ -9,8 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from engine_cases import EngineOf, answer, requests, texts
-from test_generate_equality import _other
 from transformers import BertConfig, BertForSequenceClassification, LlamaConfig
 from transformers.pytorch_utils import Conv1D
 
@@ -19,6 +17,8 @@ from sqlinfer.engine.model.cpu_linear import Int8Linear, PackedLinear, multiplie
 from sqlinfer.engine.model.precision import pick_precision
 from sqlinfer.errors import ModelUnusable
 from sqlinfer.types import Embed, ModelVersion
+from tests.engine.engine_cases import EngineOf, answer, requests, texts
+from tests.engine.test_generate_equality import _other
 
 pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch has no oneDNN here")
 

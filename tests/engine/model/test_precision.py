@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from engine_cases import answer, requests, texts
 from transformers import LlamaConfig, T5Config
 
 from sqlinfer.engine import estimate_memory, open_engine
@@ -18,6 +17,7 @@ from sqlinfer.engine.model.cpu_linear import Int8Linear, PackedLinear
 from sqlinfer.engine.model.precision import _Plain, find_fault, pick_precision
 from sqlinfer.errors import ModelUnusable
 from sqlinfer.types import ModelVersion
+from tests.engine.engine_cases import answer, requests, texts
 
 CPU = torch.device("cpu")
 SLOW = "take 9.0 times as long here"

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from engine_cases import EngineOf, answer, requests
 
 from sqlinfer.engine import close_all, get_engine, open_engine
 from sqlinfer.engine.model.device import pick_device
 from sqlinfer.engine.model.precision import pick_precision
 from sqlinfer.errors import ModelUnusable, SqlinferError
 from sqlinfer.types import Embed, ModelVersion, Request
+from tests.engine.engine_cases import EngineOf, answer, requests
 from tools import random_models as shapes
 
 VersionOf = Callable[..., ModelVersion]

@@ -7,11 +7,11 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from engine_cases import EngineOf, answer, requests
 
 from sqlinfer.engine import count_prompt_tokens, open_engine
 from sqlinfer.engine.engine import TransformersEngine
 from sqlinfer.types import CountTokens, ModelVersion, Parameters, Request
+from tests.engine.engine_cases import EngineOf, answer, requests
 
 VersionOf = Callable[..., ModelVersion]
 FACES = "\N{FAMILY}\N{GRINNING FACE}\N{ZERO WIDTH JOINER}"

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from engine_cases import TEXTS, EngineOf, answer
 
 from sqlinfer.engine import open_engine
 from sqlinfer.engine.engine import TransformersEngine
@@ -29,6 +28,7 @@ from sqlinfer.types import (
     ModelVersion,
     Probabilities,
 )
+from tests.engine.engine_cases import TEXTS, EngineOf, answer
 
 FolderOf = Callable[[str], Path]
 LABELS = ("praise", "complaint", "question")

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
-from engine_cases import EngineOf
 
 from sqlinfer.engine import estimate_memory
 from sqlinfer.engine.model import memory_estimate as need
 from sqlinfer.engine.model.cpu_linear import PackedLinear
 from sqlinfer.types import ModelVersion
+from tests.engine.engine_cases import EngineOf
 
 VersionOf = Callable[..., ModelVersion]
 

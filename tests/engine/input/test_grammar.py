@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 import torch
-from engine_cases import TEXTS, EngineOf, answer, requests, texts
 from llguidance import LLMatcher
-from test_generate_faults import _out_of_memory, intercept  # noqa: F401 - a fixture
 
 from sqlinfer.engine import compile_schema
 from sqlinfer.engine.engine import TransformersEngine
 from sqlinfer.engine.scheduler import Limits
 from sqlinfer.types import Request
+from tests.engine.engine_cases import TEXTS, EngineOf, answer, requests, texts
+from tests.engine.test_generate_faults import _out_of_memory, intercept  # noqa: F401 - a fixture
 
 SHAPES = ("llama", "qwen3", "gpt2", "t5", "bart")
 FIELDS: dict[str, Any] = {

@@ -8,9 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from engine_cases import TEXTS, EngineOf, answer, choosing, requests, texts
-from test_generate_equality import KINDS, _other
-from test_generate_faults import _out_of_memory, intercept  # noqa: F401 - a fixture
 
 from sqlinfer.engine import open_engine
 from sqlinfer.engine.cache.length_bucket import LengthBucket
@@ -18,6 +15,9 @@ from sqlinfer.engine.engine import TransformersEngine
 from sqlinfer.engine.input.choice_trie import END, Fork, build_choices
 from sqlinfer.engine.scheduler import Limits
 from sqlinfer.types import Choose, Completion, ModelVersion, Request
+from tests.engine.engine_cases import TEXTS, EngineOf, answer, choosing, requests, texts
+from tests.engine.test_generate_equality import KINDS, _other
+from tests.engine.test_generate_faults import _out_of_memory, intercept  # noqa: F401 - a fixture
 
 SHAPES = ("llama", "qwen3", "gpt2", "t5", "bart")
 LABELS = ("positive", "a", "the order was late", "the order", "neutral \N{GRINNING FACE}", 'it\'s "mixed"\n', "東京")

@@ -8,9 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from engine_cases import TEXTS, EngineOf, answer, requests, texts
-from test_generate_equality import DECODERS, KINDS, _other, generate
-from test_generate_faults import _out_of_memory, intercept  # noqa: F401 - a fixture
 
 from sqlinfer.engine.batch.packed_decoder import PackedDecoderBatch
 from sqlinfer.engine.cache import length_bucket as bucket
@@ -19,6 +16,9 @@ from sqlinfer.engine.cache import prefix_tree as segments
 from sqlinfer.engine.cache.prefix_tree import choose_shared_prefixes, split
 from sqlinfer.engine.engine import TransformersEngine
 from sqlinfer.engine.scheduler import Limits
+from tests.engine.engine_cases import TEXTS, EngineOf, answer, requests, texts
+from tests.engine.test_generate_equality import DECODERS, KINDS, _other, generate
+from tests.engine.test_generate_faults import _out_of_memory, intercept  # noqa: F401 - a fixture
 
 BEGINNING = "Classify this text: billing, delivery, account, other. Answer with one word. "
 ASKED = [BEGINNING + text for text in TEXTS]

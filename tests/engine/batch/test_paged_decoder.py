@@ -10,10 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from engine_cases import TEXTS, EngineOf, answer, choosing, requests, texts
-from test_generate_equality import DECODERS, generate
-from test_generate_faults import _out_of_memory, intercept  # noqa: F401 - a fixture
-from test_shared_prefixes import ASKED, read_once, same_as_alone
 
 from sqlinfer.engine import open_engine
 from sqlinfer.engine.attention.paged_runner import Attend, PagedModel
@@ -25,6 +21,10 @@ from sqlinfer.engine.engine import TransformersEngine
 from sqlinfer.engine.model.cpu_linear import PackedLinear
 from sqlinfer.engine.scheduler import Limits
 from sqlinfer.types import ModelVersion
+from tests.engine.batch.test_shared_prefixes import ASKED, read_once, same_as_alone
+from tests.engine.engine_cases import TEXTS, EngineOf, answer, choosing, requests, texts
+from tests.engine.test_generate_equality import DECODERS, generate
+from tests.engine.test_generate_faults import _out_of_memory, intercept  # noqa: F401 - a fixture
 
 CPU = torch.device("cpu")
 SCHEMA = '{"type": "object", "properties": {"name": {"enum": ["a", "b"]}, "number": {"type": "integer"}}}'
