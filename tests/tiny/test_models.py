@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from sqlinfer.engine.builtin import BUILTINS, DEFAULTS, WEIGHTS
-from sqlinfer.tiny.evaluate import Result, evaluate
+from sqlinfer.engine.pool import open_engine
+from sqlinfer.tiny.evaluate import Result, evaluate, summaries
 
 CARDS = Path(__file__).parents[2] / "docs" / "models"
 NUM_ROWS = 100
@@ -43,6 +44,11 @@ def test_the_cards_say_the_measured_value_of_every_task(results: list[Result]) -
     assert {result.model for result in results} == {card.stem for card in CARDS.glob("*.md")}
     for result in results:
         assert _in_card(result) > 0
+
+
+def test_no_summary_repeats_itself() -> None:
+    answers = [answer for _, answer in summaries(open_engine(BUILTINS["sqlinfer/tiny-summarizer"]), 2 * NUM_ROWS)]
+    assert not [answer for answer in answers if re.search(r"(.{2,})\1\1", answer) or not answer.endswith(".")]
 
 
 def _in_card(result: Result) -> float:

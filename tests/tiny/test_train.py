@@ -13,6 +13,7 @@ from sqlinfer.engine.pool import open_engine
 from sqlinfer.engine.shapes import Shape, Size, build_tokenizer
 from sqlinfer.tiny import decoder, embedder, summarizer
 from sqlinfer.tiny.questions import write_question
+from sqlinfer.tiny.summarizer import Round
 from sqlinfer.types import ModelVersion, Request
 
 TEXTS = [write_question(Random(number)).request.text for number in range(50)]
@@ -39,7 +40,7 @@ def test_the_decoders_recipe_makes_a_model_that_answers(tmp_path: Path) -> None:
 
 def test_the_summarizers_recipe_makes_a_model_that_answers(tmp_path: Path) -> None:
     words = tokenizer("t5")
-    model = summarizer.train(words, num_steps=2)
+    model = summarizer.train(words, rounds=(Round(1, 1e-3, points=False), Round(2, 1e-3, points=True)))
     assert answer(model, words, tmp_path, Request(TEXTS[0], task="summarize")) is not None
 
 
