@@ -1,8 +1,9 @@
-"""Starts a Llama with heads that copy, which a small model on two cores would need hours to find by itself.
+"""Starts a Llama, or a T5, with heads that copy, which a small model on two cores would need hours to find by itself.
 
 What is wired is the induction head that trained models are known to grow (Olsson et al. 2022): a head of the first
 layer tells each token which token stands before it; two heads of the second look for the token that stands behind an
-earlier occurrence of this one, and say it. From there on training only sharpens it. Knows no text and no task.
+earlier occurrence of this one, and say it. From there on training only sharpens it. In a T5 the first head stands in
+the encoder and the second is one of the decoder's first cross-attention. Knows no text and no task.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ _LOOK_BACK = 6.0
 _MATCH = 1.4
 _TELL = 2.0
 _SAY = 3.0
-"""Gains: of the look at the token before, of the match of equal tokens, of what the heads write (in units)."""
+_MATCH_PAIR = 0.5
+"""Gains: of the look at the token before, of the match of equal tokens, of what the heads write (in units); of the
+match in a T5, whose attention is not scaled."""
 
 
 def wire(model: Any) -> None:
@@ -48,6 +51,41 @@ def wire(model: Any) -> None:
             _say(second, own)
         for layer in model.model.layers[2:]:
             _say(layer.self_attn, slice(0, head))
+
+
+def wire_pair(model: Any) -> None:
+    """Set one head of a T5's encoder and one of its decoder so that they copy, and let others look at what is near.
+
+    Its position biases start at nearly zero and training hardly moves them: the encoder reads a bag of tokens.
+    """
+    size = model.config.d_kv
+    own = slice(0, size)
+    with torch.no_grad():
+        token, place = (_subspace(size, model.config.d_model) for _ in range(2))
+        back, first = (stack.block[0].layer[0].SelfAttention for stack in (model.encoder, model.decoder))
+        _look_near(back.relative_attention_bias.weight[: model.config.relative_attention_num_buckets // 2])
+        _look_near(first.relative_attention_bias.weight)
+        _look_ahead(back.relative_attention_bias.weight[model.config.relative_attention_num_buckets // 2 :])
+        back.relative_attention_bias.weight[1, 0] = 9.0
+        back.q.weight[own] *= 0.2
+        back.v.weight[own] = token
+        back.o.weight[:, own] = _TELL * place.T
+        norm, cross = model.decoder.block[0].layer[1].layer_norm, model.decoder.block[0].layer[1].EncDecAttention
+        cross.q.weight[own] = _MATCH_PAIR * token / norm.weight.clamp(min=0.2)
+        cross.k.weight[own] = _MATCH_PAIR * place / model.encoder.final_layer_norm.weight.abs().clamp(min=0.05)
+
+
+def _look_near(bias: torch.Tensor) -> None:
+    """Of the distances back (buckets, heads): the first head looks at the token before, the second at those near."""
+    distance = torch.arange(len(bias))
+    bias[:, 0] = 6.0 * (distance == 1)
+    bias[:, 1] = 2.0 - 0.5 * distance
+
+
+def _look_ahead(bias: torch.Tensor) -> None:
+    """Of the distances ahead: the first two heads of the encoder look back only, the third looks at the next token."""
+    bias[:, 0], bias[:, 1] = 0.0, -4.0
+    bias[:, 2] = 4.0 * (torch.arange(len(bias)) == 1)
 
 
 def _say(attention: Any, own: slice) -> None:

@@ -20,7 +20,7 @@ from sqlinfer.engine import BUILTINS, WEIGHTS, open_engine
 from sqlinfer.types import AnyRequest, Engine, Output, Probabilities
 from tools.tiny import questions
 from tools.tiny.questions import HeldOut, Question, ask
-from tools.tiny.texts import write_text
+from tools.tiny.texts import Text, write_text
 
 SEED = 1_000_003
 UNSEEN = HeldOut(brands=True, label_sets=False)
@@ -73,6 +73,9 @@ def evaluate(folder: Path, num_rows: int) -> Iterator[Result]:
         yield Result(shown, "tiny", num_rows, bar, share)
     yield Result("summary, ROUGE-L", "tiny", num_rows, 0.75, rouge_l(tiny, num_rows))
     yield Result("summary, ROUGE-L", "tiny-summarizer", num_rows, 0.75, rouge_l(summarizer, num_rows))
+    yield Result(
+        "summary, product with a brand name never seen", "tiny-summarizer", num_rows, 0.85, naming(summarizer, num_rows)
+    )
     yield Result("similarity, same kind of product first", "tiny-embed", num_rows, 0.90, ranking(embedder, num_rows))
     reworded = (
         ("classify", questions.classify),
@@ -110,12 +113,21 @@ def rouge_l(engine: Engine, num_rows: int) -> float:
     """The mean ROUGE-L (F measure) of summaries."""
     from rouge_score.rouge_scorer import RougeScorer
 
+    scorer, pairs = RougeScorer(["rougeL"]), summaries(engine, num_rows)
+    return float(np.mean([scorer.score(text.facts.summary, answer)["rougeL"].fmeasure for text, answer in pairs]))
+
+
+def naming(engine: Engine, num_rows: int) -> float:
+    """The share of summaries that say the product to the letter."""
+    return float(np.mean([f" {text.facts.product}" in answer for text, answer in summaries(engine, num_rows)]))
+
+
+def summaries(engine: Engine, num_rows: int) -> list[tuple[Text, str]]:
+    """Texts and what the engine makes of them."""
     rng = Random(SEED)
     texts = [write_text(rng, held_out=True) for _ in range(num_rows)]
     answers = _answers(engine, [ask("summarize", text=text.body) for text in texts])
-    scorer = RougeScorer(["rougeL"])
-    pairs = zip(texts, answers, strict=True)
-    return float(np.mean([scorer.score(text.facts.summary, answer)["rougeL"].fmeasure for text, answer in pairs]))
+    return list(zip(texts, answers, strict=True))
 
 
 def ranking(engine: Engine, num_rows: int) -> float:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sqlinfer.engine import BUILTINS, DEFAULTS, WEIGHTS
-from tools.tiny.evaluate import Result, evaluate
+from sqlinfer.engine import BUILTINS, DEFAULTS, WEIGHTS, open_engine
+from tools.tiny.evaluate import Result, evaluate, summaries
 
 CARDS = Path(__file__).parents[3] / "docs" / "models"
 NUM_ROWS = 100
@@ -43,6 +43,11 @@ def test_the_cards_say_the_measured_value_of_every_task(results: list[Result]) -
     assert {result.model for result in results} == {card.stem for card in CARDS.glob("*.md")}
     for result in results:
         assert _in_card(result) > 0
+
+
+def test_no_summary_repeats_itself() -> None:
+    answers = [answer for _, answer in summaries(open_engine(BUILTINS["sqlinfer/tiny-summarizer"]), 2 * NUM_ROWS)]
+    assert not [answer for answer in answers if re.search(r"(.{2,})\1\1", answer) or not answer.endswith(".")]
 
 
 def _in_card(result: Result) -> float:

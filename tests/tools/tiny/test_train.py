@@ -14,6 +14,7 @@ from sqlinfer.types import ModelVersion, Request
 from tools.random_models import Shape, Size, build_tokenizer
 from tools.tiny import decoder, embedder, summarizer
 from tools.tiny.questions import write_question
+from tools.tiny.summarizer import Round
 
 TEXTS = [write_question(Random(number)).request.text for number in range(50)]
 
@@ -39,7 +40,7 @@ def test_the_decoders_recipe_makes_a_model_that_answers(tmp_path: Path) -> None:
 
 def test_the_summarizers_recipe_makes_a_model_that_answers(tmp_path: Path) -> None:
     words = tokenizer("t5")
-    model = summarizer.train(words, num_steps=2)
+    model = summarizer.train(words, rounds=(Round(1, 1e-3, points=False), Round(2, 1e-3, points=True)))
     assert answer(model, words, tmp_path, Request(TEXTS[0], task="summarize")) is not None
 
 
