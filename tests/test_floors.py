@@ -21,6 +21,7 @@ FLOORS = {
     "config": 1,
     "store": 2,
     "engine": 2,
+    "backends": 3,
     "inference": 4,
     "sql": 5,
     "project": 6,

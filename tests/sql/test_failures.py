@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from sqlinfer.config.job_settings import JobSettings
+from sqlinfer.config.process_settings import environment
 from sqlinfer.errors import RequestsFailed, SqlinferError, StoppedEarly
-from sqlinfer.inference.retry import ask, environment
+from sqlinfer.inference.retry import ask
 from sqlinfer.sql import Session
 from sqlinfer.types import Completion, Request, Text
 from tests.conftest import EchoEngine
