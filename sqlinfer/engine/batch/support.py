@@ -19,7 +19,7 @@ def unsupported_reason(model: Any) -> str:
     accepted = inspect.signature(model.forward).parameters
     if not kv.has_plain_cache(model.config):
         return "it keeps states other than keys and values"
-    if kv.has_windows(model.config):
+    if kv.has_sliding_window(model.config):
         return "its attention has windows"
     if any(name not in accepted for name in NEEDED_ARGUMENTS):
         return "its positions are its own"
