@@ -19,6 +19,7 @@ FLOORS = {
     "sql_text": 0,
     "functions": 1,
     "config": 1,
+    "model_files": 1,
     "store": 2,
     "engine": 2,
     "backends": 3,

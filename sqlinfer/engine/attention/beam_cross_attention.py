@@ -16,8 +16,8 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_outputs import BaseModelOutput
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from sqlinfer.engine.attention.self_test import tolerance
 from sqlinfer.engine.cache import padded_cache as kv
-from sqlinfer.engine.model.cpu_linear import tolerance
 
 NAME = "sqlinfer_beams"
 KERNEL = "sdpa"

@@ -14,7 +14,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from sqlinfer.engine.attention.packed_decoder import Unsupported, use_packed_attention
-from sqlinfer.engine.model.cpu_linear import tolerance
+from sqlinfer.engine.attention.self_test import tolerance
 
 SELF_TEST_TEXTS = ([7, 3, 5, 4, 6], [4, 6, 9], [5, 9, 8])
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
+from sqlinfer.engine.attention.self_test import tolerance
 from sqlinfer.engine.cache import padded_cache as kv
-from sqlinfer.engine.model.cpu_linear import tolerance
 
 NEEDED_ARGUMENTS = ("position_ids", "logits_to_keep")
 
