@@ -73,9 +73,7 @@ def read_header(file: Path) -> dict[str, TensorHeader]:
             for name, entry in entries.items()
             for start, end in [entry["data_offsets"]]
         }
-        expected = (
-            _LENGTH_BYTES + length + max((int(entry["data_offsets"][1]) for entry in entries.values()), default=0)
-        )
+        data_bytes = max((int(entry["data_offsets"][1]) for entry in entries.values()), default=0)
     except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
         raise BrokenWeights(f"has a broken header: {error}") from error
     expected = _LENGTH_BYTES + length + data_bytes

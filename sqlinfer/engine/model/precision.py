@@ -127,9 +127,7 @@ def find_fault(layer: Layer | None, dtype: torch.dtype, device: torch.device) ->
     with _lock:
         if key not in _faults:
             is_timed = device.type == "cpu" and (dtype is not torch.float32 or layer is Int8Linear)
-            baseline = (
-                _float32_layer(device) or PlainLinear if is_timed else None
-            )  # elsewhere the first matmuls are slow
+            baseline = _float32_layer(device) or PlainLinear if is_timed else None  # a GPU's first matmuls are slow
             _faults[key] = _on_one_thread(lambda: _run_self_test(layer or PlainLinear, dtype, device, baseline))
         return _faults[key]
 
