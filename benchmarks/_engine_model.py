@@ -12,7 +12,7 @@ import torch
 import transformers
 
 from sqlinfer.engine import open_engine
-from sqlinfer.engine.cache.prefix_tree import split
+from sqlinfer.engine.cache.prefix_tree import build_prefix_tree
 from sqlinfer.engine.sequence import Sequence as Row
 from sqlinfer.types import Completion, ModelVersion, Parameters, Request
 from tools.random_models import TEXT, Shape, Size, build, build_tokenizer
@@ -216,13 +216,13 @@ class Bench:
         """
         config = self.engine.loaded.config
         rows = self.rows(work)
-        every, _ = split([row.prompt for row in rows], [], None)
-        read = sum(len(segment.tokens) for segment in every)
+        nodes, _ = build_prefix_tree([row.prompt for row in rows], [], None)
+        read = sum(len(segment.tokens) for segment in nodes)
         written = sum(work.ends)
         head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         keys, queries = config.num_key_value_heads * head_dim, config.num_attention_heads * head_dim
         layer = config.hidden_size * (2 * queries + 2 * keys + 3 * config.intermediate_size)
-        seen = sum(len(s.tokens) * (s.depth + len(s.tokens) / 2) for s in every)
+        seen = sum(len(s.tokens) * (s.offset + len(s.tokens) / 2) for s in nodes)
         seen += sum(end * (len(row.prompt) + end / 2) for row, end in zip(rows, work.ends, strict=True))
         linear = 2 * layer * (read + written) + 4 * queries * seen
         return config.num_hidden_layers * linear + 2 * config.vocab_size * config.hidden_size * written

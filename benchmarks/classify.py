@@ -25,7 +25,7 @@ import torch
 import transformers
 
 from sqlinfer.engine import open_engine
-from sqlinfer.engine.cache.prefix_tree import split
+from sqlinfer.engine.cache.prefix_tree import build_prefix_tree
 from sqlinfer.functions import load_functions
 from sqlinfer.types import Choose, CountTokens, Generate, ModelVersion, Parameters, Probabilities
 from tools.random_models import TEXT, Size, build
@@ -74,7 +74,7 @@ def _compare(engine: Any, folder: str, texts: list[str]) -> dict[str, Any]:
     rates = {way: _rates(len(texts), took) for way, took in seconds.items()}
     return {
         "prompt_tokens": [min(map(len, prompts)), round(statistics.mean(map(len, prompts))), max(map(len, prompts))],
-        "own_tokens": round(sum(len(s.tokens) for s in split(prompts, [], None)[0]) / len(prompts), 1),
+        "own_tokens": round(sum(len(s.tokens) for s in build_prefix_tree(prompts, [], None)[0]) / len(prompts), 1),
         "label_tokens": tokens,
         "same_labels": same,
         "distinct_labels": len(set(chosen["scored, letters"])),

@@ -31,7 +31,7 @@ from benchmarks import _engine_model as model
 from benchmarks import _engine_peers as peers
 from benchmarks._engine_model import Bench, Work
 from benchmarks._engine_whole import WHOLE
-from sqlinfer.engine.cache import prefix_tree as segments
+from sqlinfer.engine.cache import prefix_tree
 from sqlinfer.engine.model.device import cache_bytes_per_token
 
 SIZES = {"cpu": (16, 32, 64), "cuda": (64, 128, 256)}
@@ -101,7 +101,7 @@ def _decoder(folder: Path, asked: Any, *, work_of: Callable[[int], Work], more: 
 
 def _unshared(bench: Bench, work: Work) -> list[list[int]]:
     """Ours, each prompt read whole."""
-    with mock.patch.object(segments, "LEAST_SHARED", 1 << 30):
+    with mock.patch.object(prefix_tree, "MIN_SHARED", 1 << 30):
         return bench.run(work)
 
 

@@ -26,7 +26,8 @@ from sqlinfer.types import (
 )
 
 if TYPE_CHECKING:
-    from sqlinfer.sql import Session, answer_type, connect, register
+    from sqlinfer.sql import Session, answer_type
+    from sqlinfer.sql.connect import connect, register
 
 __version__ = "0.1.0"
 __all__ = [

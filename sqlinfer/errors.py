@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+EXCERPT = 200
+"""Characters of a row, a type or an answer that an error shows."""
+
 
 class SqlinferError(Exception):
     """Something the user can mend; the message says how."""
@@ -32,6 +35,11 @@ class StoppedEarly(SqlinferError):
 
 class Interrupted(SqlinferError):
     """The user stopped the job; what was answered is kept."""
+
+    def __init__(
+        self, message: str = "stopped; every finished answer is kept. Run the same statement again to go on"
+    ) -> None:
+        super().__init__(message)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -94,7 +94,7 @@ class LoadedModel:
     @property
     def model(self) -> Any:
         """The transformers model with its weights, on its device."""
-        from sqlinfer.engine.model.cpu_linear import pack
+        from sqlinfer.engine.model.cpu_linear import replace_linear_layers
         from sqlinfer.engine.model.device import pick_device
         from sqlinfer.engine.model.precision import pick_precision
         from sqlinfer.engine.model.weights import load_model
@@ -105,9 +105,9 @@ class LoadedModel:
                 for other in list(_loaded_models):
                     other._free_unused_cache()  # its memory may be needed for the weights
                 precision = pick_precision(self.dtype, device, self.config)
-                precision.tell(self.version)
+                precision.warn(self.version)
                 self._model = load_model(self.version, self.config, device, precision.dtype)
-                pack(self._model, precision.body, precision.head)
+                replace_linear_layers(self._model, precision.body, precision.head)
             return self._model
 
     @property

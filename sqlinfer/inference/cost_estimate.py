@@ -9,8 +9,8 @@ from itertools import islice
 
 import numpy as np
 
+from sqlinfer.backends import backend_of
 from sqlinfer.config.job_settings import JobSettings
-from sqlinfer.engine import count_prompt_tokens
 from sqlinfer.inference.keyed_request import Route
 from sqlinfer.inference.request_spool import RequestSpool
 from sqlinfer.inference.runtime import Runtime
@@ -68,7 +68,7 @@ def samples(pending: RequestSpool) -> list[Sample]:
 def estimate(runtime: Runtime, total: Sample) -> Estimate:
     """What the requests of one origin cost."""
     version = total.origin.version
-    counted = count_prompt_tokens(version, total.sample)
+    counted = backend_of(version).count_prompt_tokens(version, total.sample)
     prompt_tokens, error = _prompt_tokens(counted, total)
     most = [(r.parameters.max_tokens or _UNKNOWN_ANSWER_TOKENS) if r.is_decoded else 0 for r in total.sample]
     answer_tokens = round(total.requests * sum(most) / max(1, len(most)))

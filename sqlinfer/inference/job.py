@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from sqlinfer.config.process_settings import logging_level
 from sqlinfer.errors import Interrupted, StoppedEarly
 from sqlinfer.inference.counters import JobCounters
 from sqlinfer.inference.progress import Progress
-from sqlinfer.inference.retry import logging_level
 from sqlinfer.inference.runner import JobRunner
 
 _UPDATE_S = 1.0

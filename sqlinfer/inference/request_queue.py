@@ -6,25 +6,17 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Protocol
 
 from sqlinfer.errors import Interrupted, SqlinferError
+from sqlinfer.inference.cancellation import Cancel, wait_for
 from sqlinfer.inference.failures import Failure
 from sqlinfer.inference.keyed_request import KeyedRequest, Route
 from sqlinfer.types import AnyRequest, Completion, ModelVersion
 
 _WINDOW = 512
-_POLL_S = 0.2
-_STOPPED = "stopped; every finished answer is kept. Run the same statement again to go on"
 
 Failures = dict[bytes, Failure]
 Infer = Callable[[ModelVersion, Iterator[tuple[Route, AnyRequest]], Failures], Iterator[Completion]]
-
-
-class Cancel(Protocol):
-    """Whether a call is wanted no more: a threading.Event, or what behaves as one."""
-
-    def is_set(self) -> bool: ...
 
 
 class RequestQueue:
@@ -51,12 +43,10 @@ class RequestQueue:
         call = _Call()
         with self._lock:
             if self._is_closed:
-                raise Interrupted(_STOPPED)
+                raise Interrupted
             mine = [self._join(question, call) for question in questions]
         try:
-            while not call.is_done.wait(_POLL_S):
-                if cancel.is_set():
-                    raise Interrupted(_STOPPED)
+            wait_for(call.is_done.wait, cancel)
         finally:
             with self._lock:
                 for entry in mine:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 
 from sqlinfer.config.job_settings import JobSettings
 from sqlinfer.redact import redact
@@ -147,32 +145,3 @@ class _Asked:
             raise
         self.in_flight[request.key] = request
         return request
-
-
-@contextmanager
-def logging_level(level: str | None) -> Iterator[None]:
-    """Inside, what the package logs begins at this level; None leaves it."""
-    log = logging.getLogger("sqlinfer")
-    before = log.level
-    if level is not None:
-        log.setLevel(level.upper())
-    try:
-        yield
-    finally:
-        if level is not None:
-            log.setLevel(before)
-
-
-@contextmanager
-def environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Inside, these environment variables are set."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

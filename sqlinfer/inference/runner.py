@@ -9,24 +9,19 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
 from sqlinfer.config.job_settings import JobSettings
-from sqlinfer.errors import Interrupted, StoppedEarly
+from sqlinfer.config.process_settings import logging_level
+from sqlinfer.errors import EXCERPT, Interrupted, StoppedEarly
 from sqlinfer.inference.budget import Budget
+from sqlinfer.inference.cancellation import holding
 from sqlinfer.inference.counters import JobCounters
 from sqlinfer.inference.failures import Failure, summary
 from sqlinfer.inference.keyed_request import Route
-from sqlinfer.inference.retry import logging_level
 from sqlinfer.inference.runtime import Runtime
 from sqlinfer.redact import redact
 from sqlinfer.types import AnyRequest, Completion, ModelVersion
 
-EXCERPT = 200
-"""Characters of a row's text that an error shows."""
-
 _MEASURED_TOKENS = 1000
 """Fewer tokens than this say little about a model's speed."""
-
-_POLL_S = 0.2
-_STOPPED = "stopped; every finished answer is kept. Run the same statement again to go on"
 
 _log = logging.getLogger(__name__)
 
@@ -63,13 +58,8 @@ class JobRunner:
     def turn(self) -> Iterator[None]:
         """Hold the session family's turn to ask: another thread may be asking the same questions, and what it has
         answered when the turn comes is not asked again."""
-        while not self.runtime.asking.acquire(timeout=_POLL_S):
-            if self.cancel.is_set():
-                raise Interrupted(_STOPPED)
-        try:
+        with holding(self.runtime.asking, self.cancel):
             yield
-        finally:
-            self.runtime.asking.release()
 
     def infer(
         self,
@@ -111,7 +101,7 @@ class JobRunner:
             seconds = time.perf_counter() - started_s
             _log.info("%s read %d tokens and wrote %d in %.1f s", version, *tokens, seconds)
         if self.cancel.is_set():
-            raise Interrupted(_STOPPED)
+            raise Interrupted
         budget.end()
         if sum(tokens) >= _MEASURED_TOKENS:
             self.runtime.store.jobs.record_speed(version.fingerprint, *tokens, seconds)

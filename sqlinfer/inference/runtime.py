@@ -8,12 +8,13 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 
+from sqlinfer.backends import backend_of, open_engine
 from sqlinfer.config.job_settings import SettingsLayers
-from sqlinfer.engine import embedding_width, get_engine, unsupported_reason
+from sqlinfer.config.process_settings import environment
 from sqlinfer.errors import ModelUnusable, SqlinferError
 from sqlinfer.functions import Function, Functions
 from sqlinfer.inference.keyed_request import Route
-from sqlinfer.inference.retry import ask, environment
+from sqlinfer.inference.retry import ask
 from sqlinfer.inference.single_flight import SingleFlight
 from sqlinfer.store import Store
 from sqlinfer.types import AnyRequest, Completion, Engine, ModelVersion
@@ -46,7 +47,7 @@ class Runtime:
         self.num_sessions = 0
         self._told: set[str] = set()
         self.counting = threading.RLock()  # the garbage collector may close a session at any place
-        self.open_engine: Callable[[ModelVersion], Engine] = get_engine
+        self.open_engine: Callable[[ModelVersion], Engine] = open_engine
 
     def origin(self, function: Function, model: str | None, task: str) -> Route:
         """Who answers a function's calls; model: a name as the user wrote it, or None."""
@@ -55,19 +56,20 @@ class Runtime:
 
     def check_kind(self, origin: Route, request: AnyRequest) -> None:
         """Raise ModelUnusable, which names models that would do, if the model's kind cannot answer such a request."""
-        if wrong := unsupported_reason(origin.version, request):
+        if reason := backend_of(origin.version).unsupported_reason(origin.version, request):
             others = [model.name for model in self.store.registry.list() if _fits(model, request)]
             do = (
                 f"Models that do: {', '.join(others[:_SHOWN])}. Name one: model := {others[0]!r}"
                 if others
                 else "None of the registered ones does: sqlinfer models register NAME SOURCE"
             )
-            raise ModelUnusable(f"{origin.function.name}: model {origin.version} {wrong}. {do}")
+            raise ModelUnusable(f"{origin.function.name}: model {origin.version} {reason}. {do}")
 
     def embedding_width(self, model: str | None) -> int | None:
         """Numbers in an embedding by a model, or by the default one; None if it is none that embeds."""
         try:
-            return embedding_width(self.store.registry.get(model or self.model or self._default("embed")))
+            version = self.store.registry.get(model or self.model or self._default("embed"))
+            return backend_of(version).embedding_width(version)
         except SqlinferError:  # said where the model is asked
             return None
 
@@ -111,6 +113,6 @@ class Runtime:
 def _fits(version: ModelVersion, request: AnyRequest) -> bool:
     """Whether a model's kind can answer a request; one that cannot be read does not."""
     try:
-        return not unsupported_reason(version, request)
+        return not backend_of(version).unsupported_reason(version, request)
     except ModelUnusable:
         return False

@@ -38,7 +38,7 @@ def translated(answerer: CallEvaluator) -> Iterator[None]:
             _redact(cause)
             raise cause from None
         if answerer.cancel.is_set() and "interrupt" in str(error).lower():
-            raise Interrupted("stopped; every finished answer is kept. Run it again to go on") from None
+            raise Interrupted from None
         if "Query interrupted" in str(error):  # what a signal in the main thread becomes
             raise KeyboardInterrupt from None
         if _OWN_PARAMETER in str(error):

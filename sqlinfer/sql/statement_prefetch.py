@@ -11,8 +11,8 @@ from typing import Protocol
 import duckdb
 import pyarrow as pa
 
-from sqlinfer.errors import Interrupted
 from sqlinfer.functions import Function
+from sqlinfer.inference.cancellation import holding
 from sqlinfer.inference.counters import JobCounters
 from sqlinfer.inference.runtime import Runtime
 from sqlinfer.sql.session import Session
@@ -20,8 +20,6 @@ from sqlinfer.sql.udf.evaluator import CallEvaluator
 
 STATEMENT = "current_query(), txid_current()::BIGINT"
 """The SQL of what tells one statement from another: the same text runs again in another transaction."""
-
-_POLL_S = 0.2
 
 
 class Watch(Protocol):
@@ -61,9 +59,10 @@ class StatementPrefetch:
 
     def _answerer_of(self, statement: tuple[str, int]) -> CallEvaluator:
         """Who answers the calls of a statement, when its questions have been asked; its other chunks wait meanwhile."""
-        while not self._settling.acquire(timeout=_POLL_S):
-            if self._answerer.cancel.is_set():
-                raise Interrupted("stopped; every finished answer is kept. Run the same statement again to go on")
+        with holding(self._settling, self._answerer.cancel):
+            return self._prefetched(statement)
+
+    def _prefetched(self, statement: tuple[str, int]) -> CallEvaluator:
         try:
             if statement != self._statement:
                 self._statement, self._error = statement, None
@@ -74,8 +73,6 @@ class StatementPrefetch:
         except Exception as error:
             self._error = error
             raise
-        finally:
-            self._settling.release()
 
     def _settle(self, text: str) -> None:
         with Session(self._open_other(), self.runtime) as session:

@@ -4,11 +4,12 @@ from sqlinfer.config.folders import function_folders, project_folder, state_fold
 from sqlinfer.store.answer_cache import AnswerCache
 from sqlinfer.store.database import Database
 from sqlinfer.store.jobs import Job, Jobs, RowError
-from sqlinfer.store.keys import AnswerKeys, answer_key
+from sqlinfer.store.keys import KEY_BYTES, AnswerKeys, answer_key
 from sqlinfer.store.registry import Registry
 from sqlinfer.store.store import Store
 
 __all__ = [
+    "KEY_BYTES",
     "AnswerCache",
     "AnswerKeys",
     "Database",

@@ -18,10 +18,10 @@ from typing import Any
 
 from sqlinfer.errors import StoreUnusable
 from sqlinfer.store.database import Database
+from sqlinfer.store.keys import KEY_BYTES
 from sqlinfer.store.outputs import decode, encode
 from sqlinfer.types import AnyRequest, Completion, Output
 
-KEY_BYTES = 16
 _CHUNK = 2048
 _FLUSH_S = 0.2
 _FLUSH_ROWS = 1000

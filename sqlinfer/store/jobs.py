@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from sqlinfer.errors import SqlinferError
+from sqlinfer.errors import EXCERPT, SqlinferError
 from sqlinfer.redact import redact, redact_all
 from sqlinfer.store.database import Database, printable
 from sqlinfer.store.process import is_alive, process_identity
@@ -20,7 +20,6 @@ from sqlinfer.store.process import is_alive, process_identity
 JobState = Literal["running", "done", "failed", "stopped", "interrupted", "killed"]
 _COUNTS = ("rows", "requests", "known", "generated", "failed", "prompt_tokens", "completion_tokens", "seconds")
 _DETAILS = ("expected", "batch_fill", "phases", "peak_memory_bytes", "peak_device_bytes")
-_EXCERPT = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +139,7 @@ class Jobs:
         """Record failed requests: key, function, model, text (an excerpt is kept), message."""
         now = time.time()
         rows = [
-            (job_id, key, function, model, _kept(text[:_EXCERPT]) if self._keep_texts else "", _kept(said), now)
+            (job_id, key, function, model, _kept(text[:EXCERPT]) if self._keep_texts else "", _kept(said), now)
             for key, function, model, text, said in errors
         ]
         with self._database.writing() as connection:

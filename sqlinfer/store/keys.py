@@ -15,8 +15,9 @@ from sqlinfer.types import AnyRequest, Choose, Classify, CountTokens, Embed, Gen
 if TYPE_CHECKING:
     from hashlib import blake2b
 
+KEY_BYTES = 16
 _FLOATS = ("temperature", "top_p")
-_START = hashlib.blake2b(b"sqlinfer answer 2", digest_size=16)
+_START = hashlib.blake2b(b"sqlinfer answer 2", digest_size=KEY_BYTES)
 _Rest = tuple[str, str, str, str, str, tuple[str, ...]]  # instruction, task, overflow, schema, query, choices
 _REST: Mapping[type[AnyRequest], Callable[[Any], _Rest]] = {
     Generate: lambda r: (r.instruction, r.task, r.overflow, r.schema, "", ()),

@@ -12,10 +12,9 @@ import time
 from collections.abc import Collection, Sequence
 
 from sqlinfer.store.database import Database
-from sqlinfer.store.process import is_alive, process_identity
+from sqlinfer.store.keys import KEY_BYTES
+from sqlinfer.store.process import SILENT_S, is_alive, process_identity
 
-_KEY_BYTES = 16
-_SILENT_S = 600.0
 _TOUCH_S = 5.0
 
 
@@ -67,8 +66,8 @@ def _claimed(connection: sqlite3.Connection, but: int | None) -> set[bytes]:
     ).fetchall()
     for claim_id, pid, process, touched, joined in others:
         # The clock may have been set back since: what was touched in the future is old too.
-        if abs(now - touched) < _SILENT_S and is_alive(pid, process, touched):
-            keys.update(joined[at : at + _KEY_BYTES] for at in range(0, len(joined), _KEY_BYTES))
+        if abs(now - touched) < SILENT_S and is_alive(pid, process, touched):
+            keys.update(joined[at : at + KEY_BYTES] for at in range(0, len(joined), KEY_BYTES))
         else:
             connection.execute("DELETE FROM claims WHERE claim_id = ?", (claim_id,))
     return keys

@@ -7,7 +7,8 @@ import sys
 import time
 from pathlib import Path
 
-_SILENT_S = 600.0
+SILENT_S = 600.0
+"""How long a process of which the pid says nothing counts as alive after its last write."""
 
 
 def process_identity(pid: int | None = None) -> str:
@@ -25,7 +26,7 @@ def is_alive(pid: int, identity: str, touched: float) -> bool:
     if boot and boot != _read("/proc/sys/kernel/random/boot_id"):
         return False
     if sys.platform == "win32" or namespace != _namespace():
-        return abs(time.time() - touched) < _SILENT_S  # the clock may have been set back since
+        return abs(time.time() - touched) < SILENT_S  # the clock may have been set back since
     if start:
         return start == _start(pid)
     try:

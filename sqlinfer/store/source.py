@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlinfer.errors import ModelNotFound, ModelUnusable
+from sqlinfer.model_files import BrokenWeights, read_header, shard_names
 from sqlinfer.redact import redact
 
+T = TypeVar("T")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _WANTED = ["*.safetensors", "*.json", "*.model", "*.tiktoken", "*.jinja", "vocab.txt", "merges.txt"]
 _WANTED_TRUSTED = ["*.bin", "*.py"]
 _PICKLES = ("*.bin", "*.pt", "*.pth")
-_HEADER_LIMIT = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +114,12 @@ def check_files(path: Path, trust: bool = False) -> None:
     """Raise ModelUnusable unless the folder holds a whole model; reads headers only."""
     _read_json(path, "config.json")
     for index in sorted(path.glob("*.safetensors.index.json")):
-        shards = _read_json(path, index.name).get("weight_map", {})
-        missing = sorted({str(shard) for shard in shards.values() if not (path / str(shard)).is_file()})
+        missing = [name for name in _read(shard_names, index) if not (path / name).is_file()]
         if missing:
             raise ModelUnusable(f"{path} is incomplete: {index.name} names {', '.join(missing)}. {_AGAIN}")
     weights = sorted(path.glob("*.safetensors"))
     for file in weights:
-        _check_safetensors(file)
+        _read(read_header, file)
     pickles = sorted(file.name for pattern in _PICKLES for file in path.glob(pattern))
     if weights or (pickles and trust):
         return
@@ -145,25 +146,8 @@ def _read_json(path: Path, name: str) -> dict[str, Any]:
     return content
 
 
-def _check_safetensors(file: Path) -> None:
-    # The form: 8 bytes little-endian with the header's length, the header in JSON, the tensors to the end.
+def _read(read: Callable[[Path], T], file: Path) -> T:
     try:
-        size = file.stat().st_size
-        opened = file.open("rb")
-    except OSError as error:
-        raise ModelUnusable(f"{file} cannot be read: {error}. {_AGAIN}") from error
-    with opened:
-        first = opened.read(8)
-        if first.startswith(b"version "):
-            raise ModelUnusable(f"{file} is a pointer of git-lfs and not the weights. Run: git lfs pull")
-        length = int.from_bytes(first, "little")
-        if len(first) < 8 or length > min(_HEADER_LIMIT, size - 8):
-            raise ModelUnusable(f"{file} is cut short or no safetensors file ({size:,} bytes). {_AGAIN}")
-        try:
-            tensors = json.loads(opened.read(length))
-            ends = [entry["data_offsets"][1] for name, entry in tensors.items() if name != "__metadata__"]
-        except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-            raise ModelUnusable(f"{file} has a broken header: {error}. {_AGAIN}") from error
-    expected = 8 + length + max(ends, default=0)
-    if size != expected:
-        raise ModelUnusable(f"{file} is cut short: {size:,} bytes of {expected:,}. {_AGAIN}")
+        return read(file)
+    except BrokenWeights as error:
+        raise ModelUnusable(f"{file} {error}. {error.remedy}") from error

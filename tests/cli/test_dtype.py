@@ -29,12 +29,12 @@ def test_a_dtype_that_the_machine_lacks_is_said_in_one_line_unless_quiet(
 
     def said(*words: str) -> list[str]:
         close_all()
-        precision._say.cache_clear()
+        precision._warn_once.cache_clear()
         text = query("SELECT ai_gen('The lamp is fine.', max_tokens := 4) AS a")
         return [line for line in invoke(*words, text, "--model", "mine").stderr.splitlines() if "runs in" in line]
 
     (line,) = said("run", "--no-store")
-    assert line == f"mine/1 runs in float32, not in {dtype}: products of {dtype} fail here"
+    assert line == f"mine/1 runs in float32, not in {dtype}: {dtype} matmuls fail here"
     assert said("run", "--no-store", "--quiet") == []
     assert said("explain") == [line]
     (model,) = last_json(invoke("explain", query("SELECT ai_gen('a')"), "--model", "mine", "--json"))["models"]

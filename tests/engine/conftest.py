@@ -26,10 +26,10 @@ def _one_thread() -> None:
 
 @pytest.fixture(autouse=True)
 def _shared_caches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Share the cache of what rows begin with in batches as small as the tests' too."""
-    from sqlinfer.engine.cache import prefix_tree as segments
+    """Share the KV of shared prefixes in batches as small as the tests' too."""
+    from sqlinfer.engine.cache import prefix_tree
 
-    monkeypatch.setattr(segments, "LEAST_SAVED", 1)
+    monkeypatch.setattr(prefix_tree, "MIN_SAVED", 1)
 
 
 @pytest.fixture

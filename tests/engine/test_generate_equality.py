@@ -12,7 +12,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from sqlinfer.engine import open_engine
-from sqlinfer.engine.attention import beam_cross_attention as beam_attention
+from sqlinfer.engine.attention import beam_cross_attention
 from sqlinfer.engine.batch.padded_seq2seq import PaddedSeq2SeqBatch
 from sqlinfer.engine.engine import TransformersEngine
 from sqlinfer.engine.scheduler import Limits
@@ -86,9 +86,9 @@ def test_beams_share_what_their_rows_encoder_has_read_where_the_model_can(
     shape: str, shares: bool, engine_of: EngineOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = engine_of(shape)
-    assert beam_attention.is_supported(engine.loaded.model)
+    assert beam_cross_attention.is_supported(engine.loaded.model)
     if not shares:
-        monkeypatch.setitem(beam_attention._supported, engine.loaded.model, False)
+        monkeypatch.setitem(beam_cross_attention._supported, engine.loaded.model, False)
     sizes: set[tuple[int, int]] = set()
     decode = PaddedSeq2SeqBatch.decode
 
@@ -107,13 +107,13 @@ def test_a_model_whose_attention_is_of_another_kind_does_not_share(
     engine_of: EngineOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = engine_of("bart").loaded.model
-    monkeypatch.setattr(beam_attention, "_supported", {})
+    monkeypatch.setattr(beam_cross_attention, "_supported", {})
     monkeypatch.setattr(type(model), "_supports_sdpa", False)
-    assert not beam_attention.is_supported(model)
+    assert not beam_cross_attention.is_supported(model)
     monkeypatch.undo()
-    monkeypatch.setattr(beam_attention, "_supported", {})
-    monkeypatch.setattr(beam_attention, "shared_by_beams", lambda model: nullcontext())
-    assert not beam_attention.is_supported(model)
+    monkeypatch.setattr(beam_cross_attention, "_supported", {})
+    monkeypatch.setattr(beam_cross_attention, "share_encoder_kv", lambda model: nullcontext())
+    assert not beam_cross_attention.is_supported(model)
 
 
 @pytest.mark.parametrize("early_stopping", [True, False, "never"])

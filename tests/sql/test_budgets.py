@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from sqlinfer.backends import TRANSFORMERS
 from sqlinfer.errors import StoppedEarly
 from sqlinfer.sql import Session
 from sqlinfer.types import Request
@@ -16,7 +19,8 @@ ROWS = "SELECT ai_gen('{}' || i) FROM range({}) r(i)"
 def counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """The echo model has no tokenizer: its prompts have as many tokens as characters."""
     monkeypatch.setattr(
-        "sqlinfer.inference.cost_estimate.count_prompt_tokens", lambda _, requests: [len(r.text) for r in requests]
+        "sqlinfer.backends.BACKENDS",
+        {"": replace(TRANSFORMERS, count_prompt_tokens=lambda _, requests: [len(r.text) for r in requests])},
     )
 
 

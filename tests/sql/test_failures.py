@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from sqlinfer.config.job_settings import JobSettings
+from sqlinfer.config.process_settings import environment
 from sqlinfer.errors import RequestsFailed, SqlinferError, StoppedEarly
-from sqlinfer.inference.retry import ask, environment
+from sqlinfer.inference.retry import ask
 from sqlinfer.sql import Session
 from sqlinfer.types import Completion, Request, Text
 from tests.conftest import EchoEngine
@@ -201,7 +202,7 @@ def test_rows_that_cannot_be_asked_count_against_a_models_own_threshold(con: Ses
 
 
 def test_answers_that_a_function_cannot_read_count_as_failed(con: Session, echo: EchoEngine) -> None:
-    echo._answer = lambda request: "no JSON"
+    echo._answer = lambda request: "{}"
     sql = "SELECT ai_sentiment('a' || i, on_error := 'null') FROM range(4) r(i)"
     con.execute(sql)
     (job, *_) = con.runtime.store.jobs.list()

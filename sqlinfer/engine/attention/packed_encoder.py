@@ -1,4 +1,4 @@
-"""Texts packed for an encoder: their tokens one after another, so that no product is spent on padding.
+"""Variable-length attention for an encoder: texts packed one after another, so that no matmul is spent on padding.
 
 Knows no tokenizer and no pooling.
 """
@@ -13,14 +13,14 @@ from typing import Any
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from sqlinfer.engine.attention.packed_decoder import Unsupported, packed
-from sqlinfer.engine.model.cpu_linear import tolerance
+from sqlinfer.engine.attention.packed_decoder import Unsupported, use_packed_attention
+from sqlinfer.engine.attention.self_test import tolerance
 
-TRIED = ([7, 3, 5, 4, 6], [4, 6, 9], [5, 9, 8])
+SELF_TEST_TEXTS = ([7, 3, 5, 4, 6], [4, 6, 9], [5, 9, 8])
 
 
-class PackedTexts:
-    """The texts of one pass: each attends to itself. Those of equal length that stand together do it in one go."""
+class EncoderForwardContext:
+    """The texts of a forward pass, each attending to itself; neighbours of equal length share one attention call."""
 
     def __init__(self, lengths: Series[int]) -> None:
         self._groups = [(length, len(list(group))) for length, group in groupby(lengths)]
@@ -30,37 +30,37 @@ class PackedTexts:
     ) -> torch.Tensor:
         """(1, tokens, heads, head_dim) from query, keys and values of (1, heads, tokens, head_dim)."""
         del layer
-        found = query.new_empty(query.shape[2], query.shape[1], values.shape[-1])
+        output = query.new_empty(query.shape[2], query.shape[1], values.shape[-1])
         start = 0
         for length, count in self._groups:
             end = start + length * count
-            one = scaled_dot_product_attention(
+            attended = scaled_dot_product_attention(
                 _by_text(query[0, :, start:end], count),
                 _by_text(keys[0, :, start:end], count),
                 _by_text(values[0, :, start:end], count),
                 scale=scale,
                 enable_gqa=query.shape[1] != keys.shape[1],
             )
-            found[start:end] = one.transpose(1, 2).flatten(0, 1)
+            output[start:end] = attended.transpose(1, 2).flatten(0, 1)
             start = end
-        return found[None]
+        return output[None]
 
 
-def _by_text(states: torch.Tensor, count: int) -> torch.Tensor:
+def _by_text(tensor: torch.Tensor, count: int) -> torch.Tensor:
     """(texts, heads, length, head_dim) from (heads, tokens, head_dim)."""
-    heads, _, head_dim = states.shape
-    return states.reshape(heads, count, -1, head_dim).transpose(0, 1)
+    heads, _, head_dim = tensor.shape
+    return tensor.reshape(heads, count, -1, head_dim).transpose(0, 1)
 
 
-def read_packed(model: Any, texts: Series[list[int]], first_position: int) -> torch.Tensor:
-    """The states (tokens, width) of the tokens of texts, one text after another. first_position: of each text."""
+def forward_packed(model: Any, texts: Series[list[int]], first_position: int) -> torch.Tensor:
+    """Hidden states (tokens, width) of the tokens of all texts. first_position: of each text's first token."""
     ids = [token for text in texts for token in text]
-    positions = [first_position + place for text in texts for place in range(len(text))]
-    with packed(model.config):
+    positions = [first_position + i for text in texts for i in range(len(text))]
+    with use_packed_attention(model.config):
         output = model(
             input_ids=torch.tensor([ids], device=model.device),
             position_ids=torch.tensor([positions], device=model.device),
-            packed=PackedTexts([len(text) for text in texts]),
+            forward_context=EncoderForwardContext([len(text) for text in texts]),
         )
     states: torch.Tensor = output.last_hidden_state[0]
     return states
@@ -68,14 +68,14 @@ def read_packed(model: Any, texts: Series[list[int]], first_position: int) -> to
 
 @torch.inference_mode()
 def can_pack(model: Any, first_position: int) -> bool:
-    """Whether an encoder reads packed texts as it reads each alone, which is tried out on short ones."""
+    """Self-test: whether an encoder gives packed texts the hidden states of each text alone."""
     if "position_ids" not in inspect.signature(model.forward).parameters:
         return False
     try:
-        found = read_packed(model, TRIED, first_position)
+        packed = forward_packed(model, SELF_TEST_TEXTS, first_position)
     except (Unsupported, TypeError, ValueError, KeyError, AttributeError, IndexError, RuntimeError):
         return False
-    alone = [model(input_ids=torch.tensor([text], device=model.device)).last_hidden_state[0] for text in TRIED]
+    alone = [model(input_ids=torch.tensor([ids], device=model.device)).last_hidden_state[0] for ids in SELF_TEST_TEXTS]
     expected = torch.cat(alone).float()
-    most = tolerance(model) * float(expected.abs().max())
-    return found.shape == expected.shape and torch.allclose(found.float(), expected, rtol=0, atol=most)
+    limit = tolerance(model) * float(expected.abs().max())
+    return packed.shape == expected.shape and torch.allclose(packed.float(), expected, rtol=0, atol=limit)

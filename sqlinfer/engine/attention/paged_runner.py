@@ -1,6 +1,7 @@
-"""A decoder-only model with a paged cache, which its batches share: passes over feeds, and steps of one token a line.
+"""A decoder-only model with the paged KV cache that its batches share: forward passes over query spans, and decode
+steps of one token a row.
 
-Steps have buffers that stay where they are and one of a few sizes, so that a GPU can replay them. Knows no sequences.
+Decode steps run as CUDA graphs: with static input buffers, at one of a few batch sizes. Knows no sequences.
 """
 
 from __future__ import annotations
@@ -14,51 +15,65 @@ import numpy as np
 import torch
 
 from sqlinfer.engine.attention.packed_decoder import forward
-from sqlinfer.engine.attention.query_spans import QuerySpans, Rows
-from sqlinfer.engine.cache.page_pool import Line, PageCache, Slots
+from sqlinfer.engine.attention.query_spans import QuerySpans, SpanTable
+from sqlinfer.engine.cache.page_pool import BlockTableRow, PageCache, SlotMapping
 
-Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, QuerySpans, float | None], torch.Tensor]
-SHARE_OF_A_BATCH = 0.8
-MOST_DOUBLED = 32  # lines of a step; up to here its sizes are powers of two, and from here on multiples of this
+PagedAttention = Callable[
+    [torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, QuerySpans, float | None], torch.Tensor
+]
+BATCH_SHARE = 0.8  # of the free slots, for one batch
+GRAPH_STEP = 32  # rows; captured batch sizes are powers of two up to here, and multiples of it beyond
 
 
 class PagedForwardContext:
-    """What the model's attention layers are handed: where keys and values go, and what each token sees."""
+    """What the attention layers get beside the hidden states: where KV is written, and what each token attends to."""
 
     def __init__(
-        self, cache: PageCache, attend: Attend, *, table: torch.Tensor, slots: torch.Tensor, feeds: QuerySpans
+        self,
+        cache: PageCache,
+        attention: PagedAttention,
+        *,
+        block_table: torch.Tensor,
+        slot_mapping: torch.Tensor,
+        spans: QuerySpans,
     ) -> None:
         self._cache = cache
-        self._attend = attend
-        self._table = table
-        self._slots = slots
-        self._feeds = feeds
+        self._attention = attention
+        self._block_table = block_table
+        self._slot_mapping = slot_mapping
+        self._spans = spans
 
     def attend(
         self, layer: int, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, scale: float | None
     ) -> torch.Tensor:
         """(1, tokens, heads, head_dim) from query, keys and values of (1, heads, tokens, head_dim)."""
-        kept = self._cache.write(layer, self._slots, keys[0].transpose(0, 1), values[0].transpose(0, 1))
-        return self._attend(query[0].transpose(0, 1), *kept, self._table, self._feeds, scale)[None]
+        kv = self._cache.write(layer, self._slot_mapping, keys[0].transpose(0, 1), values[0].transpose(0, 1))
+        return self._attention(query[0].transpose(0, 1), *kv, self._block_table, self._spans, scale)[None]
 
 
 class PagedModel:
-    """Runs a model over its cache. attend: the attention kernel. can_replay: whether steps are captured in graphs."""
+    """Runs a model over its paged cache.
 
-    def __init__(self, model: Any, cache: PageCache, attend: Attend, *, can_replay: bool) -> None:
+    model: the transformers model.
+    cache: its KV cache.
+    uses_cuda_graphs: whether decode steps are captured and replayed.
+    """
+
+    def __init__(self, model: Any, cache: PageCache, attention: PagedAttention, *, uses_cuda_graphs: bool) -> None:
         self.model = model
         self.cache = cache
-        self.can_replay = can_replay
-        self._attend = attend
-        self._fed = torch.zeros(3, _size(cache.num_lines), dtype=torch.long, device=model.device)
-        self._table = cache.table
-        self._graphs: dict[int, tuple[Any, torch.Tensor]] = {}
-        self._memory: Any = None
+        self.uses_cuda_graphs = uses_cuda_graphs
+        self._attention = attention
+        # token ids, block table rows and positions of a decode step
+        self._inputs = torch.zeros(3, _graph_size(cache.max_rows), dtype=torch.long, device=model.device)
+        self._captured_table = cache.block_table
+        self._graphs: dict[int, tuple[Any, torch.Tensor]] = {}  # graph and logits, by batch size
+        self._graph_memory: Any = None
         self._budgets: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 
     def reserve(self, batch: Any) -> int:
-        """Slots that a batch may fill: most of what no other one may, so that a later batch has some too."""
-        self._budgets[batch] = int((self.cache.num_slots - sum(self._budgets.values())) * SHARE_OF_A_BATCH)
+        """Slots that a batch may fill: most of those not reserved by others, so that a later batch gets some too."""
+        self._budgets[batch] = int((self.cache.num_slots - sum(self._budgets.values())) * BATCH_SHARE)
         return self._budgets[batch]
 
     @property
@@ -66,65 +81,75 @@ class PagedModel:
         """Whether a batch has the cache."""
         return bool(self._budgets)
 
-    def read(
-        self, feeds: Rows, slots: Slots, ids: list[int], wanted: list[int], table: torch.Tensor | None = None
+    def forward(
+        self,
+        spans: SpanTable,
+        slot_mapping: SlotMapping,
+        ids: list[int],
+        logit_indices: list[int],
+        block_table: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Logits (wanted, vocab) after some of the ids of a pass. slots: of each id.
+        """Logits (logit_indices, vocab) after these of the token ids.
 
-        table: where the lines of feeds are; None for the cache's own.
+        slot_mapping: of each id. block_table: that the rows of spans are in; None for the cache's.
         """
         device = self.model.device
-        places = np.concatenate([np.arange(place, place + count) for _, count, _, place in feeds])
-        done = PagedForwardContext(
+        positions = np.concatenate([np.arange(position, position + count) for _, count, _, position in spans])
+        context = PagedForwardContext(
             self.cache,
-            self._attend,
-            table=self.cache.table if table is None else table,
-            slots=torch.from_numpy(slots.astype(np.int64)).to(device),
-            feeds=QuerySpans(feeds, device),
+            self._attention,
+            block_table=self.cache.block_table if block_table is None else block_table,
+            slot_mapping=torch.from_numpy(slot_mapping.astype(np.int64)).to(device),
+            spans=QuerySpans(spans, device),
         )
-        ids_of, places_of, wanted_of = (torch.tensor(part, device=device) for part in (ids, places, wanted))
-        return forward(self.model, done, ids_of, places_of, wanted_of)
+        inputs = (torch.tensor(part, device=device) for part in (ids, positions, logit_indices))
+        return forward(self.model, context, *inputs)
 
-    def step(self, tokens: list[int], lines: Series[Line]) -> torch.Tensor:
-        """Logits (lines, vocab) after one token more of each line, which has room for it; valid until the next step."""
-        size = _size(len(lines))
-        fed = np.zeros((3, size), np.int64)  # what fills up is read on line 0, at place 0
-        fed[:, : len(lines)] = tokens, [line.number for line in lines], [line.length - 1 for line in lines]
-        self._fed[:, :size] = torch.from_numpy(fed).to(self._fed.device)
-        return self._replay(size)[: len(lines)] if self.can_replay else self._run(size)[: len(lines)]
+    def decode(self, ids: list[int], rows: Series[BlockTableRow]) -> torch.Tensor:
+        """Logits (rows, vocab) after one more token of each row, which has a slot for it; valid until the next step."""
+        size = _graph_size(len(rows))
+        inputs = np.zeros((3, size), np.int64)  # padding is row 0, position 0
+        inputs[:, : len(rows)] = ids, [row.index for row in rows], [row.length - 1 for row in rows]
+        self._inputs[:, :size] = torch.from_numpy(inputs).to(self._inputs.device)
+        logits = self._replay_graph(size) if self.uses_cuda_graphs else self._decode_eagerly(size)
+        return logits[: len(rows)]
 
-    def _run(self, size: int) -> torch.Tensor:
-        tokens, lines, places = self._fed[:, :size]
-        slots = self.cache.table[lines, places].long()
-        feeds = QuerySpans.single(lines, places)
-        done = PagedForwardContext(self.cache, self._attend, table=self.cache.table, slots=slots, feeds=feeds)
-        return forward(self.model, done, tokens, places, 0)
+    def _decode_eagerly(self, size: int) -> torch.Tensor:
+        ids, rows, positions = self._inputs[:, :size]
+        context = PagedForwardContext(
+            self.cache,
+            self._attention,
+            block_table=self.cache.block_table,
+            slot_mapping=self.cache.block_table[rows, positions].long(),
+            spans=QuerySpans.single(rows, positions),
+        )
+        return forward(self.model, context, ids, positions, 0)
 
-    def _replay(self, size: int) -> torch.Tensor:
-        """The same by a graph, captured when a size is needed for the first time, or the table is a new one."""
-        if self._table is not self.cache.table:
-            self._table = self.cache.table
+    def _replay_graph(self, size: int) -> torch.Tensor:
+        """Replay the graph of a batch size, captured when it is first needed; a new block table drops all graphs."""
+        if self._captured_table is not self.cache.block_table:
+            self._captured_table = self.cache.block_table
             self._graphs.clear()
         if size not in self._graphs:
             with torch.cuda.device(self.model.device):
-                self._run(size)  # what a first pass sets up is not to be captured
+                self._decode_eagerly(size)  # warm-up: what a first pass sets up must not be captured
                 torch.cuda.synchronize()
                 graph = torch.cuda.CUDAGraph()
-                with torch.cuda.graph(graph, pool=self._memory, capture_error_mode="thread_local"):
-                    logits = self._run(size)
-            self._memory = graph.pool()
+                with torch.cuda.graph(graph, pool=self._graph_memory, capture_error_mode="thread_local"):
+                    logits = self._decode_eagerly(size)
+            self._graph_memory = graph.pool()
             self._graphs[size] = graph, logits
         graph, logits = self._graphs[size]
         graph.replay()
         return logits
 
 
-def _size(num_lines: int) -> int:
-    """Lines of a step that has room for so many.
+def _graph_size(num_rows: int) -> int:
+    """The smallest captured batch size that holds so many rows.
 
-    >>> _size(1), _size(3), _size(33), _size(256)
+    >>> _graph_size(1), _graph_size(3), _graph_size(33), _graph_size(256)
     (1, 4, 64, 256)
     """
-    if num_lines <= MOST_DOUBLED:
-        return 1 << (num_lines - 1).bit_length()
-    return -(-num_lines // MOST_DOUBLED) * MOST_DOUBLED
+    if num_rows <= GRAPH_STEP:
+        return 1 << (num_rows - 1).bit_length()
+    return -(-num_rows // GRAPH_STEP) * GRAPH_STEP

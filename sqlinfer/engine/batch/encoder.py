@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from sqlinfer.engine.attention.packed_encoder import can_pack, read_packed
+from sqlinfer.engine.attention.packed_encoder import can_pack, forward_packed
 from sqlinfer.engine.input.encoder_inputs import EncoderInput, EncoderLimits, first_position
 from sqlinfer.engine.input.prompts import failed
 from sqlinfer.engine.model.device import is_out_of_memory, release_memory
@@ -91,7 +91,7 @@ class Encoder:
             logits: torch.Tensor = self._forward_padded(batch, mask).logits.double().cpu()
             return logits  # (rows, labels)
         if self.is_packed:
-            packed = read_packed(self._model, [text.ids for text in batch], self._first_position)
+            packed = forward_packed(self._model, [text.ids for text in batch], self._first_position)
             states = packed.new_zeros(*mask.shape, packed.shape[-1])
             states[mask] = packed
         else:

@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 
-from sqlinfer.engine.attention.packed_decoder import ForwardContext, Unsupported, forward
+from sqlinfer.engine.attention.packed_decoder import ForwardContext, Unsupported, concatenate, forward
 from sqlinfer.engine.batch.support import matches_plain_forward, unsupported_reason
-from sqlinfer.engine.cache.length_bucket import LengthBucket, SharedPrefix, States
-from sqlinfer.engine.cache.prefix_tree import Segment, choose_shared_prefixes, split
+from sqlinfer.engine.cache.length_bucket import KV, LengthBucket, SharedPrefix
+from sqlinfer.engine.cache.prefix_tree import PrefixNode, build_prefix_tree, choose_shared_prefixes
 from sqlinfer.engine.sequence import Sequence
 
 
@@ -29,7 +29,7 @@ class _Prefilled:
     row: Sequence
     text: list[int]
     """Its token ids."""
-    last: Segment
+    leaf: PrefixNode
     """The node of the prefix tree at which the text ends."""
     context: ForwardContext
     """The pass that prefilled it."""
@@ -46,7 +46,7 @@ class PackedDecoderBatch:
         self.rows: list[Sequence] = []
         self._num_layers = int(model.config.get_text_config(decoder=True).num_hidden_layers)
         self._last_prompt: list[int] = []  # and its keys and values for each layer
-        self._last_states: list[States] = []
+        self._last_kv: list[KV] = []
         self.clear()
 
     def clear(self) -> None:
@@ -59,10 +59,10 @@ class PackedDecoderBatch:
     def prefill(self, rows: list[Sequence]) -> torch.Tensor:
         """Add rows and run their prompts. Returns their logits (rows, vocab)."""
         texts = [row.token_ids for row in rows]
-        every, last = split(texts, self._last_prompt, partial(_view, self._last_states))
-        context = ForwardContext([], every)
-        logits = self._forward(context, *_flatten(every), [segment.end - 1 for segment in last])
-        prefilled = [_Prefilled(*parts, context) for parts in zip(rows, texts, last, strict=True)]
+        nodes, leaves = build_prefix_tree(texts, self._last_prompt, partial(_view, self._last_kv))
+        context = ForwardContext([], nodes)
+        logits = self._forward(context, *_flatten(nodes), [node.end - 1 for node in leaves])
+        prefilled = [_Prefilled(*parts, context) for parts in zip(rows, texts, leaves, strict=True)]
         self._remember(max(prefilled, key=lambda row: row.text))  # the next ones come in this order too
         self._prefilled += prefilled
         self.rows = self.rows + rows
@@ -82,9 +82,9 @@ class PackedDecoderBatch:
         order = [id(row) for bucket in (*single, *several) for row in bucket.rows]
         first = sum(len(bucket.rows) for bucket in single)
         continued = [(bucket, i) for bucket in several for i in range(len(bucket.rows))]
-        segments = _continue(
+        nodes = _continue(
             [
-                (partial(bucket.view, place=i), bucket.lengths[i], input_ids[row])
+                (partial(bucket.view, index=i), bucket.lengths[i], input_ids[row])
                 for (bucket, i), row in zip(continued, order[first:], strict=True)
             ],
             first,
@@ -92,14 +92,14 @@ class PackedDecoderBatch:
         for bucket in self._buckets:
             bucket.grow([len(input_ids[id(row)]) for row in bucket.rows])
             bucket.prepare(self.model.device, self.model.dtype)
-        context = ForwardContext(single, segments)
-        ids, positions = _flatten(segments)
+        context = ForwardContext(single, nodes)
+        ids, positions = _flatten(nodes)
         ids = [input_ids[row][0] for row in order[:first]] + ids
         positions = [length - 1 for bucket in single for length in bucket.lengths] + positions
-        logits = self._forward(context, ids, positions, [*range(first), *(segment.end - 1 for segment in segments)])
-        for segment, (bucket, i) in zip(segments, continued, strict=True):
+        logits = self._forward(context, ids, positions, [*range(first), *(node.end - 1 for node in nodes)])
+        for node, (bucket, i) in zip(nodes, continued, strict=True):
             for layer in range(self._num_layers):
-                bucket.write(layer, i, context.states(layer, segment))
+                bucket.write(layer, i, context.kv(layer, node))
         return logits if not several else logits[[order.index(id(row)) for row in self.rows]]
 
     @torch.inference_mode()
@@ -111,13 +111,13 @@ class PackedDecoderBatch:
         by_row = {id(prefilled.row): prefilled for prefilled in self._prefilled}
         prefilled_at = {slot: by_row[id(self.rows[slot])] for slot in set(slots)}
         cached = {
-            slot: (partial(_view, [_concatenate(pieces) for pieces in self._states(row)]), len(row.text))
+            slot: (partial(_view, [concatenate(pieces) for pieces in self._kv(row)]), len(row.text))
             for slot, row in prefilled_at.items()
         }
-        segments = _continue([(*cached[slot], suffix) for slot, suffix in zip(slots, suffixes, strict=True)], 0)
+        nodes = _continue([(*cached[slot], suffix) for slot, suffix in zip(slots, suffixes, strict=True)], 0)
         longest = max(map(len, suffixes))
-        wanted = [min(segment.start + i, segment.end - 1) for segment in segments for i in range(longest)]
-        logits = self._forward(ForwardContext([], segments), *_flatten(segments), wanted)
+        wanted = [min(node.start + i, node.end - 1) for node in nodes for i in range(longest)]
+        logits = self._forward(ForwardContext([], nodes), *_flatten(nodes), wanted)
         return logits.view(len(suffixes), longest, -1)
 
     @torch.inference_mode()
@@ -128,7 +128,7 @@ class PackedDecoderBatch:
         if len(rows) < len(self.rows):
             wanted = set(map(id, rows))
             for bucket in self._buckets:
-                bucket.keep(wanted)
+                bucket.retain(wanted)
             self._buckets = [bucket for bucket in self._buckets if bucket.rows]
             self._prefilled = [prefilled for prefilled in self._prefilled if id(prefilled.row) in wanted]
         self._put_in_order()
@@ -141,37 +141,37 @@ class PackedDecoderBatch:
     def _assign_buckets(self) -> None:
         """Put the rows that were prefilled into length buckets, of which some may be new."""
         prefilled, self._prefilled = self._prefilled, []
-        prefixes = {bucket.beginning.tokens: bucket.beginning for bucket in self._buckets if bucket.beginning}
+        prefixes: dict[tuple[int, ...], SharedPrefix] = {}
         running = Counter[tuple[int, ...]]()
         for bucket in self._buckets:
-            if bucket.beginning:
-                running[bucket.beginning.tokens] += len(bucket.rows)
-        shared = choose_shared_prefixes([row.text for row in prefilled], [row.last for row in prefilled], running)
-        added: dict[int, list[list[list[States]]]] = {}
+            if prefix := bucket.shared_prefix:
+                prefixes[prefix.tokens] = prefix
+                running[prefix.tokens] += len(bucket.rows)
+        shared = choose_shared_prefixes([row.text for row in prefilled], [row.leaf for row in prefilled], running)
+        added: dict[int, list[list[list[KV]]]] = {}
         for row, tokens in zip(prefilled, shared, strict=True):
-            states = self._states(row)
+            kv = self._kv(row)
             if tokens is not None and tokens not in prefixes:
-                prefixes[tokens] = SharedPrefix(tokens, [_first(pieces, len(tokens)) for pieces in states])
+                prefixes[tokens] = SharedPrefix(tokens, [_first(pieces, len(tokens)) for pieces in kv])
             bucket = _find_bucket(self._buckets, len(row.text), prefixes[tokens] if tokens else None)
             bucket.add(row.row, len(row.text))
-            added.setdefault(id(bucket), []).append(states)
+            added.setdefault(id(bucket), []).append(kv)
         for bucket in self._buckets:
             if id(bucket) in added:
-                bucket.fill(added[id(bucket)])
+                bucket.write_rows(added[id(bucket)])
         self._put_in_order()
 
-    def _states(self, prefilled: _Prefilled) -> list[list[States]]:
+    def _kv(self, prefilled: _Prefilled) -> list[list[KV]]:
         """For each layer the keys and values of a whole text, in pieces."""
-        chain = prefilled.last.chain()
-        root, depth = chain[0].root, chain[0].depth
-        return [
-            [*([root(layer, depth)] if root else []), *(prefilled.context.states(layer, segment) for segment in chain)]
-            for layer in range(self._num_layers)
-        ]
+        path = prefilled.leaf.path()
+        pieces = [[prefilled.context.kv(layer, node) for node in path] for layer in range(self._num_layers)]
+        if path[0].cached_parent is None:
+            return pieces
+        return [[path[0].cached_parent(layer, path[0].offset), *of_layer] for layer, of_layer in enumerate(pieces)]
 
     def _remember(self, prefilled: _Prefilled) -> None:
         """Keep the keys and values of a prompt, for prompts to come that share a prefix with it."""
-        self._last_states = [_concatenate(pieces) for pieces in self._states(prefilled)]
+        self._last_kv = [concatenate(pieces) for pieces in self._kv(prefilled)]
         self._last_prompt = prefilled.text
 
     def _forward(
@@ -185,41 +185,36 @@ class PackedDecoderBatch:
 def _find_bucket(buckets: list[LengthBucket], length: int, prefix: SharedPrefix | None) -> LengthBucket:
     """The bucket of a new row, which may be a new one."""
     for bucket in buckets:
-        if bucket.takes(length, prefix):
+        if bucket.fits(length, prefix):
             return bucket
     buckets.append(LengthBucket(prefix))
     return buckets[-1]
 
 
-def _flatten(segments: Series[Segment]) -> tuple[list[int], list[int]]:
-    """The token ids of segments, and the position of each in its text."""
-    ids = [token for segment in segments for token in segment.tokens]
-    return ids, [segment.depth + i for segment in segments for i in range(len(segment.tokens))]
+def _flatten(nodes: Series[PrefixNode]) -> tuple[list[int], list[int]]:
+    """The token ids of nodes, and the position of each in its text."""
+    ids = [token for node in nodes for token in node.tokens]
+    return ids, [node.offset + i for node in nodes for i in range(len(node.tokens))]
 
 
-def _continue(suffixes: Series[tuple[Callable[..., States], int, list[int]]], start: int) -> list[Segment]:
-    """Segments of suffixes, each after the cached states of its row and their number; the first starts at start."""
-    segments = []
-    for root, depth, suffix in suffixes:
-        segments.append(Segment(suffix, depth, root=root, start=start))
+def _continue(suffixes: Series[tuple[Callable[..., KV], int, list[int]]], start: int) -> list[PrefixNode]:
+    """Nodes of suffixes, each after the cached KV of its row and their number; the first starts at start."""
+    nodes = []
+    for cached_parent, offset, suffix in suffixes:
+        nodes.append(PrefixNode(suffix, offset, cached_parent=cached_parent, start=start))
         start += len(suffix)
-    return segments
+    return nodes
 
 
-def _view(states: list[States], layer: int, length: int) -> States:
+def _view(kv: list[KV], layer: int, length: int) -> KV:
     """The first keys and values of a text."""
-    keys, values = states[layer]
+    keys, values = kv[layer]
     return keys[:, :length], values[:, :length]
 
 
-def _concatenate(pieces: list[States]) -> States:
-    keys, values = (torch.cat(part, dim=1) for part in zip(*pieces, strict=True))
-    return keys, values
-
-
-def _first(pieces: list[States], count: int) -> States:
+def _first(pieces: list[KV], count: int) -> KV:
     """A copy of the first keys and values, which does not hold the others in memory."""
-    keys, values = _concatenate(pieces)
+    keys, values = concatenate(pieces)
     return keys[:, :count].clone(), values[:, :count].clone()
 
 
@@ -230,12 +225,12 @@ def packing_unsupported_reason(model: Any) -> str:
 
 def _run_self_test(model: Any) -> str:
     texts = [[7, 3, 5, 4, 6], [4, 6, 9]]
-    every, last = split(texts, [], None)
-    context = ForwardContext([], every)
+    nodes, leaves = build_prefix_tree(texts, [], None)
+    context = ForwardContext([], nodes)
     batch = PackedDecoderBatch(model)
     with torch.inference_mode():
         try:
-            logits = batch._forward(context, *_flatten(every), [segment.end - 1 for segment in last])
+            logits = batch._forward(context, *_flatten(nodes), [node.end - 1 for node in leaves])
         except (Unsupported, TypeError, ValueError, KeyError, AttributeError) as error:
             return f"its attention is of another kind ({error})"
         is_same = matches_plain_forward(model, logits, texts)

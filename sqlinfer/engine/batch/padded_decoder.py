@@ -27,7 +27,7 @@ class PaddedDecoderBatch:
         self.can_merge = kv.new_cache(model.config)[1]
         accepted = inspect.signature(model.forward).parameters
         self._can_keep_logits = "logits_to_keep" in accepted
-        self._can_share = self.can_merge and not kv.has_windows(model.config)
+        self._can_share = self.can_merge and not kv.has_sliding_window(model.config)
         self._takes_positions = "position_ids" in accepted
         self._is_mamba = "cache_params" in accepted  # other name of the cache, and no mask once the prompt is read
         self.clear()
@@ -58,14 +58,14 @@ class PaddedDecoderBatch:
         cache, _ = kv.new_cache(self.model.config)
         shared = self._shared_length(texts)
         if shared:
-            ids, mask = kv.padded([texts[0][:shared]], self.model.device, left=True)
+            ids, mask = kv.pad_rows([texts[0][:shared]], self.model.device, left=True)
             self._forward(ids, mask, kv.positions(mask), cache)
             cache = kv.select(cache, torch.zeros(len(texts), dtype=torch.long, device=self.model.device))
-        ids, mask = kv.padded([text[shared:] for text in texts], self.model.device, left=True)
+        ids, mask = kv.pad_rows([text[shared:] for text in texts], self.model.device, left=True)
         mask = torch.cat([mask.new_ones(len(texts), shared), mask], dim=1)
         logits = self._forward(ids, mask, kv.positions(mask)[:, shared:], cache)[:, 0]
         if shared:
-            mask = kv.pack(cache, mask)
+            mask = kv.left_align(cache, mask)
         return logits, cache, mask
 
     def _shared_length(self, texts: list[list[int]]) -> int:
@@ -80,11 +80,11 @@ class PaddedDecoderBatch:
         """Run each row's uncomputed tokens, or some. Returns the logits (rows, vocab) of the next token."""
         width = decode_width(self.rows, padded=self._can_share) if self.can_merge else 1
         input_ids = [ids for row in self.rows for ids in row.take_input_ids(width)]
-        ids, new_mask = kv.padded(input_ids, self.model.device, left=True)
+        ids, new_mask = kv.pad_rows(input_ids, self.model.device, left=True)
         mask = torch.cat([self._mask, new_mask], dim=1)
         logits = self._forward(ids, mask, kv.positions(mask)[:, -width:], self._cache)[:, 0]
         has_gaps = any(len(row_ids) < width for row_ids in input_ids)
-        self._mask = kv.pack(self._cache, mask) if has_gaps else mask
+        self._mask = kv.left_align(self._cache, mask) if has_gaps else mask
         return logits
 
     @torch.inference_mode()
@@ -96,11 +96,11 @@ class PaddedDecoderBatch:
         longest = max(map(len, suffixes))
         if self.can_merge:
             index = torch.tensor(slots, device=self.model.device)
-            ids, mask = kv.padded(suffixes, self.model.device, left=False)
+            ids, mask = kv.pad_rows(suffixes, self.model.device, left=False)
             mask = torch.cat([self._mask[index], mask], dim=1)
             return self._forward(ids, mask, kv.positions(mask)[:, -longest:], kv.select(self._cache, index), longest)
         texts = [self.rows[slot].token_ids + suffix for slot, suffix in zip(slots, suffixes, strict=True)]
-        ids, mask = kv.padded(texts, self.model.device, left=True)
+        ids, mask = kv.pad_rows(texts, self.model.device, left=True)
         logits = self._forward(ids, mask, kv.positions(mask), kv.new_cache(self.model.config)[0], longest)
         ends = [row.roll(len(suffix) - longest, dims=0) for row, suffix in zip(logits, suffixes, strict=True)]
         return torch.stack(ends)

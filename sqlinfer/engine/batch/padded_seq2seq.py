@@ -16,7 +16,7 @@ import torch
 from transformers import EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
-from sqlinfer.engine.attention import beam_cross_attention as beam_attention
+from sqlinfer.engine.attention import beam_cross_attention
 from sqlinfer.engine.cache import padded_cache as kv
 from sqlinfer.engine.model.weights import RELATIVE_POSITIONS
 from sqlinfer.engine.sequence import Sequence, decode_width
@@ -31,7 +31,7 @@ class PaddedSeq2SeqBatch:
         self.model = model
         self.rows: list[Sequence] = []
         self._embed_positions = getattr(model.get_decoder(), "embed_positions", None)
-        self._can_share = beam_attention.is_supported(model)
+        self._can_share = beam_cross_attention.is_supported(model)
         self.can_merge = self._knows_row_positions() and kv.new_cache(model.config)[1]
         self.clear()
 
@@ -55,13 +55,13 @@ class PaddedSeq2SeqBatch:
     def prefill(self, rows: list[Sequence]) -> torch.Tensor:
         """Add rows, run their encoder and decoder prompts. Returns the logits (slots, vocab) of their first tokens."""
         device = self.model.device
-        ids, encoder_mask = kv.padded([row.prompt for row in rows], device, left=False)
+        ids, encoder_mask = kv.pad_rows([row.prompt for row in rows], device, left=False)
         states = self.model.get_encoder()(input_ids=ids, attention_mask=encoder_mask).last_hidden_state
         self._hidden_size = states.shape[-1]
         self._sharing_beams = rows[0].num_slots if self._can_share else 1
         copies = rows[0].num_slots // self._sharing_beams
         states, encoder_mask = (t.repeat_interleave(copies, dim=0) for t in (states, encoder_mask))
-        ids, mask = kv.padded([row.decoder_prompt for row in rows for _ in range(copies)], device, left=True)
+        ids, mask = kv.pad_rows([row.decoder_prompt for row in rows for _ in range(copies)], device, left=True)
         cache = EncoderDecoderCache(kv.new_cache(self.model.config)[0], kv.new_cache(self.model.config)[0])
         logits = self._forward(ids, mask, states, encoder_mask, cache)[:, -1]
         if self._sharing_beams > 1:  # which begin alike
@@ -101,7 +101,7 @@ class PaddedSeq2SeqBatch:
         A row that is scored has one slot, and so have those beside it.
         """
         index = torch.tensor(slots, device=self.model.device)
-        ids, mask = kv.padded(suffixes, self.model.device, left=False)
+        ids, mask = kv.pad_rows(suffixes, self.model.device, left=False)
         mask = torch.cat([self._mask[index], mask], dim=1)
         encoder_mask = self._encoder_mask[index]
         caches = (self._cache.self_attention_cache, self._cache.cross_attention_cache)
@@ -132,13 +132,13 @@ class PaddedSeq2SeqBatch:
         """
         width = rows[0].num_slots
         kept = [slot // width for slot in slots[::width]]
-        order = kv.compact_rows(kept)
+        order = kv.compact_order(kept)
         index_of = {position: i for i, position in enumerate(kept)}
-        kv.move_rows(self._cache.cross_attention_cache, order, width // self._sharing_beams)
-        self._encoder_mask = kv.move(self._encoder_mask, order, width // self._sharing_beams)
+        kv.compact_cache(self._cache.cross_attention_cache, order, width // self._sharing_beams)
+        self._encoder_mask = kv.compact_rows(self._encoder_mask, order, width // self._sharing_beams)
         if width == 1:
-            kv.move_rows(self._cache.self_attention_cache, order, width)
-            self._mask = kv.move(self._mask, order, width)
+            kv.compact_cache(self._cache.self_attention_cache, order, width)
+            self._mask = kv.compact_rows(self._mask, order, width)
         else:
             starts = [index_of[position] * width for position in order]
             parents = [slot for start in starts for slot in slots[start : start + width]]
@@ -158,7 +158,7 @@ class PaddedSeq2SeqBatch:
     def _forward(
         self, ids: torch.Tensor, mask: torch.Tensor, states: torch.Tensor, encoder_mask: torch.Tensor, cache: Any
     ) -> torch.Tensor:
-        shared = beam_attention.shared_by_beams(self.model) if self._sharing_beams > 1 else nullcontext()
+        shared = beam_cross_attention.share_encoder_kv(self.model) if self._sharing_beams > 1 else nullcontext()
         with shared, self._row_positions(kv.positions(mask)[:, -ids.shape[1] :]):
             output = self.model(
                 encoder_outputs=BaseModelOutput(last_hidden_state=states),

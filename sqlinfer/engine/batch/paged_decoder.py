@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 from sqlinfer.engine.attention.paged_runner import PagedModel
-from sqlinfer.engine.attention.query_spans import Rows
-from sqlinfer.engine.cache.page_pool import Line, Slots, Span, rectangle
-from sqlinfer.engine.cache.prefix_tree import Segment, split
+from sqlinfer.engine.attention.query_spans import SpanTable
+from sqlinfer.engine.cache.page_pool import BlockRun, BlockTableRow, SlotMapping, pad_slots
+from sqlinfer.engine.cache.prefix_tree import PrefixNode, build_prefix_tree
 from sqlinfer.engine.sequence import Sequence
 
 T = TypeVar("T")
@@ -40,30 +40,31 @@ class PagedDecoderBatch:
     def clear(self) -> None:
         """Drop all rows and their memory."""
         self.rows = []
-        self._lines: dict[int, Line] = {}  # by the id of a row
+        self._table_rows: dict[int, BlockTableRow] = {}  # by the id of a row
 
     def _forget_last_prompt(self) -> None:
         self._last_prompt: list[int] = []  # and the pages that hold it
-        self._last_pages: tuple[list[Span], Slots] | None = None
+        self._last_pages: tuple[list[BlockRun], SlotMapping] | None = None
 
     @torch.inference_mode()
     def prefill(self, rows: list[Sequence]) -> torch.Tensor:
         """Add rows and run their prompts. Returns their logits (rows, vocab)."""
         texts = [row.token_ids for row in rows]
-        every, last, spans, lines = self._with_pages(lambda: self._allocate(texts))
-        self._cache.show(lines)
-        table_row = {id(node): line.number for end, line in zip(last, lines, strict=True) for node in end.chain()}
-        logits = self._paged.read(
-            np.array([(node.start, len(node.tokens), table_row[id(node)], node.depth) for node in every]),
-            np.concatenate([spans[id(node)].slots[: len(node.tokens)] for node in every]),
-            [token for node in every for token in node.tokens],
-            [node.end - 1 for node in last],
+        nodes, leaves, runs, table_rows = self._with_pages(lambda: self._allocate(texts))
+        self._cache.write_block_table(table_rows)
+        paths = [(leaf.path(), table_row.index) for leaf, table_row in zip(leaves, table_rows, strict=True)]
+        row_of = {id(node): index for path, index in paths for node in path}
+        logits = self._paged.forward(
+            np.array([(node.start, len(node.tokens), row_of[id(node)], node.offset) for node in nodes]),
+            np.concatenate([runs[id(node)].slot_mapping[: len(node.tokens)] for node in nodes]),
+            [token for node in nodes for token in node.tokens],
+            [node.end - 1 for node in leaves],
         )
-        for row, line in zip(rows, lines, strict=True):
+        for row, table_row in zip(rows, table_rows, strict=True):
             row.num_uncomputed_tokens = 0
-            self._lines[id(row)] = line
-        longest = max(range(len(texts)), key=lambda i: texts[i])  # the next ones come in this order too
-        self._last_prompt, self._last_pages = texts[longest], (lines[longest].spans, lines[longest].slots)
+            self._table_rows[id(row)] = table_row
+        last = max(range(len(texts)), key=lambda i: texts[i])  # the next ones come in this order too
+        self._last_prompt, self._last_pages = texts[last], (table_rows[last].runs, table_rows[last].slot_mapping)
         self.rows = self.rows + rows
         return logits
 
@@ -72,53 +73,55 @@ class PagedDecoderBatch:
         """Run each row's uncomputed tokens. Returns the logits (rows, vocab) of the next token."""
         width = max(row.num_uncomputed_tokens for row in self.rows)
         input_ids = [row.take_input_ids(width)[0] for row in self.rows]
-        lines = [self._lines[id(row)] for row in self.rows]
-        self._with_pages(lambda: self._cache.grow(lines, list(map(len, input_ids))))
+        table_rows = [self._table_rows[id(row)] for row in self.rows]
+        self._with_pages(lambda: self._cache.grow(table_rows, list(map(len, input_ids))))
         if width == 1:
-            return self._paged.step([ids[0] for ids in input_ids], lines)
-        starts = [line.length - len(ids) for line, ids in zip(lines, input_ids, strict=True)]
-        spans = _query_spans(input_ids, [line.number for line in lines], starts)
-        slot_mapping = [line.slots[start : line.length] for line, start in zip(lines, starts, strict=True)]
+            return self._paged.decode([ids[0] for ids in input_ids], table_rows)
+        starts = [row.length - len(ids) for row, ids in zip(table_rows, input_ids, strict=True)]
+        spans = _query_spans(input_ids, [row.index for row in table_rows], starts)
+        slot_mapping = [row.slot_mapping[start : row.length] for row, start in zip(table_rows, starts, strict=True)]
         ends = spans[:, 0] + spans[:, 1] - 1
-        return self._paged.read(spans, np.concatenate(slot_mapping), _flatten(input_ids), ends.tolist())
+        return self._paged.forward(spans, np.concatenate(slot_mapping), _flatten(input_ids), ends.tolist())
 
     @torch.inference_mode()
     def score_suffixes(self, slots: list[int], suffixes: list[list[int]]) -> torch.Tensor:
         """Logits (suffixes, longest suffix, vocab) after each token of suffixes of slots; the batch stays."""
-        lines = [self._lines[id(self.rows[slot])] for slot in slots]
-        pages = self._with_pages(lambda: [self._cache.span(len(suffix)) for suffix in suffixes])
-        slot_mapping = [page.slots[: len(suffix)] for page, suffix in zip(pages, suffixes, strict=True)]
-        cached = [line.slots[: line.length] for line in lines]
-        block_table = rectangle([np.concatenate(parts) for parts in zip(cached, slot_mapping, strict=True)])
-        spans = _query_spans(suffixes, range(len(suffixes)), [line.length for line in lines])
+        table_rows = [self._table_rows[id(self.rows[slot])] for slot in slots]
+        runs = self._with_pages(lambda: [self._cache.allocate_run(len(suffix)) for suffix in suffixes])
+        slot_mapping = [run.slot_mapping[: len(suffix)] for run, suffix in zip(runs, suffixes, strict=True)]
+        cached = [table_row.slot_mapping[: table_row.length] for table_row in table_rows]
+        block_table = pad_slots([np.concatenate(parts) for parts in zip(cached, slot_mapping, strict=True)])
+        spans = _query_spans(suffixes, range(len(suffixes)), [row.length for row in table_rows])
         longest = max(map(len, suffixes))
         wanted = (spans[:, :1] + np.minimum(np.arange(longest), spans[:, 1:2] - 1)).ravel().tolist()
         on_device = torch.from_numpy(block_table).to(self.model.device)
-        logits = self._paged.read(spans, np.concatenate(slot_mapping), _flatten(suffixes), wanted, on_device)
+        logits = self._paged.forward(spans, np.concatenate(slot_mapping), _flatten(suffixes), wanted, on_device)
         return logits.view(len(suffixes), longest, -1)
 
     def retain(self, rows: list[Sequence], slots: list[int]) -> None:  # noqa: ARG002 - a row has one slot
         """Drop all rows but these."""
         self.rows = rows
-        self._lines = {id(row): self._lines[id(row)] for row in rows}
+        self._table_rows = {id(row): self._table_rows[id(row)] for row in rows}
 
-    def _allocate(self, texts: list[list[int]]) -> tuple[list[Segment], list[Segment], dict[int, Span], list[Line]]:
-        """Nodes of the prefix tree over texts, the last node of each text, pages of each node, and block-table rows."""
-        every, last = split(texts, self._last_prompt, self._last_pages)
-        spans = {id(segment): self._cache.span(len(segment.tokens)) for segment in every}
-        return every, last, spans, [self._line(segment, spans) for segment in last]
+    def _allocate(
+        self, texts: list[list[int]]
+    ) -> tuple[list[PrefixNode], list[PrefixNode], dict[int, BlockRun], list[BlockTableRow]]:
+        """Nodes of the prefix tree over texts, the leaf of each text, pages of each node, and block table rows."""
+        nodes, leaves = build_prefix_tree(texts, self._last_prompt, self._last_pages)
+        runs = {id(node): self._cache.allocate_run(len(node.tokens)) for node in nodes}
+        return nodes, leaves, runs, [self._table_row(node, runs) for node in leaves]
 
-    def _line(self, last: Segment, spans: dict[int, Span]) -> Line:
-        """The block-table row of the text that ends with a node of the prefix tree."""
-        chain = last.chain()
+    def _table_row(self, leaf: PrefixNode, runs: dict[int, BlockRun]) -> BlockTableRow:
+        """The block table row of the text that ends with a node of the prefix tree."""
+        path = leaf.path()
         held, pieces = [], []
-        if chain[0].root is not None:
-            root, slots = chain[0].root
-            held, pieces = list(root), [slots[: chain[0].depth]]
-        held += [spans[id(node)] for node in chain]
-        pieces += [spans[id(node)].slots[: len(node.tokens)] for node in chain[:-1]]
-        pieces.append(spans[id(last)].slots)  # over-allocated, for the tokens to come
-        return self._cache.line(held, np.concatenate(pieces), last.depth + len(last.tokens))
+        if path[0].cached_parent is not None:
+            cached_runs, slots = path[0].cached_parent
+            held, pieces = list(cached_runs), [slots[: path[0].offset]]
+        held += [runs[id(node)] for node in path]
+        pieces += [runs[id(node)].slot_mapping[: len(node.tokens)] for node in path[:-1]]
+        pieces.append(runs[id(leaf)].slot_mapping)  # over-allocated, for the tokens to come
+        return self._cache.allocate_row(held, np.concatenate(pieces), leaf.offset + len(leaf.tokens))
 
     def _with_pages(self, work: Callable[[], T]) -> T:
         """What work returns, which allocates pages; those of the last prompt are freed if there are too few."""
@@ -131,8 +134,8 @@ class PagedDecoderBatch:
         return work()
 
 
-def _query_spans(queries: Series[list[int]], table_rows: Series[int], positions: Series[int]) -> Rows:
-    """Query spans (start, count, block-table row, first position) of queries that lie one after another in a pass."""
+def _query_spans(queries: Series[list[int]], table_rows: Series[int], positions: Series[int]) -> SpanTable:
+    """Query spans (start, count, block table row, first position) of queries that lie one after another in a pass."""
     counts = np.array([len(query) for query in queries])
     return np.stack([counts.cumsum() - counts, counts, np.array(table_rows), np.array(positions)], axis=1)
 

@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from sqlinfer.engine.attention.paged_runner import Attend, PagedModel
+from sqlinfer.engine.attention.paged_runner import PagedAttention, PagedModel
 from sqlinfer.engine.attention.query_spans import QuerySpans
 from sqlinfer.engine.batch.paged_decoder import PagedDecoderBatch
 from sqlinfer.engine.batch.support import matches_plain_forward, unsupported_reason
-from sqlinfer.engine.cache.page_pool import PAGE, PageCache
+from sqlinfer.engine.cache.page_pool import PAGE_SIZE, PageCache
 from sqlinfer.engine.generation_settings import GenerationSettings
 from sqlinfer.engine.model.device import free_memory, is_out_of_memory, release_memory
 from sqlinfer.engine.sequence import Sequence
@@ -25,7 +25,7 @@ from sqlinfer.types import Request
 
 logger = logging.getLogger(__name__)
 SHARE = 0.7  # of the free memory; the rest is for what a pass computes
-NUM_ROWS = 512  # of the block table: two full batches
+MAX_ROWS = 512  # of the block table: two full batches
 LONGEST = 400  # tokens of a text of the test: keys of more than one tile, and pages of more than one row
 TOLERANCE = {torch.float32: 1e-4, torch.float16: 5e-3, torch.bfloat16: 2e-2}  # of the norm of an attention's result
 _ANY = GenerationSettings(1, 0, 0.0, 1.0, 0, 1, 0, (), frozenset(), {})
@@ -40,22 +40,22 @@ def open_paged(model: Any) -> tuple[PagedModel | None, str]:
     if reason := unsupported_reason(model):
         return None, reason
     compared = _Compared(attend)
-    small = PagedModel(model, PageCache(8 * LONGEST // PAGE, 8, model.device), compared, can_replay=False)
+    small = PagedModel(model, PageCache(8 * LONGEST // PAGE_SIZE, 8, model.device), compared, uses_cuda_graphs=False)
     if reason := run_self_test(small) or compared.fault(model.dtype):
         return None, reason
-    no_graphs = run_self_test(PagedModel(model, small.cache, attend, can_replay=True))
+    no_graphs = run_self_test(PagedModel(model, small.cache, attend, uses_cuda_graphs=True))
     if no_graphs:
         logger.warning("steps are not captured in CUDA graphs, which is slower: %s", no_graphs)
     cache = _sized(small.cache)
     if cache is None:
         return None, "no memory is left for a cache"
-    return PagedModel(model, cache, attend, can_replay=not no_graphs), ""
+    return PagedModel(model, cache, attend, uses_cuda_graphs=not no_graphs), ""
 
 
 class _Compared:
     """An attention kernel whose results are compared with plain attention; logits would hide small faults."""
 
-    def __init__(self, attend: Attend) -> None:
+    def __init__(self, attend: PagedAttention) -> None:
         self._attend = attend
         self._worst = 0.0
 
@@ -64,12 +64,12 @@ class _Compared:
         query: torch.Tensor,
         keys: torch.Tensor,
         values: torch.Tensor,
-        table: torch.Tensor,
-        feeds: QuerySpans,
+        block_table: torch.Tensor,
+        spans: QuerySpans,
         scale: float | None,
     ) -> torch.Tensor:
-        output = self._attend(query, keys, values, table, feeds, scale)
-        plain = plain_attend(query.float(), keys.float(), values.float(), table, feeds, scale)
+        output = self._attend(query, keys, values, block_table, spans, scale)
+        plain = plain_attend(query.float(), keys.float(), values.float(), block_table, spans, scale)
         difference = (output.float() - plain).norm() / plain.norm()
         self._worst = max(self._worst, float(difference.nan_to_num(nan=torch.inf)))
         return output
@@ -85,14 +85,14 @@ def plain_attend(
     query: torch.Tensor,
     keys: torch.Tensor,
     values: torch.Tensor,
-    table: torch.Tensor,
-    feeds: QuerySpans,
+    block_table: torch.Tensor,
+    spans: QuerySpans,
     scale: float | None,
 ) -> torch.Tensor:
     """What paged_kernel.attend gives, by torch's own attention, one query span after the other."""
     output = query.new_empty(len(query), query.shape[1], values.shape[-1])
-    for start, count, row, position in feeds.blocks(1 << 30).tolist():
-        slots = table[row, : position + count].long()
+    for start, count, row, position in spans.blocks(1 << 30).tolist():
+        slots = block_table[row, : position + count].long()
         attended = scaled_dot_product_attention(
             query[start : start + count].transpose(0, 1)[None],
             keys[slots].transpose(0, 1)[None],
@@ -107,11 +107,11 @@ def plain_attend(
 
 def _sized(small: PageCache) -> PageCache | None:
     """A cache that takes its share of the free memory, or less if that cannot be had in one piece."""
-    device = small.table.device
-    num_pages = int(free_memory(device) * SHARE) // (small.bytes_per_slot * PAGE)
+    device = small.block_table.device
+    num_pages = int(free_memory(device) * SHARE) // (small.bytes_per_slot * PAGE_SIZE)
     while num_pages > 1:
         try:
-            return small.resized(num_pages, NUM_ROWS)
+            return small.resized(num_pages, MAX_ROWS)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
+from sqlinfer.engine.attention.self_test import tolerance
 from sqlinfer.engine.cache import padded_cache as kv
-from sqlinfer.engine.model.cpu_linear import tolerance
 
 NEEDED_ARGUMENTS = ("position_ids", "logits_to_keep")
 
@@ -19,7 +19,7 @@ def unsupported_reason(model: Any) -> str:
     accepted = inspect.signature(model.forward).parameters
     if not kv.has_plain_cache(model.config):
         return "it keeps states other than keys and values"
-    if kv.has_windows(model.config):
+    if kv.has_sliding_window(model.config):
         return "its attention has windows"
     if any(name not in accepted for name in NEEDED_ARGUMENTS):
         return "its positions are its own"

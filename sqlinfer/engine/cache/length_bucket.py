@@ -1,7 +1,7 @@
-"""Keys and values of rows of about equal length, so that one attention serves them all with little padding.
+"""KV cache of rows of about equal length, so that one attention serves them all with little padding.
 
-Rows come, grow and leave in place: a step copies nothing. What all rows begin with is kept, and read from memory, once
-for all of them. Knows no model and no scheduler.
+Rows join, grow and leave in place: a decode step copies nothing. The KV of a shared prefix is kept, and read from
+memory, once for all rows. Knows no model and no scheduler.
 """
 
 from __future__ import annotations
@@ -14,152 +14,170 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from sqlinfer.engine.sequence import Sequence
 
-SPREAD = 32  # tokens; when a row joins, the lengths in a bucket differ by no more
-MORE_SLOTS, MORE_ROWS = 64, 8
-States = tuple[torch.Tensor, torch.Tensor]  # keys and values, (heads, tokens, head_dim)
+MAX_SPREAD = 32  # tokens between the shortest and the longest row of a bucket, when a row joins
+SPARE_SLOTS, SPARE_ROWS = 64, 8
+KV = tuple[torch.Tensor, torch.Tensor]  # keys and values, (heads, tokens, head_dim)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SharedPrefix:
-    """Tokens that all rows of some buckets begin with, and for each layer their keys and values."""
+    """A prefix that all rows of some buckets share.
+
+    tokens: its ids.
+    kv: for each layer its keys and values.
+    """
 
     tokens: tuple[int, ...]
-    states: Series[States]
+    kv: Series[KV]
 
 
 class LengthBucket:
-    """Sequences with their cache: for each layer keys and values of (rows, heads, slots, head_dim).
+    """Running rows with their KV cache.
 
-    Slots beyond a row's length are masked, and hold finite numbers. The tokens of the beginning have no slots.
+    Slots beyond a row's length are masked, and hold finite numbers. The tokens of the shared prefix have no slots.
+
+    rows: the sequences.
+    lengths: tokens of each row in the cache, the shared prefix among them.
+    shared_prefix: what all rows share; None if nothing.
     """
 
-    def __init__(self, beginning: SharedPrefix | None = None) -> None:
+    def __init__(self, shared_prefix: SharedPrefix | None = None) -> None:
         self.rows: list[Sequence] = []
         self.lengths: list[int] = []
-        self.beginning = beginning
-        self._num_shared = len(beginning.tokens) if beginning else 0
-        self._states: list[torch.Tensor] = []  # for each layer (2, rows, heads, slots, head_dim)
+        self.shared_prefix = shared_prefix
+        self._num_shared = len(shared_prefix.tokens) if shared_prefix else 0
+        self._kv: list[torch.Tensor] = []  # for each layer (2, rows, heads, slots, head_dim)
         self._mask: torch.Tensor | None = None
 
-    def takes(self, length: int, beginning: SharedPrefix | None) -> bool:
-        """Whether a row of so many tokens fits the others."""
-        is_near = max(*self.lengths, length) - min(*self.lengths, length) <= SPREAD
-        return is_near and beginning is self.beginning
+    def fits(self, length: int, shared_prefix: SharedPrefix | None) -> bool:
+        """Whether a row of so many tokens may join."""
+        spread = max(*self.lengths, length) - min(*self.lengths, length)
+        return spread <= MAX_SPREAD and shared_prefix is self.shared_prefix
 
     def add(self, row: Sequence, length: int) -> None:
-        """Take a row in; fill comes next."""
+        """Add a row whose KV write_rows writes next."""
         self.rows.append(row)
         self.lengths.append(length)
 
-    def fill(self, states: Series[Series[Series[States]]]) -> None:
-        """Write the keys and values of the rows that were added. states: of each row, for each layer, in pieces."""
-        first = len(self.rows) - len(states)
-        self._reserve(len(self.rows), max(self.lengths) - self._num_shared, states[0])
-        for place, of_row in enumerate(states, first):
-            for kept, pieces in zip(self._states, of_row, strict=True):
+    def write_rows(self, kv_of_rows: Series[Series[Series[KV]]]) -> None:
+        """Write the KV of the rows added last: of each row, for each layer, in consecutive pieces."""
+        first = len(self.rows) - len(kv_of_rows)
+        self._reserve(len(self.rows), max(self.lengths) - self._num_shared, kv_of_rows[0])
+        for index, kv_of_layers in enumerate(kv_of_rows, first):
+            for cached, pieces in zip(self._kv, kv_of_layers, strict=True):
                 end = -self._num_shared
                 for keys, values in pieces:
                     start, end = end, end + keys.shape[1]
                     if end > 0:
-                        own = max(0, -start)
-                        kept[0, place, :, start + own : end] = keys[:, own:]
-                        kept[1, place, :, start + own : end] = values[:, own:]
-                kept[:, place, :, end:] = 0
+                        skip = max(0, -start)  # tokens of the shared prefix
+                        cached[0, index, :, start + skip : end] = keys[:, skip:]
+                        cached[1, index, :, start + skip : end] = values[:, skip:]
+                cached[:, index, :, end:] = 0
 
     def grow(self, counts: Series[int]) -> None:
-        """Make room for so many more tokens of each row, before they are written."""
+        """Reserve slots for so many more tokens of each row, before they are written."""
         self.lengths = [length + count for length, count in zip(self.lengths, counts, strict=True)]
-        if max(self.lengths) - self._num_shared > self._states[0].shape[3]:
-            self._states = [_larger(states, 0, MORE_SLOTS) for states in self._states]
+        if max(self.lengths) - self._num_shared > self._kv[0].shape[3]:
+            self._kv = [_enlarge(kv, 0, SPARE_SLOTS) for kv in self._kv]
 
-    def write(self, layer: int, place: int, states: States) -> None:
-        """Put the keys and values of a row's last tokens into its slots."""
-        end = self.lengths[place] - self._num_shared
-        start = end - states[0].shape[1]
-        for kept, new in zip(self._states[layer], states, strict=True):
-            kept[place, :, start:end] = new
+    def write(self, layer: int, index: int, kv: KV) -> None:
+        """Write the keys and values of a row's last tokens into its slots."""
+        end = self.lengths[index] - self._num_shared
+        start = end - kv[0].shape[1]
+        for cached, new in zip(self._kv[layer], kv, strict=True):
+            cached[index, :, start:end] = new
 
-    def attend(self, layer: int, states: torch.Tensor, query: torch.Tensor, scale: float | None) -> torch.Tensor:
-        """Attention of each row's last token, whose keys and values states (2, rows, heads, head_dim) are written here.
+    def attend(self, layer: int, kv: torch.Tensor, query: torch.Tensor, scale: float | None) -> torch.Tensor:
+        """Attention of each row's last token, whose kv (2, rows, heads, head_dim) is written here.
 
-        query and the result: (rows, heads of queries, head_dim).
+        query and the result: (rows, query heads, head_dim).
         """
         rows, longest = len(self.rows), max(self.lengths) - self._num_shared
-        kept = self._states[layer]
-        kept[:, self._places, :, self._ends] = states.transpose(0, 1)
-        keys, values = kept[:, :rows, :, :longest]
-        grouped = query.view(rows, keys.shape[1], -1, query.shape[-1])  # the heads that share keys are one matrix
-        if self.beginning is None:
-            found = scaled_dot_product_attention(grouped, keys, values, attn_mask=self._mask, scale=scale)
+        cached = self._kv[layer]
+        cached[:, self._indices, :, self._last_slots] = kv.transpose(0, 1)
+        keys, values = cached[:, :rows, :, :longest]
+        grouped = query.view(rows, keys.shape[1], -1, query.shape[-1])  # (rows, heads, queries, head_dim)
+        if self.shared_prefix is None:
+            output = scaled_dot_product_attention(grouped, keys, values, attn_mask=self._mask, scale=scale)
         else:
-            found = _cascade_attention(grouped, self.beginning.states[layer], (keys, values), self._mask, scale)
-        return found.reshape(query.shape)
+            output = _cascade_attention(grouped, self.shared_prefix.kv[layer], (keys, values), self._mask, scale)
+        return output.reshape(query.shape)
 
     def prepare(self, device: torch.device, dtype: torch.dtype) -> None:
-        """Work out what all layers of a step share: where the last tokens go and what each row sees."""
+        """Compute what all layers of a decode step share: the slots to write and the attention mask."""
         lengths = torch.tensor(self.lengths, device=device) - self._num_shared
-        self._places = torch.arange(len(self.rows), device=device)
-        self._ends = lengths - 1
+        self._indices = torch.arange(len(self.rows), device=device)
+        self._last_slots = lengths - 1
         self._mask = None
         if min(self.lengths) < max(self.lengths):
             hidden = torch.arange(max(self.lengths) - self._num_shared, device=device) >= lengths[:, None]
             mask = torch.zeros(hidden.shape, dtype=dtype, device=device).masked_fill_(hidden, -torch.inf)
             self._mask = mask[:, None, None]
 
-    def view(self, layer: int, length: int, place: int) -> States:
-        """Keys and values of a row's first tokens; length: how many, more than the beginning has."""
-        keys, values = self._states[layer][:, place, :, : length - self._num_shared]
-        if self.beginning is not None:
-            before = self.beginning.states[layer]
-            keys, values = torch.cat([before[0], keys], dim=1), torch.cat([before[1], values], dim=1)
+    def view(self, layer: int, length: int, index: int) -> KV:
+        """Keys and values of a row's first length tokens, more than the shared prefix has."""
+        keys, values = self._kv[layer][:, index, :, : length - self._num_shared]
+        if self.shared_prefix is not None:
+            shared_keys, shared_values = self.shared_prefix.kv[layer]
+            keys, values = torch.cat([shared_keys, keys], dim=1), torch.cat([shared_values, values], dim=1)
         return keys, values
 
-    def keep(self, wanted: set[int]) -> None:
-        """Let the rows go whose id is not wanted: the last ones take their places."""
-        for place in reversed(range(len(self.rows))):
-            if id(self.rows[place]) in wanted:
+    def retain(self, row_ids: set[int]) -> None:
+        """Drop the rows whose id() is not among row_ids; the last rows take their slots."""
+        for index in reversed(range(len(self.rows))):
+            if id(self.rows[index]) in row_ids:
                 continue
             row, length = self.rows.pop(), self.lengths.pop()
-            if place < len(self.rows):
-                self.rows[place], self.lengths[place] = row, length
-                for states in self._states:
-                    states[:, place] = states[:, len(self.rows)]
+            if index < len(self.rows):
+                self.rows[index], self.lengths[index] = row, length
+                for kv in self._kv:
+                    kv[:, index] = kv[:, len(self.rows)]
 
-    def _reserve(self, rows: int, slots: int, states: Series[Series[States]]) -> None:
-        if not self._states:
-            heads, _, head_dim = states[0][0][0].shape
-            shape = (2, max(rows, MORE_ROWS), heads, slots + MORE_SLOTS, head_dim)
-            self._states = [pieces[0][0].new_zeros(shape) for pieces in states]
+    def _reserve(self, rows: int, slots: int, kv_of_layers: Series[Series[KV]]) -> None:
+        if not self._kv:
+            heads, _, head_dim = kv_of_layers[0][0][0].shape
+            shape = (2, max(rows, SPARE_ROWS), heads, slots + SPARE_SLOTS, head_dim)
+            self._kv = [pieces[0][0].new_zeros(shape) for pieces in kv_of_layers]
             return
-        has_rows, has_slots = self._states[0].shape[1], self._states[0].shape[3]
-        more = (max(has_rows, rows - has_rows) if rows > has_rows else 0, slots - has_slots)
-        if more[0] or more[1] > 0:
-            slots_more = more[1] + MORE_SLOTS if more[1] > 0 else 0
-            self._states = [_larger(one, more[0], slots_more) for one in self._states]
+        num_rows, num_slots = self._kv[0].shape[1], self._kv[0].shape[3]
+        more_rows = max(num_rows, rows - num_rows) if rows > num_rows else 0
+        more_slots = slots - num_slots + SPARE_SLOTS if slots > num_slots else 0
+        if more_rows or more_slots:
+            self._kv = [_enlarge(kv, more_rows, more_slots) for kv in self._kv]
 
 
 def _cascade_attention(
-    query: torch.Tensor, shared: States, own: States, mask: torch.Tensor | None, scale: float | None
+    query: torch.Tensor, shared: KV, suffix: KV, mask: torch.Tensor | None, scale: float | None
 ) -> torch.Tensor:
-    """Attention to what all rows share, as one matrix of all rows, and to what each has; then both weighed.
+    """Attention to a shared prefix, with the queries of all rows as one matrix, and to each row's suffix; then merged.
 
-    query and the result: (rows, heads, queries, head_dim). A softmax over both parts is the mean of those over each,
-    weighed by the sums of their exponents, whose logarithms torch's kernel gives too.
+    Cascade attention as in FlashInfer (Ye et al. 2025, arXiv 2501.01005) and vLLM.
+    query and the result: (rows, heads, queries, head_dim).
     """
     rows, heads, queries, head_dim = query.shape
     attend = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-    together = query.transpose(0, 1).reshape(1, heads, rows * queries, head_dim)
-    one, of_one = attend(together, shared[0][None], shared[1][None], scale=scale)
-    two, of_two = attend(query, *own, attn_mask=mask, scale=scale)
-    one = one.view(heads, rows, queries, head_dim).transpose(0, 1)
-    of_one = of_one.view(heads, rows, queries).transpose(0, 1)
-    weight = torch.sigmoid(of_one - of_two)[..., None]
-    return torch.lerp(two.float(), one.float(), weight).to(query.dtype)
+    folded = query.transpose(0, 1).reshape(1, heads, rows * queries, head_dim)
+    prefix_output, prefix_lse = attend(folded, shared[0][None], shared[1][None], scale=scale)
+    suffix_output, suffix_lse = attend(query, *suffix, attn_mask=mask, scale=scale)
+    prefix_output = prefix_output.view(heads, rows, queries, head_dim).transpose(0, 1)
+    prefix_lse = prefix_lse.view(heads, rows, queries).transpose(0, 1)
+    return _merge_attn_states(prefix_output, prefix_lse, suffix_output, suffix_lse).to(query.dtype)
 
 
-def _larger(states: torch.Tensor, rows: int, slots: int) -> torch.Tensor:
-    """States with room for more rows and more slots of each."""
-    _, num_rows, heads, num_slots, head_dim = states.shape
-    larger = states.new_zeros(2, num_rows + rows, heads, num_slots + slots, head_dim)
-    larger[:, :num_rows, :, :num_slots] = states
-    return larger
+def _merge_attn_states(
+    prefix_output: torch.Tensor, prefix_lse: torch.Tensor, suffix_output: torch.Tensor, suffix_lse: torch.Tensor
+) -> torch.Tensor:
+    """The softmax over both parts, in float32: the mean of the outputs, weighted by the sums of exponentials.
+
+    lse: the logarithms of these sums. See vLLM's merge_attn_states.
+    """
+    weight = torch.sigmoid(prefix_lse - suffix_lse)[..., None]
+    return torch.lerp(suffix_output.float(), prefix_output.float(), weight)
+
+
+def _enlarge(kv: torch.Tensor, rows: int, slots: int) -> torch.Tensor:
+    """A copy with so many more rows and slots."""
+    _, num_rows, heads, num_slots, head_dim = kv.shape
+    enlarged = kv.new_zeros(2, num_rows + rows, heads, num_slots + slots, head_dim)
+    enlarged[:, :num_rows, :, :num_slots] = kv
+    return enlarged

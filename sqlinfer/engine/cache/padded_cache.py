@@ -1,4 +1,4 @@
-"""Key-value caches whose rows come and go: made, merged, selected, trimmed. Knows no sequences."""
+"""Padded KV caches whose rows come and go: made, merged, selected, trimmed. Knows no sequences."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from sqlinfer.engine.cache.growable_tensor import GrowableLayer, add_rows, reord
 def new_cache(config: Any) -> tuple[DynamicCache, bool]:
     """An empty cache for a model, and whether batches of it can be merged.
 
-    A sliding window keeps whole rows and leaves the window to the attention mask, so that rows of different
-    age fit together. Caches of any other kind (recurrent states, chunks) stay as they are and are not merged.
+    Sliding window layers keep whole rows and leave the window to the attention mask, so that rows of different length
+    fit together. Other caches (recurrent states, chunked attention) stay as they are and are not merged.
     """
     cache = DynamicCache(config=config)
     text = config.get_text_config(decoder=True)
@@ -29,31 +29,31 @@ def new_cache(config: Any) -> tuple[DynamicCache, bool]:
 
 
 def has_plain_cache(config: Any) -> bool:
-    """Whether a model remembers keys and values and nothing else; recurrent ones read their weights in ways of their
-    own."""
+    """Whether a model's cache is keys and values and nothing else; recurrent models also use their weights in other
+    ways than by matmuls."""
     return new_cache(config)[1]
 
 
 def _num_layers(config: Any) -> int | None:
-    """The decoder's layers, where the encoder may have more or fewer: transformers makes a cache for the encoder's."""
+    """The decoder's layers where they differ from the encoder's, which transformers would make a cache for."""
     return getattr(config, "num_decoder_layers", None) or getattr(config, "decoder_layers", None)
 
 
 def merge(cache: DynamicCache, other: DynamicCache, *, left: bool) -> None:
     """Append the rows of other to cache; the shorter is padded, on the left or on the right."""
-    for mine, new in zip(cache.layers, other.layers, strict=True):
-        mine.keys = add_rows(mine.keys, new.keys, left=left)
-        mine.values = add_rows(mine.values, new.values, left=left)
+    for layer, new in zip(cache.layers, other.layers, strict=True):
+        layer.keys = add_rows(layer.keys, new.keys, left=left)
+        layer.values = add_rows(layer.values, new.values, left=left)
 
 
-def has_windows(config: Any) -> bool:
-    """Whether a token of the model sees only so many slots back, so that padding in between would hide others."""
+def has_sliding_window(config: Any) -> bool:
+    """Whether the model has sliding window attention, where padding between tokens would push others out."""
     layers = DynamicCache(config=config).layers
     return any(isinstance(layer, DynamicSlidingWindowLayer) for layer in layers) or hasattr(config, "window_size")
 
 
-def pack(cache: DynamicCache, mask: torch.Tensor) -> torch.Tensor:
-    """Move the padding of each row of a cache, wherever it lies, to the left. Returns the mask (rows, slots) after."""
+def left_align(cache: DynamicCache, mask: torch.Tensor) -> torch.Tensor:
+    """Move the padding of each row, wherever it lies, to the left. Returns the new attention mask (rows, slots)."""
     order = mask.argsort(dim=1, stable=True)
     for layer in cache.layers:
         if layer.get_seq_length():
@@ -64,7 +64,7 @@ def pack(cache: DynamicCache, mask: torch.Tensor) -> torch.Tensor:
 
 
 def select(cache: DynamicCache, index: torch.Tensor) -> DynamicCache:
-    """A cache of the rows at index, repeated at will; growing it leaves the other as it is."""
+    """A copy of the rows at index, repeated at will; growing it leaves the original as it is."""
     selected = copy(cache)
     selected.layers = [copy(layer) for layer in cache.layers]
     selected.reorder_cache(index)
@@ -72,34 +72,34 @@ def select(cache: DynamicCache, index: torch.Tensor) -> DynamicCache:
 
 
 def reorder_rows(cache: DynamicCache, index: torch.Tensor) -> None:
-    """Keep the rows at index, repeated or left out at will."""
+    """Keep the rows at index, repeated or dropped at will."""
     for layer in cache.layers:
         layer.keys, layer.values = reorder(layer.keys, index), reorder(layer.values, index)
 
 
-def compact_rows(kept: list[int]) -> list[int]:
-    """Which of kept places, ascending, goes to each of the first ones, if only those beyond them move.
+def compact_order(kept: list[int]) -> list[int]:
+    """For each of the first rows, which of the kept ones (ascending) goes there, if only those beyond move.
 
-    >>> compact_rows([0, 2, 5])
+    >>> compact_order([0, 2, 5])
     [0, 5, 2]
     """
-    staying = {place for place in kept if place < len(kept)}
-    moving = iter([place for place in kept if place >= len(kept)])
-    return [place if place in staying else next(moving) for place in range(len(kept))]
+    staying = {index for index in kept if index < len(kept)}
+    moving = iter([index for index in kept if index >= len(kept)])
+    return [index if index in staying else next(moving) for index in range(len(kept))]
 
 
-def move(states: torch.Tensor, order: list[int], width: int) -> torch.Tensor:
-    """The rows of states, of width lines each, that order names for each place; written in place."""
-    for place, source in enumerate(order):
-        if place != source:
-            states[place * width : (place + 1) * width] = states[source * width : (source + 1) * width]
-    return states[: len(order) * width]
+def compact_rows(tensor: torch.Tensor, order: list[int], beams: int) -> torch.Tensor:
+    """Move the rows, of so many beams each, into an order from compact_order; in place."""
+    for target, source in enumerate(order):
+        if target != source:
+            tensor[target * beams : (target + 1) * beams] = tensor[source * beams : (source + 1) * beams]
+    return tensor[: len(order) * beams]
 
 
-def move_rows(cache: DynamicCache, order: list[int], width: int) -> None:
-    """The same for each layer of a cache."""
+def compact_cache(cache: DynamicCache, order: list[int], beams: int) -> None:
+    """compact_rows for each layer of a cache."""
     for layer in cache.layers:
-        layer.keys, layer.values = move(layer.keys, order, width), move(layer.values, order, width)
+        layer.keys, layer.values = compact_rows(layer.keys, order, beams), compact_rows(layer.values, order, beams)
 
 
 def trim(cache: DynamicCache, count: int, *, left: bool) -> None:
@@ -119,13 +119,13 @@ def merge_masks(mask: torch.Tensor, other: torch.Tensor, *, left: bool) -> torch
     return torch.cat([pad(mask, sides[0]), pad(other, sides[1])])
 
 
-def padded(rows: list[list[int]], device: torch.device, *, left: bool) -> tuple[torch.Tensor, torch.Tensor]:
+def pad_rows(rows: list[list[int]], device: torch.device, *, left: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """Token ids and attention mask (rows, slots) of rows of unequal length."""
     longest = max(map(len, rows))
-    fill = [[0] * (longest - len(row)) for row in rows]
+    zeros = [[0] * (longest - len(row)) for row in rows]
     ones = [[1] * len(row) for row in rows]
-    ids = [f + r if left else r + f for r, f in zip(rows, fill, strict=True)]
-    mask = [f + o if left else o + f for o, f in zip(ones, fill, strict=True)]
+    ids = [z + r if left else r + z for r, z in zip(rows, zeros, strict=True)]
+    mask = [z + o if left else o + z for o, z in zip(ones, zeros, strict=True)]
     return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
 
 

@@ -1,7 +1,7 @@
-"""A cache of keys and values in pages: rows take pages as they grow, and share those of what they begin with.
+"""A paged KV cache, as in PagedAttention (Kwon et al. 2023, arXiv 2309.06180): rows take pages as they grow.
 
-A table has the slot of each token of each line, so that rows share prefixes of any length. Pages and lines go back
-when nothing refers to what holds them. Knows no model and no sequences.
+The block table has a slot for each token instead of a page for each block of them, so that rows share prefixes of any
+length. Pages and block table rows are freed when nothing refers to their holder. Knows no model and no sequences.
 """
 
 from __future__ import annotations
@@ -12,157 +12,171 @@ from itertools import chain
 import numpy as np
 import torch
 
-from sqlinfer.engine.cache.length_bucket import States
+from sqlinfer.engine.cache.length_bucket import KV
 
-PAGE = 16  # tokens; neighbours in memory, so that few numbers name many slots
-FULL = "the cache of keys and values is full"
-LEAST_WIDTH = 512  # places of the table's lines, to begin with
-Slots = np.ndarray[tuple[int], np.dtype[np.int32]]
+PAGE_SIZE = 16  # slots
+FULL = "the KV cache is full"
+MIN_WIDTH = 512  # columns of a new block table
+SlotMapping = np.ndarray[tuple[int], np.dtype[np.int32]]
 
 
-class Lease:
-    """Numbers from a list of free ones; they go back when the lease is gone. Raises MemoryError."""
+class BlockAllocation:
+    """Ids taken from a free list; they return to it when the allocation is gone.
 
-    def __init__(self, free: list[int], count: int) -> None:
-        self._free = free
-        self.numbers: list[int] = []
+    ids: what it holds.
+    """
+
+    def __init__(self, free_ids: list[int], count: int) -> None:
+        self._free_ids = free_ids
+        self.ids: list[int] = []
         self.take(count)
 
     def take(self, count: int) -> list[int]:
-        """As many numbers more."""
+        """Take count ids more. Raises MemoryError."""
         taken: list[int] = []
         try:
             while len(taken) < count:
-                taken.append(self._free.pop())
+                taken.append(self._free_ids.pop())
         except IndexError:
-            self._free.extend(taken)
+            self._free_ids.extend(taken)
             raise MemoryError(FULL) from None
-        self.numbers += taken
+        self.ids += taken
         return taken
 
     def __del__(self) -> None:
-        self._free.extend(self.numbers)
+        self._free_ids.extend(self.ids)
 
 
-class Span:
-    """Slots for tokens that follow each other, in pages of their own."""
+class BlockRun:
+    """Pages of consecutive tokens, which rows may share.
 
-    def __init__(self, free: list[int], count: int) -> None:
-        self._lease = Lease(free, -(-count // PAGE))
-        self.slots = _slots(self._lease.numbers)
-
-    def grow(self) -> Slots:
-        """The slots of one page more."""
-        return _slots(self._lease.take(1))
-
-
-class Line:
-    """Where the tokens of a row are. slots: of its tokens and of some to come. length: tokens that it has.
-
-    number: of its line in the table. spans: what holds the slots; the last one is the row's own.
+    slot_mapping: the slots of the pages it was made with.
     """
 
-    def __init__(self, lease: Lease, spans: list[Span], slots: Slots, length: int) -> None:
-        self.spans = spans
-        self.slots = slots
+    def __init__(self, free_pages: list[int], num_tokens: int) -> None:
+        self._pages = BlockAllocation(free_pages, -(-num_tokens // PAGE_SIZE))
+        self.slot_mapping = _slots_of(self._pages.ids)
+
+    def grow(self) -> SlotMapping:
+        """Take one page more. Returns its slots."""
+        return _slots_of(self._pages.take(1))
+
+
+class BlockTableRow:
+    """The slots of one row's tokens.
+
+    runs: hold the pages; the last run is the row's own.
+    slot_mapping: slots of its tokens and of some to come.
+    length: number of its tokens.
+    """
+
+    def __init__(self, free_rows: list[int], runs: list[BlockRun], slot_mapping: SlotMapping, length: int) -> None:
+        self.runs = runs
+        self.slot_mapping = slot_mapping
         self.length = length
-        self._lease = lease
+        self._allocation = BlockAllocation(free_rows, 1)
 
     @property
-    def number(self) -> int:
-        return self._lease.numbers[0]
+    def index(self) -> int:
+        """Its row in the block table."""
+        return self._allocation.ids[0]
 
 
 class PageCache:
-    """Keys and values of all layers, and the table of who has which. Line 0 and page 0 are for what fills up a step."""
+    """Keys and values of all layers, and the block table. Page 0 and row 0 serve the padding of a decode step.
 
-    def __init__(self, num_pages: int, num_lines: int, device: torch.device) -> None:
-        self.num_slots = num_pages * PAGE
-        self.num_lines = num_lines
-        self.table = torch.zeros(num_lines + 1, LEAST_WIDTH, dtype=torch.int32, device=device)
-        self._states: dict[int, States] = {}  # of each layer (slots, heads, dim)
+    num_slots: slots of all pages.
+    max_rows: rows that the block table has place for.
+    block_table: slots (rows, positions), int32.
+    """
+
+    def __init__(self, num_pages: int, max_rows: int, device: torch.device) -> None:
+        self.num_slots = num_pages * PAGE_SIZE
+        self.max_rows = max_rows
+        self.block_table = torch.zeros(max_rows + 1, MIN_WIDTH, dtype=torch.int32, device=device)
+        self._kv: dict[int, KV] = {}  # of each layer (slots, heads, dim)
         self._free_pages = list(range(num_pages - 1, 0, -1))
-        self._free_lines = list(range(num_lines, 0, -1))
+        self._free_rows = list(range(max_rows, 0, -1))
 
-    def resized(self, num_pages: int, num_lines: int) -> PageCache:
-        """An empty cache of the same kind, with memory for all layers that have written."""
-        other = PageCache(num_pages, num_lines, self.table.device)
-        for layer, (keys, values) in self._states.items():
-            other._states[layer] = (other._empty(keys), other._empty(values))
+    def resized(self, num_pages: int, max_rows: int) -> PageCache:
+        """An empty cache of another size, with memory for all layers that have written."""
+        other = PageCache(num_pages, max_rows, self.block_table.device)
+        for layer, (keys, values) in self._kv.items():
+            other._kv[layer] = (other._empty(keys), other._empty(values))
         return other
 
     @property
     def num_layers(self) -> int:
         """Layers that have written."""
-        return len(self._states)
+        return len(self._kv)
 
     @property
     def bytes_per_slot(self) -> int:
-        """Of the keys and values of one token in all layers that have written."""
-        return sum(part.nbytes // self.num_slots for part in chain.from_iterable(self._states.values()))
+        """Bytes of one token's keys and values in all layers that have written."""
+        return sum(part.nbytes // self.num_slots for part in chain.from_iterable(self._kv.values()))
 
-    def span(self, count: int) -> Span:
-        """Slots for so many tokens. Raises MemoryError."""
-        return Span(self._free_pages, count)
+    def allocate_run(self, num_tokens: int) -> BlockRun:
+        """Pages for so many tokens. Raises MemoryError."""
+        return BlockRun(self._free_pages, num_tokens)
 
-    def line(self, spans: list[Span], slots: Slots, length: int) -> Line:
-        """A line of the table for a row. Raises MemoryError."""
-        return Line(Lease(self._free_lines, 1), spans, slots, length)
+    def allocate_row(self, runs: list[BlockRun], slot_mapping: SlotMapping, length: int) -> BlockTableRow:
+        """A row of the block table, yet to be written. Raises MemoryError."""
+        return BlockTableRow(self._free_rows, runs, slot_mapping, length)
 
-    def show(self, lines: Series[Line]) -> None:
-        """Write lines into the table."""
-        shown = rectangle([line.slots for line in lines])
-        self._widen(shown.shape[1])
-        numbers = torch.tensor([line.number for line in lines], device=self.table.device)
-        self.table[numbers, : shown.shape[1]] = torch.from_numpy(shown).to(self.table.device)
+    def write_block_table(self, rows: Series[BlockTableRow]) -> None:
+        """Write rows into the block table."""
+        slots = pad_slots([row.slot_mapping for row in rows])
+        self._widen(slots.shape[1])
+        indices = torch.tensor([row.index for row in rows], device=self.block_table.device)
+        self.block_table[indices, : slots.shape[1]] = torch.from_numpy(slots).to(self.block_table.device)
 
-    def grow(self, lines: Series[Line], counts: Series[int]) -> None:
-        """Make room for so many tokens more on each line. Raises MemoryError, and then no line has changed."""
-        missing = [line.length + count - len(line.slots) for line, count in zip(lines, counts, strict=True)]
-        if sum(-(-count // PAGE) for count in missing if count > 0) > len(self._free_pages):
+    def grow(self, rows: Series[BlockTableRow], counts: Series[int]) -> None:
+        """Add so many tokens to each row, with pages where needed. Raises MemoryError, and then no row has changed."""
+        missing = [row.length + count - len(row.slot_mapping) for row, count in zip(rows, counts, strict=True)]
+        if sum(-(-count // PAGE_SIZE) for count in missing if count > 0) > len(self._free_pages):
             raise MemoryError(FULL)
-        numbers, places, slots = [], [], []
-        for line, count in zip(lines, counts, strict=True):
-            line.length += count
-            while line.length > len(line.slots):
-                numbers.append(line.number)
-                places.append(len(line.slots))
-                slots.append(line.spans[-1].grow())
-                line.slots = np.concatenate([line.slots, slots[-1]])
-        if numbers:
-            self._widen(max(places) + PAGE)
-            device = self.table.device
-            index = torch.tensor([numbers, places], device=device)[:, :, None]
-            columns = index[1] + torch.arange(PAGE, device=device)
-            self.table[index[0], columns] = torch.from_numpy(np.stack(slots)).to(device)
+        indices, positions, slots = [], [], []  # of each page taken
+        for row, count in zip(rows, counts, strict=True):
+            row.length += count
+            while row.length > len(row.slot_mapping):
+                indices.append(row.index)
+                positions.append(len(row.slot_mapping))
+                slots.append(row.runs[-1].grow())
+                row.slot_mapping = np.concatenate([row.slot_mapping, slots[-1]])
+        if indices:
+            self._widen(max(positions) + PAGE_SIZE)
+            device = self.block_table.device
+            at = torch.tensor([indices, positions], device=device)[:, :, None]
+            columns = at[1] + torch.arange(PAGE_SIZE, device=device)
+            self.block_table[at[0], columns] = torch.from_numpy(np.stack(slots)).to(device)
 
-    def write(self, layer: int, slots: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> States:
-        """Put keys and values (tokens, heads, dim) into slots; returns all of the layer's (slots, heads, dim)."""
-        if layer not in self._states:
-            self._states[layer] = (self._empty(keys), self._empty(values))
-        for kept, new in zip(self._states[layer], (keys, values), strict=True):
-            kept[slots] = new
-        return self._states[layer]
+    def write(self, layer: int, slot_mapping: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> KV:
+        """Write keys and values (tokens, heads, dim) into slots. Returns all of the layer's (slots, heads, dim)."""
+        if layer not in self._kv:
+            self._kv[layer] = (self._empty(keys), self._empty(values))
+        for cached, new in zip(self._kv[layer], (keys, values), strict=True):
+            cached[slot_mapping] = new
+        return self._kv[layer]
 
     def _empty(self, like: torch.Tensor) -> torch.Tensor:
         return like.new_empty(self.num_slots, *like.shape[1:])
 
     def _widen(self, width: int) -> None:
-        """Give the lines of the table so many places, and more: a new table."""
-        if width > self.table.shape[1]:
-            wider = self.table.new_zeros(len(self.table), 1 << (width - 1).bit_length())
-            wider[:, : self.table.shape[1]] = self.table
-            self.table = wider
+        """Give the block table at least so many columns; a wider one is a new tensor."""
+        if width > self.block_table.shape[1]:
+            wider = self.block_table.new_zeros(len(self.block_table), 1 << (width - 1).bit_length())
+            wider[:, : self.block_table.shape[1]] = self.block_table
+            self.block_table = wider
 
 
-def rectangle(rows: Series[Slots]) -> np.ndarray[tuple[int, int], np.dtype[np.int32]]:
-    """Rows of unequal length, filled up with zeros."""
-    filled = np.zeros((len(rows), max(map(len, rows))), np.int32)
-    for one, row in zip(filled, rows, strict=True):
-        one[: len(row)] = row
-    return filled
+def pad_slots(rows: Series[SlotMapping]) -> np.ndarray[tuple[int, int], np.dtype[np.int32]]:
+    """Rows of unequal length, padded with zeros on the right."""
+    padded = np.zeros((len(rows), max(map(len, rows))), np.int32)
+    for target, row in zip(padded, rows, strict=True):
+        target[: len(row)] = row
+    return padded
 
 
-def _slots(pages: list[int]) -> Slots:
-    slots: Slots = np.add.outer(np.array(pages) * PAGE, np.arange(PAGE)).ravel().astype(np.int32)
+def _slots_of(pages: list[int]) -> SlotMapping:
+    slots: SlotMapping = np.add.outer(np.array(pages) * PAGE_SIZE, np.arange(PAGE_SIZE)).ravel().astype(np.int32)
     return slots

@@ -1,4 +1,7 @@
-"""What a pass over several texts reads: each token once, also where texts begin alike. Knows no torch."""
+"""A prefix tree over the prompts of a forward pass, so that shared prefixes are prefilled once. Knows no torch.
+
+It is a radix tree as in SGLang's RadixAttention (Zheng et al. 2024, arXiv 2312.07104), built anew for each pass.
+"""
 
 from __future__ import annotations
 
@@ -9,98 +12,110 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import Any
 
-LEAST_SHARED = 16  # tokens; to read fewer again costs less than to keep them apart
-LEAST_SAVED = 512  # tokens of a cache; to read fewer from memory costs less than an attention in two parts
+MIN_SHARED = 16  # tokens; prefilling fewer again costs less than a node of their own
+MIN_SAVED = 512  # tokens of KV cache; reading fewer from memory costs less than a cascade attention
 
 
 @dataclass(slots=True, eq=False)
-class Segment:
-    """Tokens that follow each other, of one text or of all that begin alike.
+class PrefixNode:
+    """Consecutive tokens of one prompt, or of all prompts that share them.
 
-    depth: tokens before them in a text. parent: the segment that holds the last of those; None for the first of a text.
-    root: what holds all of those, where there is no parent. start: their place among the tokens of the pass.
+    tokens: their ids.
+    offset: number of tokens before them in the prompt.
+    parent: the node of the tokens before; None at the root.
+    cached_parent: holds the KV of the tokens before a root whose offset is not 0.
+    start: index of the first token in the forward pass.
     """
 
     tokens: list[int]
-    depth: int
-    parent: Segment | None = None
-    root: Any = None
+    offset: int
+    parent: PrefixNode | None = None
+    cached_parent: Any = None
     start: int = 0
 
     @property
     def end(self) -> int:
         return self.start + len(self.tokens)
 
-    def chain(self) -> list[Segment]:
-        """The segments of a text up to this one, in order."""
-        found = [self]
-        while found[-1].parent is not None:
-            found.append(found[-1].parent)
-        return found[::-1]
+    def path(self) -> list[PrefixNode]:
+        """The nodes from the root to this one."""
+        nodes = [self]
+        while nodes[-1].parent is not None:
+            nodes.append(nodes[-1].parent)
+        return nodes[::-1]
 
 
-def split(texts: Series[list[int]], kept: list[int], root: Any) -> tuple[list[Segment], list[Segment]]:
-    """All segments of texts, in the order of a pass, and the last segment of each text; each has tokens of its own.
+def build_prefix_tree(
+    prompts: Series[list[int]], cached_tokens: list[int], cached_parent: Any
+) -> tuple[list[PrefixNode], list[PrefixNode]]:
+    """All nodes, in the order of the forward pass, and the leaf of each prompt, which has tokens of its own.
 
-    kept: what an earlier pass has read and root holds; texts that begin like it go on from there.
+    cached_tokens: prefilled by an earlier pass, their KV held by cached_parent; prompts that share a prefix with them
+    continue from there.
 
-    >>> every, last = split([[1] * 20 + [2], [1] * 20 + [3, 4], [5]], [], None)
-    >>> [(s.start, len(s.tokens), s.depth) for s in every], [s.start for s in last]
+    >>> nodes, leaves = build_prefix_tree([[1] * 20 + [2], [1] * 20 + [3, 4], [5]], [], None)
+    >>> [(n.start, len(n.tokens), n.offset) for n in nodes], [n.start for n in leaves]
     ([(0, 20, 0), (20, 1, 20), (21, 2, 20), (23, 1, 0)], [20, 21, 23])
     """
-    every: list[Segment] = []
-    last: dict[int, Segment] = {}
-    order = sorted(range(len(texts)), key=lambda i: texts[i])
-    for depth, places in groupby(order, key=lambda i: _shared(texts[i], kept)):
-        for place, segment, is_last in _grow(texts, list(places), depth, None):
-            segment.root = root if segment.parent is None and depth else None
-            segment.start = every[-1].end if every else 0
-            every.append(segment)
-            if is_last:
-                last[place] = segment
-    return every, [last[i] for i in range(len(texts))]
+    nodes: list[PrefixNode] = []
+    leaves: dict[int, PrefixNode] = {}
+    order = sorted(range(len(prompts)), key=lambda i: prompts[i])
+    for offset, indices in groupby(order, key=lambda i: _shared_length(prompts[i], cached_tokens)):
+        for index, node, is_leaf in _build_subtree(prompts, list(indices), offset, None):
+            node.cached_parent = cached_parent if node.parent is None and offset else None
+            node.start = nodes[-1].end if nodes else 0
+            nodes.append(node)
+            if is_leaf:
+                leaves[index] = node
+    return nodes, [leaves[i] for i in range(len(prompts))]
 
 
 def choose_shared_prefixes(
-    texts: Series[list[int]], last: Series[Segment], running: Mapping[tuple[int, ...], int]
+    prompts: Series[list[int]], leaves: Series[PrefixNode], running: Mapping[tuple[int, ...], int]
 ) -> list[tuple[int, ...] | None]:
-    """What each text should share with others in the cache: the beginning that saves most; None where none is worth it.
+    """The prefix whose KV each prompt should share in the cache: the one that saves most; None where none is worth it.
 
-    last: the last segment of each text. running: shared prefixes that rows share already, and how many rows.
+    running: the number of running rows by the prefix that they share already.
     """
-    fits = [{tuple(text[: part.depth]) for part in one.chain()} for text, one in zip(texts, last, strict=True)]
-    for text, fit in zip(texts, fits, strict=True):
-        fit |= {begin for begin in running if len(begin) < len(text) and tuple(text[: len(begin)]) == begin}
+    candidates = [
+        {tuple(prompt[: node.offset]) for node in leaf.path()} for prompt, leaf in zip(prompts, leaves, strict=True)
+    ]
+    for prompt, prefixes in zip(prompts, candidates, strict=True):
+        prefixes |= {prefix for prefix in running if len(prefix) < len(prompt) and _has_prefix(prompt, prefix)}
     counts = Counter(running)
-    counts.update(begin for fit in fits for begin in fit)
-    best = [max(fit, key=lambda begin: (counts[begin] - 1) * len(begin)) for fit in fits]
-    return [begin if (counts[begin] - 1) * len(begin) >= LEAST_SAVED else None for begin in best]
+    counts.update(prefix for prefixes in candidates for prefix in prefixes)
+    best = [max(prefixes, key=lambda prefix: (counts[prefix] - 1) * len(prefix)) for prefixes in candidates]
+    return [prefix if (counts[prefix] - 1) * len(prefix) >= MIN_SAVED else None for prefix in best]
 
 
-def _grow(
-    texts: Series[list[int]], places: list[int], depth: int, parent: Segment | None
-) -> Iterator[tuple[int, Segment, bool]]:
-    """Segments of sorted texts that share depth tokens, parents first: (place of a text, segment, is it its last)."""
-    if len(places) == 1:
-        yield places[0], Segment(texts[places[0]][depth:], depth, parent), True
+def _has_prefix(prompt: list[int], prefix: tuple[int, ...]) -> bool:
+    return tuple(prompt[: len(prefix)]) == prefix
+
+
+def _build_subtree(
+    prompts: Series[list[int]], indices: list[int], offset: int, parent: PrefixNode | None
+) -> Iterator[tuple[int, PrefixNode, bool]]:
+    """Nodes of sorted prompts that share offset tokens, parents first: (index of a prompt, node, whether a leaf)."""
+    if len(indices) == 1:
+        yield indices[0], PrefixNode(prompts[indices[0]][offset:], offset, parent), True
         return
-    shared = _shared(texts[places[0]], texts[places[-1]])  # those between the two begin with what both begin with
-    shared = min(shared, min(len(texts[i]) for i in places) - 1)
-    if shared >= depth + LEAST_SHARED:
-        parent = Segment(texts[places[0]][depth:shared], depth, parent)
-        yield places[0], parent, False
-        depth = shared
-    group = places[:1]
-    for before, place in pairwise(places):
-        if _shared(texts[before], texts[place]) < depth + LEAST_SHARED:
-            yield from _grow(texts, group, depth, parent)
+    shared = _shared_length(prompts[indices[0]], prompts[indices[-1]])  # sorted: the prompts between share it too
+    shared = min(shared, min(len(prompts[i]) for i in indices) - 1)
+    if shared >= offset + MIN_SHARED:
+        parent = PrefixNode(prompts[indices[0]][offset:shared], offset, parent)
+        yield indices[0], parent, False
+        offset = shared
+    group = indices[:1]
+    for previous, index in pairwise(indices):
+        if _shared_length(prompts[previous], prompts[index]) < offset + MIN_SHARED:
+            yield from _build_subtree(prompts, group, offset, parent)
             group = []
-        group.append(place)
-    yield from _grow(texts, group, depth, parent)
+        group.append(index)
+    yield from _build_subtree(prompts, group, offset, parent)
 
 
-def _shared(text: list[int], other: list[int]) -> int:
-    """How many tokens two texts begin with alike; the last of the first is not counted, and few count as none."""
-    end = min(len(text) - 1, len(other))
-    same = next((i for i in range(end) if text[i] != other[i]), end)
-    return same if same >= LEAST_SHARED else 0
+def _shared_length(prompt: list[int], other: list[int]) -> int:
+    """Length of the shared prefix, 0 below MIN_SHARED; the last token of the first prompt does not count."""
+    end = min(len(prompt) - 1, len(other))
+    shared = next((i for i in range(end) if prompt[i] != other[i]), end)
+    return shared if shared >= MIN_SHARED else 0

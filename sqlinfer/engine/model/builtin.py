@@ -1,4 +1,4 @@
-"""The models that sqlinfer brings: small, trained on reviews and tickets by tools/tiny; weights in the package.
+"""The built-in models: small, trained on reviews and tickets by tools/tiny; their weights are in the package.
 
 Importing this loads no torch.
 """
@@ -27,7 +27,7 @@ BUILTINS: Mapping[str, ModelVersion] = {
         path=WEIGHTS / name.removeprefix("sqlinfer/"),
         fingerprint="",
         task=_TASKS.get(name, ""),
-        dtype="float32",  # so that they answer alike on every machine
+        dtype="float32",  # the same answers on every machine
         description=description,
     )
     for name, description in _DESCRIPTIONS.items()

@@ -17,7 +17,7 @@ OUT_OF_MEMORY = (
     "not enough memory",
     "can't allocate memory",
     "cublas_status_alloc_failed",
-    "could not create a primitive",  # what oneDNN says when the system gives it none
+    "could not create a primitive",  # of oneDNN, when the system gives it none
 )
 FALLBACK_MEMORY = 4 << 30
 
@@ -53,12 +53,12 @@ def free_memory(device: torch.device) -> int:
 
 
 def cache_bytes_per_token(config: Any, dtype: torch.dtype) -> int:
-    """Of the keys and values that one token keeps in all layers."""
+    """Bytes of one token's keys and values in all layers."""
     text = config.get_text_config(decoder=True)
     heads = getattr(text, "num_attention_heads", None) or 1
-    key_heads = getattr(text, "num_key_value_heads", None) or heads
+    kv_heads = getattr(text, "num_key_value_heads", None) or heads
     head_dim = getattr(text, "head_dim", None) or getattr(text, "d_kv", None) or text.hidden_size // heads
-    return 2 * int(text.num_hidden_layers) * int(key_heads) * int(head_dim) * dtype.itemsize
+    return 2 * int(text.num_hidden_layers) * int(kv_heads) * int(head_dim) * dtype.itemsize
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -72,23 +72,23 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def peak_memory() -> dict[str, int]:
-    """Most bytes that this process has held so far: peak_memory_bytes of the machine, peak_device_bytes of the GPU."""
+    """The most memory that this process has held: peak_memory_bytes of the machine, peak_device_bytes of the GPU."""
     try:
         import resource
     except ImportError:  # Windows
-        machine = 0
+        host_bytes = 0
     else:
-        machine = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    torch = sys.modules.get("torch")  # what has not loaded torch holds nothing on a device
+        host_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    torch = sys.modules.get("torch")  # not loaded: nothing is on a device
     on_gpu = torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized()
     return {
-        "peak_memory_bytes": machine,
+        "peak_memory_bytes": host_bytes,
         "peak_device_bytes": int(torch.cuda.max_memory_allocated()) if torch is not None and on_gpu else 0,
     }
 
 
 def release_memory(device: torch.device) -> None:
-    """Give cached blocks back to the device."""
+    """Return cached blocks to the device."""
     import torch
 
     if device.type == "cuda":

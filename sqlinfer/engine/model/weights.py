@@ -1,4 +1,4 @@
-"""From a model's folder to its configuration and weights; local files only, no code from the folder is ever run."""
+"""Loads the configuration and the weights of a model's folder: local files only, and no code from it is ever run."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlinfer.engine.model.device import is_out_of_memory
 from sqlinfer.engine.model.model_kind import DOES, find_model_kind
 from sqlinfer.errors import ModelUnusable
+from sqlinfer.model_files import BrokenWeights, TensorHeader, read_header, shard_names
 from sqlinfer.types import ModelKind, ModelVersion
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ def load_config(version: ModelVersion) -> Any:
 
 def load_model(version: ModelVersion, config: Any, device: torch.device, dtype: torch.dtype) -> Any:
     """The weights, on the device and ready for inference. Raises ModelUnusable."""
+    from safetensors import SafetensorError
+
     _check_weights(version)
     kind = find_model_kind(version, config)
     try:
@@ -58,12 +61,12 @@ def load_model(version: ModelVersion, config: Any, device: torch.device, dtype: 
                 output_loading_info=True,
                 **LOCAL,
             )
-    except (ValueError, KeyError, OSError, TypeError, ImportError) as error:
-        what = f"its weights cannot be loaded ({first_line(error)})"
-        raise unusable(version, what, f"Register a model that {DOES[kind]}") from error
+    except (ValueError, KeyError, OSError, TypeError, ImportError, SafetensorError) as error:
+        problem = f"its weights cannot be loaded ({first_line(error)})"
+        raise unusable(version, problem, f"Register a model that {DOES[kind]}") from error
     if missing := [key for key in sorted(report["missing_keys"]) if kind != "embed" or "pooler." not in key]:
-        what = f"its weights lack {len(missing)} tensors that the architecture needs, among them {missing[0]}"
-        raise unusable(version, what, f"Register a model that {DOES[kind]}, with all its weights")
+        problem = f"its weights lack {len(missing)} tensors that the architecture needs, among them {missing[0]}"
+        raise unusable(version, problem, f"Register a model that {DOES[kind]}, with all its weights")
     if kind == "generate" and not getattr(model, "_supports_default_dynamic_cache", lambda: True)():
         raise unusable(version, f"architecture {type(model).__name__} has a cache of its own kind", "Use another")
     try:
@@ -72,12 +75,12 @@ def load_model(version: ModelVersion, config: Any, device: torch.device, dtype: 
         if not is_out_of_memory(error):
             raise
         size = f"{sum(p.nbytes for p in model.parameters()) / 1e9:.1f} GB"
-        what = f"its weights ({size} in {str(dtype).removeprefix('torch.')}) do not fit the memory of {device}"
-        raise unusable(version, what, "Free memory, or set SQLINFER_DEVICE=cpu") from error
+        problem = f"its weights ({size} in {str(dtype).removeprefix('torch.')}) do not fit the memory of {device}"
+        raise unusable(version, problem, "Free memory, or set SQLINFER_DEVICE=cpu") from error
 
 
 def _class(kind: ModelKind, config: Any) -> Any:
-    """The class of transformers that loads a model of a kind."""
+    """The class of transformers that loads such a model."""
     import transformers
 
     names = {"embed": "AutoModel", "classify": CLASSIFIER, "rerank": CLASSIFIER}
@@ -117,36 +120,34 @@ def _check_weights(version: ModelVersion) -> None:
     else:
         raise unusable(version, "it has no weights (model.safetensors)", "Copy the model's whole folder")
     for shard in shards:
-        _check_shard(version, shard)
+        read_shard_header(version, shard)
 
 
 def _shards(version: ModelVersion, index: Path) -> list[Path]:
     try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise unusable(version, f"{index.name} cannot be read ({error!r})", "Fetch the file again") from error
-    shards = [index.parent / str(name) for name in names]
+        shards = [index.parent / name for name in shard_names(index)]
+    except BrokenWeights as error:
+        raise unusable(version, f"{index.name} {error}", "Fetch the file again") from error
     if missing := [s.name for s in shards if not s.is_file()]:
-        what = f"{len(missing)} of {len(shards)} weight files are missing, among them {missing[0]}"
-        raise unusable(version, what, "Copy the model's whole folder")
+        problem = f"{len(missing)} of {len(shards)} weight files are missing, among them {missing[0]}"
+        raise unusable(version, problem, "Copy the model's whole folder")
     return shards
 
 
-def _check_shard(version: ModelVersion, shard: Path) -> None:
-    from safetensors import SafetensorError, safe_open
-
+def read_shard_header(version: ModelVersion, shard: Path) -> dict[str, TensorHeader]:
+    """The tensors of a weight file by name. Raises ModelUnusable."""
     try:
-        with safe_open(shard, framework="pt") as tensors:
-            tensors.keys()
-    except (SafetensorError, OSError) as error:
-        what = f"{shard.name} is truncated or corrupt ({first_line(error)})"
-        raise unusable(version, what, "Fetch the file again") from error
+        return read_header(shard)
+    except BrokenWeights as error:
+        raise unusable(version, f"{shard.name} is truncated or corrupt: it {error}", "Fetch the file again") from error
 
 
 def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its type."""
     lines = str(error).strip().splitlines()
     return lines[0][:200] if lines else type(error).__name__
 
 
-def unusable(version: ModelVersion, what: str, remedy: str) -> ModelUnusable:
-    return ModelUnusable(f"Model {version} in {version.path} cannot be used: {what}. {remedy}.")
+def unusable(version: ModelVersion, problem: str, remedy: str) -> ModelUnusable:
+    """The error of a model's folder that cannot be used."""
+    return ModelUnusable(f"Model {version} in {version.path} cannot be used: {problem}. {remedy}.")

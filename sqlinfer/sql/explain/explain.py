@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from sqlinfer.engine import estimate_memory
+from sqlinfer.backends import backend_of
 from sqlinfer.functions.call_options import Options
 from sqlinfer.inference.call_stats import CallKey, CallStats
 from sqlinfer.inference.cost_estimate import Estimate, Sample, estimate, samples
@@ -198,5 +198,5 @@ def _models(found: _Found, costs: Mapping[CallKey, Estimate]) -> Iterator[Model]
             longest[asker.fingerprint] = max(longest.get(asker.fingerprint, 0), cost.row_tokens)
     for fingerprint, num_tokens in longest.items():
         version = found.tally.versions[fingerprint]
-        need = estimate_memory(version, num_tokens)
+        need = backend_of(version).estimate_memory(version, num_tokens)
         yield Model(str(version), need.device, need.dtype, need.bytes, need.free_bytes, need.fits)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlinfer.engine import read_prompt
+from sqlinfer.backends import backend_of
 from sqlinfer.functions import Function
 from sqlinfer.inference.call_stats import CallKey
 from sqlinfer.inference.job import recorded
@@ -109,7 +109,7 @@ def _preview(session: Session, statement: str, num_rows: int) -> Iterator[Shown]
         yield Shown(
             texts.get(question.origin.site, question.origin.function.name),
             str(question.origin.version),
-            read_prompt(question.origin.version, question.request),
+            backend_of(question.origin.version).read_prompt(question.origin.version, question.request),
             trace.answers.get(key),
             _value(call, question.origin.function) if call is not None else None,
             failure.error if failure is not None else None,

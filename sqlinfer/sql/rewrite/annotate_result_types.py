@@ -9,12 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from sqlinfer.errors import SqlinferError
+from sqlinfer.errors import EXCERPT, SqlinferError
 from sqlinfer.functions import RETURNS, Function
 from sqlinfer.sql.rewrite.parsed_calls import ParsedCall, parsed_calls
 from sqlinfer.sql_text import quote_literal
-
-_EXCERPT = 200
 
 
 def annotate_result_types(sql: str, functions: Mapping[str, Function]) -> str:
@@ -46,5 +44,5 @@ def _type(call: ParsedCall) -> str | None:
     except RecursionError:
         raise SqlinferError(f"{call.function.name}: the type of its value is nested too deeply") from None
     except Exception as error:
-        where = f"{call.function.path}: `returns` of {call.function.name} failed on {str(values)[:_EXCERPT]}"
+        where = f"{call.function.path}: `returns` of {call.function.name} failed on {str(values)[:EXCERPT]}"
         raise SqlinferError(f"{where}: {type(error).__name__}: {error}") from error

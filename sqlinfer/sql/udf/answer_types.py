@@ -12,14 +12,12 @@ from typing import Any
 import duckdb
 
 from sqlinfer.engine import compile_schema
-from sqlinfer.errors import SqlinferError, nearest
+from sqlinfer.errors import EXCERPT, SqlinferError, nearest
 from sqlinfer.sql.udf.type_dialects import duckdb_type
 from sqlinfer.sql_text import quote_identifier
 
 _INTEGERS = {"tinyint": 7, "smallint": 15, "integer": 31, "bigint": 63}
 _UNSIGNED = {"utinyint": 8, "usmallint": 16, "uinteger": 32, "ubigint": 64}
-_EXCERPT = 200
-"""Characters of a type that an error shows."""
 _UNKNOWN = re.compile(r"Type with name (\S+) does not exist")
 _LARGEST = 10**15
 _LARGEST_INTEGER = 10**18  # grammars have no numbers of 64 bits
@@ -81,14 +79,14 @@ def answer_type(text: str) -> AnswerType:
             found = AnswerType(str(kind), json.dumps(_schema(kind, "the answer"), ensure_ascii=False))
             compile_schema(found.schema)
         except ValueError as error:
-            raise SqlinferError(f"cannot hold an answer to the type {text[:_EXCERPT]}: {error}") from None
+            raise SqlinferError(f"cannot hold an answer to the type {text[:EXCERPT]}: {error}") from None
         except duckdb.Error as error:
             said = str(error).partition("\n")[0]
             unknown = _UNKNOWN.search(said)
-            meant = nearest((unknown[1] if unknown else text)[:_EXCERPT].upper(), _KNOWN)
+            meant = nearest((unknown[1] if unknown else text)[:EXCERPT].upper(), _KNOWN)
             own = " A type of CREATE TYPE is not known here: write it out." if unknown else ""
             raise SqlinferError(
-                f"{text[:_EXCERPT]!r} is no SQL type and no JSON schema ({said[:_EXCERPT]}). {meant} "
+                f"{text[:EXCERPT]!r} is no SQL type and no JSON schema ({said[:EXCERPT]}). {meant} "
                 f"As in: 'STRUCT(name VARCHAR, age INTEGER)'.{own}"
             ) from None
     return found

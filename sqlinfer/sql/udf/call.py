@@ -9,14 +9,13 @@ import hashlib
 from collections.abc import Generator, Sequence
 from typing import Any
 
-from sqlinfer.errors import ModelNotFound, ModelUnusable, RequestsFailed, SqlinferError, StoreUnusable
+from sqlinfer.errors import EXCERPT, ModelNotFound, ModelUnusable, RequestsFailed, SqlinferError, StoreUnusable
 from sqlinfer.functions import Function
 from sqlinfer.inference.keyed_request import KeyedRequest
 from sqlinfer.sql.udf.arrow_rows import as_json
 from sqlinfer.sql.udf.request_builder import NO_ARGUMENTS, RequestBuilder
+from sqlinfer.store import KEY_BYTES
 from sqlinfer.types import AnyRequest, Output
-
-_EXCERPT = 200
 
 
 class Call:
@@ -51,12 +50,12 @@ class Call:
     def key(self) -> bytes:
         """The row's own, for a failure that comes before any question."""
         said = f"{self.function.file_hash} {self._row!r}"
-        return hashlib.blake2b(said.encode("utf-8", "replace"), digest_size=16).digest()
+        return hashlib.blake2b(said.encode("utf-8", "replace"), digest_size=KEY_BYTES).digest()
 
     @property
     def excerpt(self) -> str:
         named = zip(self.function.arguments, self._row, strict=False)
-        return str(next((value for argument, value in named if argument.name != "model"), ""))[:_EXCERPT]
+        return str(next((value for argument, value in named if argument.name != "model"), ""))[:EXCERPT]
 
     def begin(self) -> str | None:
         """Check the arguments and hand them to the author's code, unless a NULL among them makes the value NULL.
@@ -71,7 +70,7 @@ class Call:
         except SqlinferError as error:
             return str(error).removeprefix(f"{self.function.name}: ")
         except Exception as error:  # noqa: BLE001 - the author's code may raise anything
-            arguments = str(self._row[: len(self.function.arguments)])[:_EXCERPT]
+            arguments = str(self._row[: len(self.function.arguments)])[:EXCERPT]
             where = f"{self.function.path}: {self.function.name} failed on {arguments}"
             return f"{where}: {type(error).__name__}: {error}"
         return None

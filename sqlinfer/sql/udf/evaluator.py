@@ -12,14 +12,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from sqlinfer.errors import RequestsFailed, SqlinferError
+from sqlinfer.errors import EXCERPT, RequestsFailed, SqlinferError
 from sqlinfer.functions import Function
 from sqlinfer.functions.call_options import Options
 from sqlinfer.inference.call_stats import CallStats
 from sqlinfer.inference.failures import Failure, summary
 from sqlinfer.inference.keyed_request import KeyedRequest, Route
 from sqlinfer.inference.request_queue import RequestQueue
-from sqlinfer.inference.runner import EXCERPT, JobRunner
+from sqlinfer.inference.runner import JobRunner
 from sqlinfer.inference.runtime import Runtime
 from sqlinfer.sql.udf.arrow_rows import Rows, one_chunk, struct_columns, to_array
 from sqlinfer.sql.udf.call import Call

@@ -14,7 +14,7 @@ from threading import Lock
 
 from sqlinfer.inference.distinct_counter import DistinctCounter
 from sqlinfer.inference.keyed_request import KeyedRequest, Route
-from sqlinfer.store import AnswerCache, AnswerKeys
+from sqlinfer.store import KEY_BYTES, AnswerCache, AnswerKeys
 from sqlinfer.types import AnyRequest, Completion, Generate, Parameters, Text
 
 Names = tuple[str, ...]
@@ -116,4 +116,4 @@ def in_order(text: str, names: Iterable[str]) -> str:
 
 def _digest(said: str | bytes) -> bytes:
     encoded = said.encode() if isinstance(said, str) else said
-    return hashlib.blake2b(encoded, digest_size=16, key=_SEVERAL).digest()
+    return hashlib.blake2b(encoded, digest_size=KEY_BYTES, key=_SEVERAL).digest()

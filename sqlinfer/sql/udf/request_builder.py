@@ -12,7 +12,7 @@ from sqlinfer.functions import Function
 from sqlinfer.functions.call_options import Options, read_options
 from sqlinfer.inference.keyed_request import KeyedRequest, Route
 from sqlinfer.sql.udf.field_order import Names, order_key, reorder_fields
-from sqlinfer.store import AnswerKeys
+from sqlinfer.store import KEY_BYTES, AnswerKeys
 from sqlinfer.types import AnyRequest, Generate, Parameters
 
 FindOrigin = Callable[[Function, str | None, str], Route]
@@ -84,7 +84,7 @@ class RequestBuilder:
             reorder_fields(question, names)
         else:
             question.order_key = key
-            question.key = hashlib.blake2b(question.key, digest_size=16, key=key).digest()
+            question.key = hashlib.blake2b(question.key, digest_size=KEY_BYTES, key=key).digest()
 
     def _share(self, asked: AnyRequest, options: Options, model: str | None) -> _Shared:
         """The parameters that hold are those of the call, then the function's, then the model's registration."""

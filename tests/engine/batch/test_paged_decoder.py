@@ -12,16 +12,16 @@ import pytest
 import torch
 
 from sqlinfer.engine import open_engine
-from sqlinfer.engine.attention.paged_runner import Attend, PagedModel
+from sqlinfer.engine.attention.paged_runner import PagedAttention, PagedModel
 from sqlinfer.engine.batch import paged_self_test as trial
 from sqlinfer.engine.batch.paged_decoder import PagedDecoderBatch
 from sqlinfer.engine.batch.paged_self_test import plain_attend
-from sqlinfer.engine.cache.page_pool import PAGE, PageCache
+from sqlinfer.engine.cache.page_pool import PAGE_SIZE, PageCache
 from sqlinfer.engine.engine import TransformersEngine
 from sqlinfer.engine.model.cpu_linear import PackedLinear
 from sqlinfer.engine.scheduler import Limits
 from sqlinfer.types import ModelVersion
-from tests.engine.batch.test_shared_prefixes import ASKED, read_once, same_as_alone
+from tests.engine.batch.test_shared_prefixes import ASKED, prefilled_once, same_as_alone
 from tests.engine.engine_cases import TEXTS, EngineOf, answer, choosing, requests, texts
 from tests.engine.test_generate_equality import DECODERS, generate
 from tests.engine.test_generate_faults import _out_of_memory, intercept  # noqa: F401 - a fixture
@@ -32,8 +32,8 @@ PagedOf = Callable[..., TransformersEngine]
 Opened = Callable[..., tuple[PagedModel | None, str]]
 
 
-def paged(engine: TransformersEngine, num_pages: int, attend: Attend = plain_attend) -> PagedModel:
-    return PagedModel(engine.loaded.model, PageCache(num_pages, 64, CPU), attend, can_replay=False)
+def paged(engine: TransformersEngine, num_pages: int, attend: PagedAttention = plain_attend) -> PagedModel:
+    return PagedModel(engine.loaded.model, PageCache(num_pages, 64, CPU), attend, uses_cuda_graphs=False)
 
 
 @pytest.fixture
@@ -57,18 +57,18 @@ def test_greedy_is_generate(shape: str, paged_of: PagedOf) -> None:
 
 
 @pytest.mark.parametrize("shape", DECODERS)
-def test_rows_that_share_beginnings_join_and_leave(shape: str, paged_of: PagedOf) -> None:
+def test_rows_that_share_prefixes_join_and_leave(shape: str, paged_of: PagedOf) -> None:
     same_as_alone(paged_of(shape))
 
 
-def test_a_beginning_is_read_once(paged_of: PagedOf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shared_prefix_is_prefilled_once(paged_of: PagedOf, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = paged_of("gpt2")
     engine.limits = Limits(max_slots=3)
     read: list[int] = []
-    forward = PagedModel.read
-    monkeypatch.setattr(PagedModel, "read", lambda *args: read.append(len(args[3])) or forward(*args))
+    forward = PagedModel.forward
+    monkeypatch.setattr(PagedModel, "forward", lambda *args: read.append(len(args[3])) or forward(*args))
     answer(engine, requests(ASKED, max_tokens=1))
-    read_once(engine, read)
+    prefilled_once(engine, read)
 
 
 def test_scored_rows_and_schemas_answer_as_in_packed_batches(engine_of: EngineOf, paged_of: PagedOf) -> None:
@@ -110,16 +110,16 @@ def test_out_of_memory_changes_no_answer(failing: int, paged_of: PagedOf, interc
 def test_everything_goes_back(paged_of: PagedOf) -> None:
     engine = paged_of("llama")
     cache = engine.loaded._paged.cache
-    free = (sorted(cache._free_pages), sorted(cache._free_lines))
+    free = (sorted(cache._free_pages), sorted(cache._free_rows))
     answer(engine, requests(ASKED, max_tokens=20))
     left = engine.generate(requests(ASKED, max_tokens=200))
     for _ in left:
         break
-    assert len(cache._free_lines) < len(free[1])
+    assert len(cache._free_rows) < len(free[1])
     left.close()
     del left
     gc.collect()
-    assert (sorted(cache._free_pages), sorted(cache._free_lines)) == free
+    assert (sorted(cache._free_pages), sorted(cache._free_rows)) == free
     assert not engine.loaded._paged.is_used
 
 
@@ -137,15 +137,15 @@ def test_a_batch_leaves_room_for_the_next(paged_of: PagedOf) -> None:
     model = paged_of("llama", 100).loaded._paged
     first, second = PagedDecoderBatch(model), PagedDecoderBatch(model)
     assert 0 < second.max_tokens < first.max_tokens
-    assert first.max_tokens + second.max_tokens < 100 * PAGE
+    assert first.max_tokens + second.max_tokens < 100 * PAGE_SIZE
     del first
     assert PagedDecoderBatch(model).max_tokens > second.max_tokens
 
 
 def _blind(*args: Any) -> torch.Tensor:
     """Takes the keys of other tokens as soon as a line is longer than a tile."""
-    query, keys, values, table, feeds, scale = args
-    return plain_attend(query, keys, values, table[:, torch.arange(table.shape[1]) % 64], feeds, scale)
+    query, keys, values, block_table, spans, scale = args
+    return plain_attend(query, keys, values, block_table[:, torch.arange(block_table.shape[1]) % 64], spans, scale)
 
 
 def _dim(*args: Any) -> torch.Tensor:
@@ -164,7 +164,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Opened:
     monkeypatch.setattr(trial, "free_memory", lambda device: 1 << 24)
     monkeypatch.setattr(trial, "LONGEST", 90)  # the interpreter is slow
 
-    def get(engine: TransformersEngine, attend: Attend | None = None) -> tuple[PagedModel | None, str]:
+    def get(engine: TransformersEngine, attend: PagedAttention | None = None) -> tuple[PagedModel | None, str]:
         monkeypatch.setattr(attention, "attend", attend or attention.attend)
         return trial.open_paged(engine.loaded.model)
 
@@ -180,7 +180,7 @@ def test_the_kernel_answers_as_generate(
     model, obstacle = opened(engine)
     assert obstacle == ""
     assert model is not None
-    assert not model.can_replay  # graphs need a GPU, and steps do without them
+    assert not model.uses_cuda_graphs  # graphs need a GPU, and steps do without them
     assert model.cache.num_slots * model.cache.bytes_per_slot <= trial.SHARE * (1 << 24)
     monkeypatch.setattr(engine.loaded, "_padding_reason", "")
     monkeypatch.setattr(engine.loaded, "_paged", model)
@@ -193,7 +193,7 @@ def test_the_kernel_answers_as_generate(
     ("attend", "said"),
     [(_blind, "other logits after"), (_broken, "no such instruction")],
 )
-def test_a_wrong_kernel_is_found_out(attend: Attend, said: str, engine_of: EngineOf, opened: Opened) -> None:
+def test_a_wrong_kernel_is_found_out(attend: PagedAttention, said: str, engine_of: EngineOf, opened: Opened) -> None:
     model, obstacle = opened(engine_of("llama"), attend)
     assert model is None
     assert said in obstacle

@@ -1,4 +1,4 @@
-"""What all prompts of a batch begin with is read once, and no answer changes by it."""
+"""The shared prefix of a batch's prompts is prefilled once, and no answer changes by it."""
 
 from __future__ import annotations
 
@@ -10,18 +10,17 @@ import pytest
 import torch
 
 from sqlinfer.engine.batch.packed_decoder import PackedDecoderBatch
-from sqlinfer.engine.cache import length_bucket as bucket
+from sqlinfer.engine.cache import length_bucket, prefix_tree
 from sqlinfer.engine.cache import padded_cache as kv
-from sqlinfer.engine.cache import prefix_tree as segments
-from sqlinfer.engine.cache.prefix_tree import choose_shared_prefixes, split
+from sqlinfer.engine.cache.prefix_tree import build_prefix_tree, choose_shared_prefixes
 from sqlinfer.engine.engine import TransformersEngine
 from sqlinfer.engine.scheduler import Limits
 from tests.engine.engine_cases import TEXTS, EngineOf, answer, requests, texts
 from tests.engine.test_generate_equality import DECODERS, KINDS, _other, generate
 from tests.engine.test_generate_faults import _out_of_memory, intercept  # noqa: F401 - a fixture
 
-BEGINNING = "Classify this text: billing, delivery, account, other. Answer with one word. "
-ASKED = [BEGINNING + text for text in TEXTS]
+PREFIX = "Classify this text: billing, delivery, account, other. Answer with one word. "
+ASKED = [PREFIX + text for text in TEXTS]
 
 
 def same_as_alone(engine: TransformersEngine) -> None:
@@ -35,8 +34,8 @@ def same_as_alone(engine: TransformersEngine) -> None:
         assert texts(answer(engine, named)) == expected
 
 
-def read_once(engine: TransformersEngine, read: list[int]) -> None:
-    """The tokens read for all of ASKED have the beginning once. read: how many, of each pass."""
+def prefilled_once(engine: TransformersEngine, read: list[int]) -> None:
+    """The tokens read for all of ASKED have the shared prefix once. read: how many, of each pass."""
     prompts = [s.prompt for s in engine.loaded.prompts.prepare(requests(ASKED))]
     first, last = min(prompts), max(prompts)
     shared = next(i for i in range(len(first)) if first[i] != last[i])
@@ -44,17 +43,17 @@ def read_once(engine: TransformersEngine, read: list[int]) -> None:
     assert sum(read) <= shared + sum(len(prompt) - shared for prompt in prompts)
 
 
-@pytest.mark.parametrize("least_saved", [1, 1 << 30], ids=["one cache", "caches apart"])
+@pytest.mark.parametrize("min_saved", [1, 1 << 30], ids=["one cache", "caches apart"])
 @pytest.mark.parametrize("shape", DECODERS)
 def test_answers_are_those_of_generate(
-    shape: str, least_saved: int, engine_of: EngineOf, monkeypatch: pytest.MonkeyPatch
+    shape: str, min_saved: int, engine_of: EngineOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shared: list[int] = []
-    attend = bucket._cascade_attention
-    monkeypatch.setattr(segments, "LEAST_SAVED", least_saved)
-    monkeypatch.setattr(bucket, "_cascade_attention", lambda *args: shared.append(len(args[0])) or attend(*args))
+    attend = length_bucket._cascade_attention
+    monkeypatch.setattr(prefix_tree, "MIN_SAVED", min_saved)
+    monkeypatch.setattr(length_bucket, "_cascade_attention", lambda *args: shared.append(len(args[0])) or attend(*args))
     same_as_alone(engine_of(shape))
-    assert (max(shared, default=0) > 1) == (least_saved == 1)
+    assert (max(shared, default=0) > 1) == (min_saved == 1)
 
 
 @pytest.mark.parametrize("kind", ["mistral", "lfm2", "bloom"])
@@ -63,7 +62,7 @@ def test_other_caches_answer_as_generate(kind: str, tmp_path: Path, folder_of: C
     same_as_alone(_other(kind, tmp_path, folder_of("gpt2")))
 
 
-def test_a_beginning_is_read_once(engine_of: EngineOf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shared_prefix_is_prefilled_once(engine_of: EngineOf, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = engine_of("gpt2")
     engine.limits = Limits(max_slots=3)  # batches that follow each other do not read it again either
     assert engine.loaded.padding_reason == ""
@@ -71,40 +70,44 @@ def test_a_beginning_is_read_once(engine_of: EngineOf, monkeypatch: pytest.Monke
     forward = PackedDecoderBatch._forward
     monkeypatch.setattr(PackedDecoderBatch, "_forward", lambda *args: read.append(len(args[2])) or forward(*args))
     answer(engine, requests(ASKED, max_tokens=1))
-    read_once(engine, read)
+    prefilled_once(engine, read)
 
 
-def test_nested_beginnings_are_read_once() -> None:
+def test_nested_prefixes_are_prefilled_once() -> None:
     top, left, right = [1] * 20, [2] * 20, [3] * 20
     texts = [top + left + [4], top + right + [5], top + left + [6, 7], [8]]
-    every, last = split(texts, [], None)
-    assert sorted(len(s.tokens) for s in every) == sorted([20, 20, 1, 2, 21, 1])
-    for text, segment in zip(texts, last, strict=True):
-        assert [token for s in segment.chain() for token in s.tokens] == text
-    starts = [s.start for s in every]
+    nodes, leaves = build_prefix_tree(texts, [], None)
+    assert sorted(len(s.tokens) for s in nodes) == sorted([20, 20, 1, 2, 21, 1])
+    for text, leaf in zip(texts, leaves, strict=True):
+        assert [token for s in leaf.path() for token in s.tokens] == text
+    starts = [s.start for s in nodes]
     assert starts == sorted(starts)
 
 
 def test_a_cache_is_shared_where_it_saves_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(segments, "LEAST_SAVED", 100)
+    monkeypatch.setattr(prefix_tree, "MIN_SAVED", 100)
     top, left, right = (1,) * 60, (2,) * 20, (3,) * 20
     texts = [[*top, *left, 4], [*top, *left, 5], [*top, *right, 6], [7] * 90, [8] * 30]
 
     def shared(running: dict[tuple[int, ...], int]) -> list[tuple[int, ...] | None]:
-        return choose_shared_prefixes(texts, split(texts, [], None)[1], running)
+        return choose_shared_prefixes(texts, build_prefix_tree(texts, [], None)[1], running)
 
     assert shared({}) == [top, top, top, None, None]
     assert shared({top + left: 9}) == [top + left, top + left, top, None, None]  # beside rows that run already
     assert shared({(7,) * 40: 3}) == [top, top, top, (7,) * 40, None]
 
 
-def test_what_an_earlier_batch_read_is_not_read_again() -> None:
-    every, last = split([[1] * 30 + [2], [1] * 30 + [2, 3], [4] * 30], [1] * 30 + [2], "kept")
-    assert [(s.root, s.depth, len(s.tokens)) for s in last] == [("kept", 30, 1), ("kept", 31, 1), (None, 0, 30)]
-    assert len(every) == 3
+def test_a_prefix_of_an_earlier_batch_is_not_prefilled_again() -> None:
+    nodes, leaves = build_prefix_tree([[1] * 30 + [2], [1] * 30 + [2, 3], [4] * 30], [1] * 30 + [2], "kept")
+    assert [(s.cached_parent, s.offset, len(s.tokens)) for s in leaves] == [
+        ("kept", 30, 1),
+        ("kept", 31, 1),
+        (None, 0, 30),
+    ]
+    assert len(nodes) == 3
 
 
-def test_padded_batches_read_a_beginning_once(engine_of: EngineOf, intercept, monkeypatch) -> None:  # noqa: F811
+def test_padded_batches_prefill_a_shared_prefix_once(engine_of: EngineOf, intercept, monkeypatch) -> None:  # noqa: F811
     engine = engine_of("gpt2")
     monkeypatch.setattr(engine.loaded, "_padding_reason", "a test")
     engine.limits = Limits(max_slots=len(ASKED))
@@ -134,7 +137,7 @@ def test_padding_goes_to_the_left_and_takes_its_states_along() -> None:
     cache = DynamicCache()
     states = torch.arange(8.0).reshape(2, 1, 4, 1)
     cache.update(states, states + 10, 0)
-    mask = kv.pack(cache, torch.tensor([[1, 0, 1, 1], [1, 0, 0, 1]]))
+    mask = kv.left_align(cache, torch.tensor([[1, 0, 1, 1], [1, 0, 0, 1]]))
     assert mask.tolist() == [[0, 1, 1, 1], [0, 0, 1, 1]]
     assert cache.layers[0].keys.flatten().tolist() == [1.0, 0.0, 2.0, 3.0, 5.0, 6.0, 4.0, 7.0]
     assert cache.layers[0].values.flatten().tolist() == [11.0, 10.0, 12.0, 13.0, 15.0, 16.0, 14.0, 17.0]

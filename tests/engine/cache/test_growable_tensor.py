@@ -1,4 +1,4 @@
-"""States grow in place where their memory has room, and by a copy where it has none; what they hold is the same."""
+"""KV tensors grow in place up to their capacity, and beyond by a copy; what they hold is the same."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch.nn.functional import pad
 
-from sqlinfer.engine.cache.growable_tensor import MORE_SLOTS, add_rows, append, reorder
+from sqlinfer.engine.cache.growable_tensor import SPARE_SLOTS, add_rows, append, reorder
 
 SHAPE = (3, 2, 5, 4)  # rows, heads, slots, head_dim
 
 
-def states(*shape: int) -> torch.Tensor:
+def random(*shape: int) -> torch.Tensor:
     return torch.randn(shape)
 
 
@@ -20,29 +20,29 @@ def is_in(part: torch.Tensor, whole: torch.Tensor) -> bool:
 
 
 @pytest.mark.parametrize(
-    "given",
+    "tensor",
     [
-        states(*SHAPE),
-        states(3, 5, 2, 4).transpose(1, 2),  # as a model's layers give it
-        states(6, 2, 9, 4)[1:4, :, 2:7],
-        states(1, 1, 1, 4).expand(3, 2, 5, 4),
-        states(1, 2, 5, 4),
+        random(*SHAPE),
+        random(3, 5, 2, 4).transpose(1, 2),  # as a model's layers give it
+        random(6, 2, 9, 4)[1:4, :, 2:7],
+        random(1, 1, 1, 4).expand(3, 2, 5, 4),
+        random(1, 2, 5, 4),
     ],
     ids=["plain", "transposed", "cut", "expanded", "one row"],
 )
-def test_slots_are_appended(given: torch.Tensor) -> None:
-    expected, found = given.clone(), given
-    for count in (1, 3, MORE_SLOTS, 1, 1):
-        new = states(len(given), 2, count, 4)
-        expected, found = torch.cat([expected, new], dim=2), append(found, new)
-        assert torch.equal(found, expected)
+def test_slots_are_appended(tensor: torch.Tensor) -> None:
+    expected, grown = tensor.clone(), tensor
+    for count in (1, 3, SPARE_SLOTS, 1, 1):
+        new = random(len(tensor), 2, count, 4)
+        expected, grown = torch.cat([expected, new], dim=2), append(grown, new)
+        assert torch.equal(grown, expected)
 
 
-def test_a_slot_is_written_in_place_once_there_is_room() -> None:
-    first = append(states(*SHAPE), states(3, 2, 1, 4))
-    second = append(first, states(3, 2, 1, 4))
+def test_a_slot_is_written_in_place_up_to_the_capacity() -> None:
+    first = append(random(*SHAPE), random(3, 2, 1, 4))
+    second = append(first, random(3, 2, 1, 4))
     assert is_in(second, first)
-    trimmed = append(second[:2, :, 3:], states(2, 2, 1, 4))
+    trimmed = append(second[:2, :, 3:], random(2, 2, 1, 4))
     assert is_in(trimmed, first)
     assert trimmed.shape == (2, 2, 5, 4)
 
@@ -50,27 +50,27 @@ def test_a_slot_is_written_in_place_once_there_is_room() -> None:
 @pytest.mark.parametrize("left", [True, False])
 @pytest.mark.parametrize("slots", [2, 5, 8])
 def test_rows_are_added_and_the_shorter_ones_padded(slots: int, left: bool) -> None:
-    expected = found = states(*SHAPE)
+    expected = grown = random(*SHAPE)
     for count in (2, 1, 4):
-        new = states(count, 2, slots, 4)
+        new = random(count, 2, slots, 4)
         width = max(expected.shape[2], slots)
         both = [pad(s, (0, 0, n, 0) if left else (0, 0, 0, n)) for s in (expected, new) for n in [width - s.shape[2]]]
-        expected, found = torch.cat(both), add_rows(found, new, left=left)
-        assert torch.equal(found, expected)
+        expected, grown = torch.cat(both), add_rows(grown, new, left=left)
+        assert torch.equal(grown, expected)
 
 
 def test_rows_take_the_places_of_those_that_left() -> None:
-    full = add_rows(states(*SHAPE), states(2, 2, 5, 4), left=True)
+    full = add_rows(random(*SHAPE), random(2, 2, 5, 4), left=True)
     kept = full[:2]
-    again = add_rows(kept, states(3, 2, 4, 4), left=True)
+    again = add_rows(kept, random(3, 2, 4, 4), left=True)
     assert is_in(again, full)
-    assert not is_in(add_rows(states(*SHAPE), states(1, 2, 5, 4), left=True), full)
+    assert not is_in(add_rows(random(*SHAPE), random(1, 2, 5, 4), left=True), full)
 
 
 @pytest.mark.parametrize("index", [[2, 0, 0], [1], [0, 1, 2]])
 def test_rows_are_put_into_another_order_in_place(index: list[int]) -> None:
-    given = append(states(*SHAPE), states(3, 2, 1, 4))
-    expected = given[index]
-    found = reorder(given, torch.tensor(index))
-    assert torch.equal(found, expected)
-    assert is_in(append(found, states(len(index), 2, 1, 4)), given)
+    tensor = append(random(*SHAPE), random(3, 2, 1, 4))
+    expected = tensor[index]
+    grown = reorder(tensor, torch.tensor(index))
+    assert torch.equal(grown, expected)
+    assert is_in(append(grown, random(len(index), 2, 1, 4)), tensor)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sqlinfer.engine.cache.length_bucket import MORE_ROWS, LengthBucket, SharedPrefix, States
+from sqlinfer.engine.cache.length_bucket import KV, SPARE_ROWS, LengthBucket, SharedPrefix
 
 LAYERS, HEADS, HEAD_DIM, SHARED = 2, 2, 4, 5
 
 
-def states_of(number: int, length: int) -> list[list[States]]:
+def kv_of(number: int, length: int) -> list[list[KV]]:
     """For each layer the keys and values of a row, in two pieces; those of the shared tokens are the same for all."""
     of_layers = []
     for layer in range(LAYERS):
@@ -22,9 +22,9 @@ def states_of(number: int, length: int) -> list[list[States]]:
 
 
 @pytest.mark.parametrize("is_shared", [False, True])
-@pytest.mark.parametrize("groups", [(1, 3 * MORE_ROWS), (MORE_ROWS, 1, 2 * MORE_ROWS + 1), (40,)])
-def test_rows_keep_their_states(groups: tuple[int, ...], is_shared: bool) -> None:
-    shared = SharedPrefix(tuple(range(SHARED)), [pieces[0] for pieces in states_of(0, SHARED + 1)])
+@pytest.mark.parametrize("groups", [(1, 3 * SPARE_ROWS), (SPARE_ROWS, 1, 2 * SPARE_ROWS + 1), (40,)])
+def test_rows_keep_their_keys_and_values(groups: tuple[int, ...], is_shared: bool) -> None:
+    shared = SharedPrefix(tuple(range(SHARED)), [pieces[0] for pieces in kv_of(0, SHARED + 1)])
     bucket = LengthBucket(shared if is_shared else None)
     lengths: list[int] = []
     for count in groups:
@@ -32,8 +32,8 @@ def test_rows_keep_their_states(groups: tuple[int, ...], is_shared: bool) -> Non
         lengths += [8 + number % 20 for number in numbers]
         for number in numbers:
             bucket.add(object(), lengths[number])  # type: ignore[arg-type]
-        bucket.fill([states_of(number, lengths[number]) for number in numbers])
+        bucket.write_rows([kv_of(number, lengths[number]) for number in numbers])
     for number, length in enumerate(lengths):
-        for layer, pieces in enumerate(states_of(number, length)):
+        for layer, pieces in enumerate(kv_of(number, length)):
             expected = [torch.cat(part, dim=1) for part in zip(*pieces, strict=True)]
             assert all(map(torch.equal, bucket.view(layer, length, number), expected))

@@ -1,4 +1,4 @@
-"""Packed weights give the products of the plain ones; those of int8 about these, each row by itself."""
+"""Packed weights give the matmuls of the plain ones; int8 weights about these, each row by itself."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from transformers import BertConfig, BertForSequenceClassification, LlamaConfig
 from transformers.pytorch_utils import Conv1D
 
 from sqlinfer.engine import open_engine
-from sqlinfer.engine.model.cpu_linear import Int8Linear, PackedLinear, multiplies_int8, pack
+from sqlinfer.engine.model.cpu_linear import Int8Linear, PackedLinear, multiplies_int8, replace_linear_layers
 from sqlinfer.engine.model.precision import pick_precision
 from sqlinfer.errors import ModelUnusable
 from sqlinfer.types import Embed, ModelVersion
@@ -30,7 +30,7 @@ def test_a_packed_layer_is_the_layer(layer: torch.nn.Module, shape: tuple[int, .
     states = torch.randn(*shape, 5)
     with torch.inference_mode():
         expected = model(states)
-        pack(model)
+        replace_linear_layers(model)
         assert isinstance(model[0], PackedLinear)
         torch.testing.assert_close(model(states), expected)
 
@@ -41,12 +41,12 @@ def test_layers_of_other_kinds_and_tables_stay() -> None:
 
     model = torch.nn.Sequential(Own(5, 9), torch.nn.Embedding(4, 9))
     before = list(model)
-    pack(model)
+    replace_linear_layers(model)
     assert list(model) == before
 
 
 @pytest.mark.parametrize("shape", ["llama", "gpt2", "t5", "bart"])
-def test_an_engine_on_the_cpu_packs_its_model(shape: str, engine_of: EngineOf) -> None:
+def test_an_engine_on_the_cpu_packs_its_weights(shape: str, engine_of: EngineOf) -> None:
     kinds = {type(module) for module in engine_of(shape).loaded.model.modules()}
     assert PackedLinear in kinds
     assert not kinds & {torch.nn.Linear, Conv1D}
@@ -59,25 +59,25 @@ def test_a_layer_of_int8_is_about_the_layer_and_each_row_is_as_alone(layer: torc
     with torch.inference_mode():
         expected = model(states)
         model.get_output_embeddings, model.__dict__["base_model"] = lambda: None, model
-        pack(model, body=Int8Linear)
+        replace_linear_layers(model, body=Int8Linear)
         assert isinstance(model[0], Int8Linear)
-        found = model(states)
-        away = (found - expected).norm(dim=-1) / expected.norm(dim=-1)
-        assert float(away.max()) < 0.02
+        output = model(states)
+        error = (output - expected).norm(dim=-1) / expected.norm(dim=-1)
+        assert float(error.max()) < 0.02
         for row in range(2):
             for token in range(3):
-                assert torch.equal(model(states[row, token][None, None]), found[row, token][None, None])
+                assert torch.equal(model(states[row, token][None, None]), output[row, token][None, None])
 
 
 def test_int8_keeps_zeros_and_what_is_not_a_number_in_their_rows() -> None:
     layer = Int8Linear(torch.randn(4, 8), torch.ones(4))
-    found = layer(torch.stack([torch.zeros(8), torch.full((8,), torch.nan), torch.ones(8)]))
-    assert torch.equal(found[0], torch.ones(4))
-    assert bool(found[1].isnan().all())
-    assert bool(found[2].isfinite().all())
+    output = layer(torch.stack([torch.zeros(8), torch.full((8,), torch.nan), torch.ones(8)]))
+    assert torch.equal(output[0], torch.ones(4))
+    assert bool(output[1].isnan().all())
+    assert bool(output[2].isfinite().all())
 
 
-@pytest.mark.skipif(not multiplies_int8(), reason="this processor's products of int8 are not exact")
+@pytest.mark.skipif(not multiplies_int8(), reason="this processor's int8 matmuls are not exact")
 @pytest.mark.parametrize("shape", ["llama", "gpt2", "t5", "bart"])
 def test_an_engine_in_int8_answers_each_row_as_alone(
     shape: str, folder_of: Callable[[str], Path], found: Callable[..., None]
@@ -103,7 +103,7 @@ def test_int8_is_refused_where_it_cannot_be(tmp_path: Path, folder_of: Callable[
         pick_precision("int8", torch.device("meta"), LlamaConfig())
 
 
-@pytest.mark.skipif(not multiplies_int8(), reason="this processor's products of int8 are not exact")
+@pytest.mark.skipif(not multiplies_int8(), reason="this processor's int8 matmuls are not exact")
 def test_an_encoder_in_int8_embeds_about_as_in_float32(
     folder_of: Callable[[str], Path], found: Callable[..., None]
 ) -> None:
@@ -122,6 +122,6 @@ def test_an_encoder_in_int8_embeds_about_as_in_float32(
 def test_heads_stay_as_they_are_in_int8() -> None:
     config = BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, vocab_size=9)
     model = BertForSequenceClassification(config)
-    pack(model, body=Int8Linear)
+    replace_linear_layers(model, body=Int8Linear)
     assert isinstance(model.classifier, PackedLinear)
     assert isinstance(model.bert.encoder.layer[0].output.dense, Int8Linear)

@@ -1,4 +1,4 @@
-"""What a model is said to need before its weights are read is what it holds once they are."""
+"""The memory that a model is estimated to need is what it holds once it is loaded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 import transformers
 
 from sqlinfer.engine import estimate_memory
-from sqlinfer.engine.model import memory_estimate as need
+from sqlinfer.engine.model import memory_estimate
 from sqlinfer.engine.model.cpu_linear import PackedLinear
 from sqlinfer.types import ModelVersion
 from tests.engine.engine_cases import EngineOf
@@ -19,9 +19,9 @@ VersionOf = Callable[..., ModelVersion]
 
 
 def load_model(path: Path) -> torch.nn.Module:
-    """As transformers holds it: the engine lays weights out anew, out of sight of parameters()."""
-    kind = getattr(transformers, transformers.AutoConfig.from_pretrained(path).architectures[0])
-    model: torch.nn.Module = kind.from_pretrained(path, dtype=torch.float32)
+    """As transformers holds it: the engine packs weights, which parameters() does not show."""
+    architecture = getattr(transformers, transformers.AutoConfig.from_pretrained(path).architectures[0])
+    model: torch.nn.Module = architecture.from_pretrained(path, dtype=torch.float32)
     return model
 
 
@@ -33,9 +33,9 @@ def test_the_bytes_of_the_weights_are_those_of_the_loaded_model(
     monkeypatch.setenv("SQLINFER_DEVICE", "cpu")
     model = load_model(version_of(shape).path)
     held = {p.data_ptr(): p.numel() * p.element_size() for p in (*model.parameters(), *model.buffers())}
-    said = estimate_memory(version_of(shape), 0)
-    assert said.weights_bytes == pytest.approx(sum(held.values()), rel=0.02)
-    assert estimate_memory(version_of(shape, dtype="bfloat16"), 0).weights_bytes == said.weights_bytes // 2
+    estimate = estimate_memory(version_of(shape), 0)
+    assert estimate.weights_bytes == pytest.approx(sum(held.values()), rel=0.02)
+    assert estimate_memory(version_of(shape, dtype="bfloat16"), 0).weights_bytes == estimate.weights_bytes // 2
 
 
 def test_a_row_needs_the_cache_of_its_tokens(version_of: VersionOf, engine_of: EngineOf) -> None:
@@ -50,6 +50,6 @@ def test_a_model_fits_if_its_weights_and_one_row_are_free(
     version_of: VersionOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     least = estimate_memory(version_of("llama"), 10).bytes
-    monkeypatch.setattr(need, "free_memory", lambda _: least)
+    monkeypatch.setattr(memory_estimate, "free_memory", lambda _: least)
     assert estimate_memory(version_of("llama"), 10).fits
     assert not estimate_memory(version_of("llama"), 11).fits

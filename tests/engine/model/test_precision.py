@@ -14,7 +14,7 @@ from transformers import LlamaConfig, T5Config
 from sqlinfer.engine import estimate_memory, open_engine
 from sqlinfer.engine.model import precision
 from sqlinfer.engine.model.cpu_linear import Int8Linear, PackedLinear
-from sqlinfer.engine.model.precision import _Plain, find_fault, pick_precision
+from sqlinfer.engine.model.precision import PlainLinear, find_fault, pick_precision
 from sqlinfer.errors import ModelUnusable
 from sqlinfer.types import ModelVersion
 from tests.engine.engine_cases import answer, requests, texts
@@ -28,7 +28,7 @@ Found = Callable[..., None]
 
 @pytest.fixture(autouse=True)
 def _unsaid() -> None:
-    precision._say.cache_clear()
+    precision._warn_once.cache_clear()
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def untried(monkeypatch: pytest.MonkeyPatch) -> None:
     _Layer.now_s, _Layer.num_made = 0.0, 0
 
 
-class _Layer(_Plain):
+class _Layer(PlainLinear):
     """torch's product, which takes longer by some seconds of a clock that it sets itself."""
 
     now_s = 0.0
@@ -85,12 +85,12 @@ class _Nan(_Layer):
         (_Layer, ""),
     ],
 )
-def test_a_trial_finds_products_that_are_missing_or_wrong(layer: Any, said: str) -> None:
+def test_a_self_test_finds_matmuls_that_are_missing_or_wrong(layer: Any, said: str) -> None:
     assert find_fault(layer, torch.bfloat16, CPU) == said
 
 
 @pytest.mark.usefixtures("untried")
-def test_a_trial_finds_products_that_are_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_self_test_finds_slow_matmuls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_Layer, "more_s", iter([8.0] * 100))
     assert find_fault(_Layer, torch.bfloat16, CPU) == SLOW
 
@@ -172,7 +172,7 @@ def test_a_dtype_that_is_slow_here_is_float32_and_one_line_says_so(
         assert texts(answer(engine, requests(max_tokens=4))) == plain
         engine.close()
     (said,) = [record for record in caplog.records if record.levelno == logging.WARNING]
-    assert said.getMessage() == f"llama/1 runs in float32, not in {dtype}: products of {dtype} {SLOW}"
+    assert said.getMessage() == f"llama/1 runs in float32, not in {dtype}: {dtype} matmuls {SLOW}"
 
 
 def test_what_nobody_asked_for_is_not_said(found: Found) -> None:

@@ -231,8 +231,8 @@ def test_rows_that_their_prompts_answer_take_no_place_in_the_cache(
     engine_of: EngineOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     filled: list[int] = []
-    fill = LengthBucket.fill
-    monkeypatch.setattr(LengthBucket, "fill", lambda self, states: filled.append(len(states)) or fill(self, states))
+    write_rows = LengthBucket.write_rows
+    monkeypatch.setattr(LengthBucket, "write_rows", lambda self, kv: filled.append(len(kv)) or write_rows(self, kv))
     engine = engine_of("llama")
     one_token, several = answer(engine, scored(("a", "b"))), answer(engine, scored(LABELS))
     assert all(completion.error is None for completion in (*one_token, *several))
