@@ -21,8 +21,8 @@ from pathlib import Path
 from benchmarks.phases import Constant
 from benchmarks.phases import _register as register
 from sqlinfer.cli.shell import find_program
+from sqlinfer.serve.address import EXTENSION
 from sqlinfer.serve.launch import ensure_server
-from sqlinfer.serve.place import EXTENSION
 from sqlinfer.sql import connect
 
 ASKED = "SELECT count(ai_sentiment('I like number ' || i)) AS n FROM t"

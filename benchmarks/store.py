@@ -86,16 +86,16 @@ def put_all(store: Store, keys: list[bytes]) -> None:
 
 def measure_keeping(store: Store, keys: list[bytes]) -> float:
     """Processor microseconds an answer, all told, of what a run does: claim a window, look it up, keep one by one."""
-    claim = store.claim()
+    lease = store.lease()
     start = time.process_time()
     for at in range(0, len(keys), WINDOW):
         window = keys[at : at + WINDOW]
-        claim.take(window, ())
+        lease.take(window, ())
         store.answers.texts(window)
         for key in window:
             store.answers.put(answer(key), fingerprint="f" * 32, function="g")
         store.answers.flush()
-    claim.release()
+    lease.release()
     return round((time.process_time() - start) / len(keys) * 1e6, 2)
 
 

@@ -73,10 +73,10 @@ class Magic:
             raise SqlinferError(f"%%sqlinfer {line}: {error}. {_USAGE}") from None
         if rest:
             raise SqlinferError(f"%%sqlinfer {line}: {' '.join(rest)!r} is no option. {_USAGE}")
-        said = dict(options)
-        if "-c" in said:
-            self._session = self._named(said["-c"])
-        return said.get("-o", "")
+        values = dict(options)
+        if "-c" in values:
+            self._session = self._named(values["-c"])
+        return values.get("-o", "")
 
     def _named(self, name: str) -> Session:
         session = self._shell.user_ns.get(name)

@@ -63,12 +63,12 @@ def redact_all(value: Any) -> Any:
 
 def _without_secret_statements(text: str) -> str:
     """CREATE SECRET with every quoted value hidden, wherever a statement of that kind stands in the text."""
-    parts, done = [], 0
-    while (found := _CREATE_SECRET.search(text, done)) is not None:
-        end = _closing(text, found.end())
-        parts += [text[done : found.end()], _QUOTED.sub(HIDDEN, text[found.end() : end])]
-        done = end
-    return "".join([*parts, text[done:]])
+    parts, position = [], 0
+    while (match := _CREATE_SECRET.search(text, position)) is not None:
+        end = _closing(text, match.end())
+        parts += [text[position : match.end()], _QUOTED.sub(HIDDEN, text[match.end() : end])]
+        position = end
+    return "".join([*parts, text[position:]])
 
 
 def _closing(text: str, start: int) -> int:

@@ -16,7 +16,7 @@ def ai_agg(
     overflow: 'error' refuses a group whose texts the model cannot read together. details: as of summarize.
     """
     check(instruction)
-    asked = Request(
+    request = Request(
         "\n\n".join(texts),
         instruction=f"{instruction}\nThis is asked about all of the following texts together. "
         "Answer with the answer alone.",
@@ -26,7 +26,7 @@ def ai_agg(
         f"{instruction}\nThis was asked about many texts, in parts. Make one answer of the following answers for the "
         "parts. Answer with the answer alone."
     )
-    steps = in_parts(asked, again) if overflow == "hierarchical" else whole(asked)
+    steps = in_parts(request, again) if overflow == "hierarchical" else whole(request)
     return (yield from detailed(steps) if details else steps)
 
 

@@ -53,14 +53,14 @@ def returns(multilabel: bool = False, return_confidence: bool = False) -> str:
 
 
 def _instruction(described: dict[str, str], instructions: str, multilabel: bool) -> str:
-    named = ", ".join(f"{label} ({said})" if said else label for label, said in described.items())
+    named = ", ".join(f"{label} ({description})" if description else label for label, description in described.items())
     if multilabel:
-        asked = (
+        request = (
             f"Say of each of these labels whether it fits the following text: {named}. Answer label: yes or label: no."
         )
     else:
-        asked = f"Classify the following text as one of these labels: {named}. Answer with the label alone."
-    return f"{instructions}\n{asked}" if instructions else asked
+        request = f"Classify the following text as one of these labels: {named}. Answer with the label alone."
+    return f"{instructions}\n{request}" if instructions else request
 
 
 def _described(labels: Any) -> dict[str, str]:
@@ -77,15 +77,15 @@ def _described(labels: Any) -> dict[str, str]:
         raise SqlinferError("labels is an empty list; name at least one label")
     described: dict[str, str] = {}
     seen: set[str] = set()
-    for label, said in pairs:
+    for label, description in pairs:
         if not isinstance(label, str) or not label.strip():
             raise SqlinferError(f"each label must be a text that is not blank, not {label!r}")
-        if not isinstance(said, str | None):
-            raise SqlinferError(f"the description of the label {label!r} must be a text, not {said!r}")
+        if not isinstance(description, str | None):
+            raise SqlinferError(f"the description of the label {label!r} must be a text, not {description!r}")
         if label.strip() in seen:
             raise SqlinferError(f"the label {label!r} is given twice; name each label once")
         seen.add(label.strip())
-        described[label] = said or ""
+        described[label] = description or ""
     return described
 
 

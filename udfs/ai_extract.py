@@ -21,41 +21,41 @@ def ai_extract(
     schema = _type(fields).schema
     named = json.loads(schema).get("properties") or {}
     rendered = ", ".join(name + _hint(part) for name, part in named.items()) or schema
-    asked = Request(
+    request = Request(
         text,
         instruction=f"Extract these fields from the following text as JSON: {rendered}. "
         "A field that the text does not tell is null.",
         overflow="error" if overflow == "hierarchical" else overflow,
         schema=schema,
     )
-    steps = _in_parts(asked) if overflow == "hierarchical" else _whole(asked)
+    steps = _in_parts(request) if overflow == "hierarchical" else _whole(request)
     return (yield from detailed(steps) if details else steps)
 
 
 def returns(fields: list[str] | dict[str, str] | str, details: bool = False) -> str:
-    kind = str(_type(fields).sql)
-    return detailed_type(kind) if details else kind
+    sql_type = str(_type(fields).sql)
+    return detailed_type(sql_type) if details else sql_type
 
 
-def _whole(asked: Request) -> Steps[Any]:
-    return json.loads((yield asked))
+def _whole(request: Request) -> Steps[Any]:
+    return json.loads((yield request))
 
 
-def _in_parts(asked: Request) -> Steps[Any]:
-    answers = yield from each_part(asked)
-    values, schema = [json.loads(answer) for answer in answers], json.loads(asked.schema)
+def _in_parts(request: Request) -> Steps[Any]:
+    answers = yield from each_part(request)
+    values, schema = [json.loads(answer) for answer in answers], json.loads(request.schema)
     if not all(isinstance(value, dict) for value in values):
         return _first(values, schema)
-    names, kinds = dict.fromkeys(name for value in values for name in value), schema.get("properties", {})
-    return {name: _first([value.get(name) for value in values], kinds.get(name, {})) for name in names}
+    names, types = dict.fromkeys(name for value in values for name in value), schema.get("properties", {})
+    return {name: _first([value.get(name) for value in values], types.get(name, {})) for name in names}
 
 
 def _first(values: list[Any], schema: dict[str, Any]) -> Any:
     """The first of the values that tells something; of lists, unless their size is bounded, all items once."""
-    told = [value for value in values if _tells(value)]
-    if told and all(isinstance(value, list) for value in told) and "maxItems" not in schema:
-        return list({json.dumps(item): item for value in told for item in value}.values())
-    return next(iter(told), values[0])
+    told_values = [value for value in values if _tells(value)]
+    if told_values and all(isinstance(value, list) for value in told_values) and "maxItems" not in schema:
+        return list({json.dumps(item): item for value in told_values for item in value}.values())
+    return next(iter(told_values), values[0])
 
 
 def _tells(value: Any) -> bool:
@@ -74,14 +74,14 @@ def _type(fields: Any) -> Any:
         raise SqlinferError(f"fields must name at least one field, each a text that is not blank, not {fields!r}")
     if len(types) < len(fields):
         raise SqlinferError(f"fields names a field twice: {fields!r}")
-    quoted = {name.replace('"', '""'): kind for name, kind in types.items()}
-    return answer_type("STRUCT(" + ", ".join(f'"{name}" {kind}' for name, kind in quoted.items()) + ")")
+    quoted = {name.replace('"', '""'): sql_type for name, sql_type in types.items()}
+    return answer_type("STRUCT(" + ", ".join(f'"{name}" {sql_type}' for name, sql_type in quoted.items()) + ")")
 
 
 def _hint(part: dict[str, Any]) -> str:
     if "enum" in part:
-        said = " or ".join(str(value) for value in part["enum"] if value is not None)
+        hint = " or ".join(str(value) for value in part["enum"] if value is not None)
     else:
-        kinds = part.get("type", "")
-        said = part.get("description") or WORDS.get(kinds if isinstance(kinds, str) else kinds[0], "")
-    return f" ({said})" if said else ""
+        types = part.get("type", "")
+        hint = part.get("description") or WORDS.get(types if isinstance(types, str) else types[0], "")
+    return f" ({hint})" if hint else ""

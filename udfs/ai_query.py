@@ -44,8 +44,8 @@ def ai_query(
 
 def returns(returnType: str = "", failOnError: bool = True, responseFormat: str = "") -> str:
     _, is_typed = _held_to(returnType, responseFormat)
-    kind = answer_type(returnType or responseFormat).sql if is_typed else "VARCHAR"
-    return kind if failOnError else f"STRUCT(response {kind}, errorMessage VARCHAR)"
+    sql_type = answer_type(returnType or responseFormat).sql if is_typed else "VARCHAR"
+    return sql_type if failOnError else f"STRUCT(response {sql_type}, errorMessage VARCHAR)"
 
 
 def check(modelParameters: dict[str, Any] | None = None, files: list[str] | str | None = None) -> None:
@@ -57,9 +57,9 @@ def check(modelParameters: dict[str, Any] | None = None, files: list[str] | str 
         )
 
 
-def _parameters(given: dict[str, Any] | None) -> Parameters:
-    said = {name: value for name, value in (given or {}).items() if value is not None}
-    return read_parameters(said, "modelParameters")
+def _parameters(parameters: dict[str, Any] | None) -> Parameters:
+    values = {name: value for name, value in (parameters or {}).items() if value is not None}
+    return read_parameters(values, "modelParameters")
 
 
 def _held_to(return_type: str, response_format: str) -> tuple[str, bool]:
@@ -68,23 +68,23 @@ def _held_to(return_type: str, response_format: str) -> tuple[str, bool]:
         raise SqlinferError("returnType and responseFormat say the same; give one of them")
     if response_format.strip().startswith("{"):
         return _schema_of(response_format), False
-    said = return_type or response_format or "VARCHAR"
-    kind = answer_type(said)
-    is_any_text = kind.sql == "VARCHAR" and not said.strip().startswith("{")
-    return ("", False) if is_any_text else (kind.schema, True)
+    type_text = return_type or response_format or "VARCHAR"
+    held = answer_type(type_text)
+    is_any_text = held.sql == "VARCHAR" and not type_text.strip().startswith("{")
+    return ("", False) if is_any_text else (held.schema, True)
 
 
 def _schema_of(response_format: str) -> str:
     try:
-        said = json.loads(response_format)
+        content = json.loads(response_format)
     except ValueError as error:
         raise SqlinferError(f"responseFormat is not JSON: {error}") from None
-    kind = said.get("type")
-    if kind == "text":
+    type_name = content.get("type")
+    if type_name == "text":
         return ""
-    if kind == "json_object":
+    if type_name == "json_object":
         return '{"type": "object"}'
-    schema = said.get("json_schema", {}).get("schema") if kind == "json_schema" else said
+    schema = content.get("json_schema", {}).get("schema") if type_name == "json_schema" else content
     if not isinstance(schema, dict):
         raise SqlinferError(f"responseFormat has no json_schema.schema: {response_format[:200]}")
     return answer_type(json.dumps(schema)).schema

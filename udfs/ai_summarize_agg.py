@@ -16,14 +16,14 @@ def ai_summarize_agg(
     overflow: 'error' refuses a group whose texts the model cannot read together. details: as of summarize.
     """
     check(max_words)
-    asked = Request(
+    request = Request(
         "\n\n".join(texts),
         instruction=f"Summarize the following texts together in at most {max_words} words. "
         "Answer with the summary alone.",
         task="summarize",
         parameters=Parameters(max_tokens=2 * max_words),
     )
-    steps = in_parts(asked) if overflow == "hierarchical" else whole(asked)
+    steps = in_parts(request) if overflow == "hierarchical" else whole(request)
     return (yield from detailed(steps) if details else steps)
 
 

@@ -18,13 +18,13 @@ def summarize(
     details: the value is STRUCT(value, prompt_tokens, completion_tokens, finish_reason, truncated).
     """
     check(max_words)
-    asked = Request(
+    request = Request(
         text,
         instruction=f"Summarize the following text in at most {max_words} words. Answer with the summary alone.",
         task="summarize",
         parameters=Parameters(max_tokens=2 * max_words),
     )
-    steps = in_parts(asked) if overflow == "hierarchical" else whole(replace(asked, overflow=overflow))
+    steps = in_parts(request) if overflow == "hierarchical" else whole(replace(request, overflow=overflow))
     return (yield from detailed(steps) if details else steps)
 
 

@@ -35,15 +35,15 @@ def stats(as_json: bool) -> None:
     sqlinfer answers stats --json
     """
     with open_store() as store:
-        found = store.answers.stats()
+        counts = store.answers.stats()
         names = _names(store)
-    models = {names.get(fingerprint, fingerprint): count for fingerprint, count in found["models"].items()}
+    models = {names.get(fingerprint, fingerprint): count for fingerprint, count in counts["models"].items()}
     if as_json:
-        echo_json({**found, "models": models})
+        echo_json({**counts, "models": models})
         return
-    click.echo(f"{found['answers']:,} answers, {found['file_bytes']:,} bytes: {found['path']}")
-    if found["answers"]:
-        echo_table(["function", "answers"], list(found["functions"].items()))
+    click.echo(f"{counts['answers']:,} answers, {counts['file_bytes']:,} bytes: {counts['path']}")
+    if counts["answers"]:
+        echo_table(["function", "answers"], list(counts["functions"].items()))
         echo_table(["model", "answers"], list(models.items()))
 
 
@@ -60,9 +60,9 @@ def clear(function: str | None, model: str | None, yes: bool, as_json: bool) -> 
     """
     with open_store() as store:
         fingerprint = None if model is None else _fingerprint(store, model)
-        what = " ".join(["all answers" if not (function or model) else "the answers", *_of(function, model)])
+        described = " ".join(["all answers" if not (function or model) else "the answers", *_of(function, model)])
         if not yes:
-            click.confirm(f"Delete {what} in {store.path}?", abort=True, err=True)
+            click.confirm(f"Delete {described} in {store.path}?", abort=True, err=True)
         gone = store.answers.clear(function, fingerprint)
     if as_json:
         echo_json({"cleared": gone})

@@ -39,7 +39,7 @@ def _options(command: _Command) -> _Command:
 @click.option("--full-refresh", is_flag=True, help="Make incremental models anew.")
 @_options
 @job_options
-def build(more: tuple[str, ...], select: tuple[str, ...], variables: str, full_refresh: bool, **given: Any) -> None:
+def build(more: tuple[str, ...], select: tuple[str, ...], variables: str, full_refresh: bool, **options: Any) -> None:
     """Build the project: seeds, models and their tests, each after what it reads.
 
     A model that fails, or whose test fails, holds back what stands on it and no more. Only questions without an answer
@@ -52,18 +52,18 @@ def build(more: tuple[str, ...], select: tuple[str, ...], variables: str, full_r
     """
     from sqlinfer.project.state import last_build
 
-    said = read_variables(variables)
-    project = open_project(said)
+    values = read_variables(variables)
+    project = open_project(values)
     last = last_build(project.root)
-    last.begin(selected(project, [*select, *more]), said, full_refresh)
-    _build(project, last, last.selected, given)
+    last.begin(selected(project, [*select, *more]), values, full_refresh)
+    _build(project, last, last.selected, options)
 
 
 @click.command()
 @selection
 @_options
 @job_options
-def test(more: tuple[str, ...], select: tuple[str, ...], variables: str, **given: Any) -> None:
+def test(more: tuple[str, ...], select: tuple[str, ...], variables: str, **options: Any) -> None:
     """Run the project's tests: those of columns in models/**/*.yml, and the files of tests/.
 
     A test is a SELECT of the rows that are wrong. It fails if there are any.
@@ -77,13 +77,13 @@ def test(more: tuple[str, ...], select: tuple[str, ...], variables: str, **given
     project = open_project(variables)
     keys = selected(project, [*select, *more])
     last = last_build(project.root)
-    _build(project, last, [key for key in keys if project.nodes[key].kind == "test"], given)
+    _build(project, last, [key for key in keys if project.nodes[key].node_type == "test"], options)
 
 
 @click.command()
 @_options
 @job_options
-def retry(**given: Any) -> None:
+def retry(**options: Any) -> None:
     """Go on with the last build: what failed, and what was held back or not reached, with the same variables.
 
     \b
@@ -98,18 +98,18 @@ def retry(**given: Any) -> None:
         click.echo("The last build has nothing open.", err=True)
         return
     last.begin([key for key in project.nodes if key in open_keys], last.variables, last.full_refresh)
-    _build(project, last, last.selected, given)
+    _build(project, last, last.selected, options)
 
 
-def _build(project: Project, last: LastBuild, keys: Sequence[str], given: Mapping[str, Any]) -> None:
+def _build(project: Project, last: LastBuild, keys: Sequence[str], options: Mapping[str, Any]) -> None:
     from sqlinfer.project import Build
 
-    given = dict(given)
-    job_settings = take_job_settings(given)
-    with project_session(project, given, job_settings) as session:
-        building = Build(project, session, last, given["threads"])
-        watch = Watch(given["quiet"])
-        lines = Lines(project, session, len(keys), given["quiet"])
+    options = dict(options)
+    job_settings = take_job_settings(options)
+    with project_session(project, options, job_settings) as session:
+        building = Build(project, session, last, options["threads"])
+        watch = Watch(options["quiet"])
+        lines = Lines(project, session, len(keys), options["quiet"])
 
         def ended(node: Any, result: Result) -> None:
             watch.stop()
@@ -121,12 +121,12 @@ def _build(project: Project, last: LastBuild, keys: Sequence[str], given: Mappin
                 results = building.run(keys)
         except Interrupted:
             raise Interrupted("Stopped; every finished answer is kept. `sqlinfer retry` goes on.") from None
-    if given["as_json"]:
+    if options["as_json"]:
         echo_json([asdict(result) for result in results])
     counts = {state: sum(result.state == state for result in results) for state in ("done", "failed", "skipped")}
-    if not given["quiet"] or counts["failed"]:
+    if not options["quiet"] or counts["failed"]:
         click.echo(", ".join(f"{count} {state}" for state, count in counts.items()), err=True)
     if counts["failed"]:
-        if not given["quiet"]:
+        if not options["quiet"]:
             click.echo("`sqlinfer retry` goes on from what failed.", err=True)
         raise click.exceptions.Exit(1)

@@ -23,10 +23,10 @@ _CALL_WIDTH = 36
 @click.option("--vars", "variables", metavar="YAML", default="{}", help="Values of var(..), as for sqlinfer build.")
 @click.option("--full-refresh", is_flag=True, help="As if incremental models were made anew.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def explain(files: tuple[str, ...], as_json: bool, **given: Any) -> None:
+def explain(files: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Count what SQL files would ask, or, without a file, what building the project would.
 
-    JobCounters rows, requests, known answers, tokens and time of each AI call, and says whether the models fit into the
+    Counts rows, requests, known answers, tokens and time of each AI call, and says whether the models fit into the
     memory; asks nothing and writes nothing.
 
     Statements run in a transaction that is rolled back. Calls behind other calls are counted when the answers before
@@ -40,69 +40,71 @@ def explain(files: tuple[str, ...], as_json: bool, **given: Any) -> None:
     from sqlinfer.sql.explain.explain import explain as explained
 
     if not files:
-        _explain_project(as_json, given)
+        _explain_project(as_json, options)
         return
-    if given["select"] or given["full_refresh"] or given["variables"] != "{}":
+    if options["select"] or options["full_refresh"] or options["variables"] != "{}":
         raise click.UsageError(
             "--select, --vars and --full-refresh are about a project, which is explained without FILE"
         )
 
     scripts = read_scripts(files)
-    with open_session(given, scripts) as session:
-        found = explained(session, {script.name: script.text for script in scripts})
+    with open_session(options, scripts) as session:
+        explanation = explained(session, {script.name: script.text for script in scripts})
     if as_json:
-        echo_json(asdict(found))
+        echo_json(asdict(explanation))
         return
-    _echo(found)
+    _echo(explanation)
 
 
-def _explain_project(as_json: bool, given: dict[str, Any]) -> None:
+def _explain_project(as_json: bool, options: dict[str, Any]) -> None:
     from sqlinfer.cli.project import open_project, project_session, selected
     from sqlinfer.project.explain import explain as explained
 
-    project = open_project(given["variables"])
-    if given["db"] == IN_MEMORY and (project.root / project.database).is_file():
-        given["db"] = None
-    with project_session(project, given) as session:
-        found, costs = explained(project, session, selected(project, given["select"]), given["full_refresh"])
+    project = open_project(options["variables"])
+    if options["db"] == IN_MEMORY and (project.root / project.database).is_file():
+        options["db"] = None
+    with project_session(project, options) as session:
+        explanation, costs = explained(project, session, selected(project, options["select"]), options["full_refresh"])
     if as_json:
-        echo_json({"nodes": [asdict(cost) for cost in costs], **asdict(found)})
+        echo_json({"nodes": [asdict(cost) for cost in costs], **asdict(explanation)})
         return
     if costs:
         names = ["node", "requests", "known", "to ask", "prompt tokens", "seconds"]
         values = [[c.name, c.requests, c.known, c.to_ask, c.prompt_tokens, round(c.est_seconds, 1)] for c in costs]
         echo_table(names, values)
-    _echo(found, with_calls=False)
+    _echo(explanation, with_calls=False)
 
 
-def _echo(found: Explanation, with_calls: bool = True) -> None:
+def _echo(explanation: Explanation, with_calls: bool = True) -> None:
     """Print an explanation for people: calls, models, then all in one line."""
-    if found.calls and with_calls:
+    if explanation.calls and with_calls:
         names = ["line", "call", "model", "rows", "requests", "known", "prompt tokens", "answer tokens", "seconds"]
-        places = {call.place.rpartition(":")[0] for call in found.calls if call.place}
-        echo_table(names, [_row(call, is_one_file=len(places) < 2) for call in found.calls])
-    for model in found.models:
+        files = {call.place.rpartition(":")[0] for call in explanation.calls if call.place}
+        echo_table(names, [_row(call, is_one_file=len(files) < 2) for call in explanation.calls])
+    for model in explanation.models:
         verdict = "it fits" if model.fits else "it does not fit: register a smaller model, or free memory"
         click.echo(
             f"{model.model} in {model.dtype} needs {_gb(model.needs_bytes)} on {model.device}, where "
             f"{_gb(model.free_bytes)} are free: {verdict}"
         )
-    if found.refused:
-        click.echo(f"{found.refused:,} rows cannot be asked and would fail: {found.refusal}")
-    basis = "from the speed of earlier jobs" if found.measured else "a guess: this model was not measured here yet"
+    if explanation.refused:
+        click.echo(f"{explanation.refused:,} rows cannot be asked and would fail: {explanation.refusal}")
+    basis = (
+        "from the speed of earlier jobs" if explanation.measured else "a guess: this model was not measured here yet"
+    )
     click.echo(
-        f"{found.rows:,} rows, {found.requests:,} requests: {found.known:,} known, "
-        f"{found.requests - found.known:,} to ask with {found.prompt_tokens:,} prompt tokens, "
-        f"about {found.est_seconds:,.1f} s" + (f" ({basis})" if found.calls else "")
+        f"{explanation.rows:,} rows, {explanation.requests:,} requests: {explanation.known:,} known, "
+        f"{explanation.requests - explanation.known:,} to ask with {explanation.prompt_tokens:,} prompt tokens, "
+        f"about {explanation.est_seconds:,.1f} s" + (f" ({basis})" if explanation.calls else "")
     )
 
 
 def _row(call: Call, is_one_file: bool) -> list[Any]:
-    place = call.place.rpartition(":")[2] if is_one_file else call.place
+    position = call.place.rpartition(":")[2] if is_one_file else call.place
     text = call.call if len(call.call) <= _CALL_WIDTH else call.call[: _CALL_WIDTH - 3] + "..."
     error = f" ± {call.prompt_tokens_error}" if call.prompt_tokens_error else ""
     return [
-        place,
+        position,
         text,
         call.model or "waits for other answers",
         call.rows,

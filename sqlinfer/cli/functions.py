@@ -27,8 +27,8 @@ def list_(as_json: bool) -> None:
     from sqlinfer.functions import OPTIONS, built_in_folder, load_functions
     from sqlinfer.store import function_folders
 
-    found = load_functions(*function_folders())
-    own = {function.name: function for function in found.values()}
+    functions_by_name = load_functions(*function_folders())
+    by_own_name = {function.name: function for function in functions_by_name.values()}
     facts = [
         {
             "name": function.name,
@@ -39,7 +39,7 @@ def list_(as_json: bool) -> None:
             "built_in": function.path.parent == built_in_folder().resolve(),
             "path": str(function.path),
         }
-        for function in sorted(own.values(), key=lambda function: function.name)
+        for function in sorted(by_own_name.values(), key=lambda function: function.name)
     ]
     if as_json:
         echo_json(facts)

@@ -44,12 +44,12 @@ def list_(limit: int, as_json: bool) -> None:
     sqlinfer jobs list --limit 5
     """
     with open_store() as store:
-        found = store.jobs.list(limit)
+        shown_jobs = store.jobs.list(limit)
     if as_json:
-        echo_json([_facts(job) for job in found])
+        echo_json([_facts(job) for job in shown_jobs])
         return
     rows = []
-    for job in found:
+    for job in shown_jobs:
         statement = " ".join(job.statement.split())
         shown = statement if len(statement) <= _STATEMENT_WIDTH else statement[: _STATEMENT_WIDTH - 3] + "..."
         counts = [getattr(job, name) for name in _COUNTS]
@@ -115,11 +115,14 @@ def errors(job_id: int, as_json: bool) -> None:
     """
     with open_store() as store:
         store.jobs.show(job_id)
-        found = store.jobs.errors(job_id)
+        failed_requests = store.jobs.errors(job_id)
     if as_json:
-        echo_json([asdict(error) for error in found])
+        echo_json([asdict(error) for error in failed_requests])
     else:
-        echo_table(["function", "model", "text", "error"], [[e.function, e.model, e.excerpt, e.message] for e in found])
+        echo_table(
+            ["function", "model", "text", "error"],
+            [[e.function, e.model, e.excerpt, e.message] for e in failed_requests],
+        )
 
 
 def _facts(job: Job) -> dict[str, Any]:

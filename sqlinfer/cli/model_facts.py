@@ -46,7 +46,7 @@ def generation_of(version: ModelVersion) -> dict[str, Any]:
 def facts_of(registry: Registry, version: ModelVersion) -> dict[str, Any]:
     """What is known of a version, by name."""
     try:
-        versions = [each.version for each in registry.versions(version.name)]
+        versions = [registered.version for registered in registry.versions(version.name)]
     except SqlinferError:
         versions = []  # built-in, or a folder or hub id that has no name here
     return {

@@ -50,7 +50,7 @@ def models() -> None:
 )
 @click.option("--trust", is_flag=True, help="Allow pickled weights, which can run any code when loaded.")
 @_json_option
-def register(name: str, source: str, tags: tuple[str, ...], parameters: tuple[str, ...], **given: Any) -> None:
+def register(name: str, source: str, tags: tuple[str, ...], parameters: tuple[str, ...], **options: Any) -> None:
     """Register SOURCE, a folder ('./path') or a hub id ('org/name'), as the next version of NAME.
 
     \b
@@ -59,16 +59,16 @@ def register(name: str, source: str, tags: tuple[str, ...], parameters: tuple[st
     """  # fmt: skip
     from sqlinfer.store.source import is_folder
 
-    as_json = given.pop("as_json")
+    as_json = options.pop("as_json")
     if is_folder(source):
         source = str(Path(source).expanduser().resolve())
-    said = key_values(parameters)
-    settings = {key: said.pop(key) for key in NAMES if key in said}
-    defaults = _parameters(said, f"models register {name}")
+    values = key_values(parameters)
+    settings = {key: values.pop(key) for key in NAMES if key in values}
+    defaults = _parameters(values, f"models register {name}")
     with open_store() as store:
         store.registry.allow_download = True
         version = store.registry.register(
-            name, source, parameters=defaults, settings=settings, tags=key_values(tags), **given
+            name, source, parameters=defaults, settings=settings, tags=key_values(tags), **options
         )
         if as_json:
             echo_json(facts_of(store.registry, version))
@@ -97,8 +97,8 @@ def pull(source: str, revision: str | None, fingerprint: str | None, as_json: bo
         store.registry.allow_download = True
         version = store.registry.register(source, source, revision=revision, fingerprint=fingerprint)
         facts = facts_of(store.registry, version)
-    said = f"{version} is at revision {version.revision}, fingerprint {version.fingerprint}: {version.path}"
-    _done(said, facts, as_json)
+    message = f"{version} is at revision {version.revision}, fingerprint {version.fingerprint}: {version.path}"
+    _done(message, facts, as_json)
 
 
 @models.command()
@@ -247,11 +247,11 @@ def default(task_and_name: tuple[str, ...], as_json: bool) -> None:
         echo_table(["task", "model"], list(chosen.items()))
 
 
-def _parameters(texts: dict[str, str], place: str) -> Parameters:
+def _parameters(texts: dict[str, str], command: str) -> Parameters:
     """Parameters from texts: numbers and lists as JSON has them, all else as it stands."""
     from sqlinfer.functions.call_options import read_parameters
 
-    return read_parameters({name: _value(text) for name, text in texts.items()}, place)
+    return read_parameters({name: _value(text) for name, text in texts.items()}, command)
 
 
 def _value(text: str) -> Any:
@@ -261,8 +261,8 @@ def _value(text: str) -> Any:
         return text
 
 
-def _done(said: str, facts: dict[str, Any], as_json: bool) -> None:
+def _done(message: str, facts: dict[str, Any], as_json: bool) -> None:
     if as_json:
         echo_json(facts)
     else:
-        click.echo(said)
+        click.echo(message)

@@ -21,7 +21,7 @@ from sqlinfer.errors import Interrupted
 @click.option("--rows", default=5, show_default=True, type=click.IntRange(min=1), help="Requests of each AI call.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON list.")
 @job_options
-def preview(files: tuple[str, ...], rows: int, as_json: bool, **given: Any) -> None:
+def preview(files: tuple[str, ...], rows: int, as_json: bool, **options: Any) -> None:
     """Ask a few rows of SQL files, and show what the model reads and writes.
 
     For each AI call a few requests are asked, with the prompt as the model reads it, the answer as the model wrote it,
@@ -32,9 +32,12 @@ def preview(files: tuple[str, ...], rows: int, as_json: bool, **given: Any) -> N
     """
     from sqlinfer.sql.explain.preview import preview as previewed
 
-    job_settings = take_job_settings(given)
+    job_settings = take_job_settings(options)
     scripts = read_scripts(files)
-    with open_session(given, scripts, job_settings=job_settings) as session, stopping(lambda: [session]) as is_stopped:
+    with (
+        open_session(options, scripts, job_settings=job_settings) as session,
+        stopping(lambda: [session]) as is_stopped,
+    ):
         try:
             shown = previewed(session, {script.name: script.text for script in scripts}, rows)
         except Exception:
@@ -42,7 +45,7 @@ def preview(files: tuple[str, ...], rows: int, as_json: bool, **given: Any) -> N
                 raise Interrupted from None
             raise
     if as_json:
-        echo_json([asdict(each) for each in shown])
+        echo_json([asdict(sample) for sample in shown])
         return
     echo_table(
         ["call", "model", "prompt", "answer", "value"],

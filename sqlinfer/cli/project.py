@@ -68,26 +68,26 @@ def read_variables(text: str) -> dict[str, Any]:
     import yaml
 
     try:
-        said = yaml.safe_load(text) or {}
+        values = yaml.safe_load(text) or {}
     except yaml.YAMLError:
-        said = text
-    if not isinstance(said, Mapping):
+        values = text
+    if not isinstance(values, Mapping):
         raise click.BadParameter(f"{text!r} is not of the form {{name: value}}", param_hint="--vars")
-    return {str(name): value for name, value in said.items()}
+    return {str(name): value for name, value in values.items()}
 
 
 @contextmanager
 def project_session(
-    project: Project, given: Mapping[str, Any], job_settings: Mapping[str, Any] | None = None
+    project: Project, options: Mapping[str, Any], job_settings: Mapping[str, Any] | None = None
 ) -> Iterator[Session]:
     """A session on the project's database, with the project's functions."""
     if (job_settings or {}).get("output_action"):
         raise SqlinferError(
             "--output-action is for sqlinfer run; what becomes of a model's table is said by materialized in its config"
         )
-    db = given["db"] or str(project.root / project.database)
+    db = options["db"] or str(project.root / project.database)
     here = Script(project.name, "", project.root)
-    with open_session({"settings": {}, **given, "db": db}, [here], job_settings=job_settings) as session:
+    with open_session({"settings": {}, **options, "db": db}, [here], job_settings=job_settings) as session:
         yield session
 
 
@@ -107,21 +107,20 @@ class Lines:
         self._num += 1
         if self._quiet and result.state == "done":
             return
-        told = {"done": "ok", "failed": "FAILED", "skipped": "skipped"}[result.state]
-        said = (
-            f"{self._num:>{len(str(self._of))}}/{self._of}  {node.materialized:11}  {node.name:{self._width}}  {told}"
-        )
-        said = "  ".join([said, *self._counts(node, result)])
-        click.echo(said, err=True)
+        outcome = {"done": "ok", "failed": "FAILED", "skipped": "skipped"}[result.state]
+        number = f"{self._num:>{len(str(self._of))}}/{self._of}"
+        columns = [number, f"{node.materialized:11}", f"{node.name:{self._width}}", outcome]
+        line = "  ".join([*columns, *self._counts(node, result)])
+        click.echo(line, err=True)
         if result.error is not None:
             where = f"{node.path}: " if result.state == "failed" else ""
-            for number, line in enumerate(result.error.splitlines()):
-                click.echo(f"     {where if not number else ''}{to_cell(line)}", err=True)
+            for number, error_line in enumerate(result.error.splitlines()):
+                click.echo(f"     {where if not number else ''}{to_cell(error_line)}", err=True)
 
     def _counts(self, node: Node, result: Result) -> Iterator[str]:
         if result.state == "skipped":
             return
-        if result.rows is not None and node.kind != "test":
+        if result.rows is not None and node.node_type != "test":
             yield f"{result.rows:,} rows"
         if result.job_id is not None:
             job = self._jobs.show(result.job_id)

@@ -42,7 +42,7 @@ NO_ROWS = (["Count"], ["Success"])
 @click.option("--retry-failed", is_flag=True, help="Ask only what failed in earlier jobs.")
 @click.option("--quiet", is_flag=True, help="Say nothing on stderr but errors.")
 @job_options
-def run(files: tuple[str, ...], format_: Format, as_json: bool, **given: Any) -> None:
+def run(files: tuple[str, ...], format_: Format, as_json: bool, **options: Any) -> None:
     """Run SQL files and print the rows of their queries.
 
     Each distinct question is asked once, ever: answers are kept as they finish, and a run that was stopped goes on
@@ -56,16 +56,16 @@ def run(files: tuple[str, ...], format_: Format, as_json: bool, **given: Any) ->
     if as_json and format_ == "parquet":
         raise click.UsageError("--json and --format parquet both want stdout; `sqlinfer jobs list` has the counts too.")
     results = Results(format_)
-    job_settings = take_job_settings(given)
-    no_store, retry_failed, quiet = (given.pop(name) for name in ("no_store", "retry_failed", "quiet"))
+    job_settings = take_job_settings(options)
+    no_store, retry_failed, quiet = (options.pop(name) for name in ("no_store", "retry_failed", "quiet"))
     scripts = read_scripts(files)
-    with open_session(given, scripts, not no_store, job_settings) as session:
-        session.runtime.store.registry.allow_download = given["allow_download"]
+    with open_session(options, scripts, not no_store, job_settings) as session:
+        session.runtime.store.registry.allow_download = options["allow_download"]
         session.answerer.retry = f"sqlinfer run {shlex.join(files)} --retry-failed, with the options of this run"
         if retry_failed:
             session.answerer.only = session.runtime.store.jobs.failed_keys()
             session.runtime.store.answers.forget_unusable()
-        counts = _run(session, scripts, results, {**given, "files": list(files)}, quiet)
+        counts = _run(session, scripts, results, {**options, "files": list(files)}, quiet)
         if as_json:
             echo_json({"job": session.answerer.last_job_id, **_rounded(counts)})
 
@@ -111,14 +111,14 @@ def _hushed(quiet: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _placed(place: str, is_stopped: Callable[[], bool]) -> Iterator[None]:
+def _placed(position: str, is_stopped: Callable[[], bool]) -> Iterator[None]:
     """Note on an error which statement raised it; after a stop all errors mean the stop."""
     try:
         yield
     except Exception as error:
         if is_stopped():
             raise Interrupted from error
-        error.add_note(place)
+        error.add_note(position)
         raise
     if is_stopped():
         raise Interrupted

@@ -27,9 +27,9 @@ def serve(model: str | None, tcp: str | None, idle: float | None) -> None:
     sqlinfer serve
     sqlinfer serve --tcp 0.0.0.0:7788
     """
+    from sqlinfer.serve.address import TOKEN, functions_path, socket_path
     from sqlinfer.serve.calls import Calls
     from sqlinfer.serve.macros import macros
-    from sqlinfer.serve.place import TOKEN, functions_path, socket_path
     from sqlinfer.serve.server import Server
     from sqlinfer.sql.connect import make_runtime
 
@@ -62,7 +62,7 @@ def _host_and_port(text: str) -> tuple[str, int]:
 
 
 def _where(path: Path) -> str:
-    from sqlinfer.serve.place import TOKEN
+    from sqlinfer.serve.address import TOKEN
 
     return TOKEN if os.environ.get(TOKEN) else str(path.with_name("serve.token"))
 

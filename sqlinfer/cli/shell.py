@@ -40,7 +40,7 @@ def shell(words: tuple[str, ...], model: str | None, server: str | None) -> None
     sqlinfer shell news.duckdb --model short@champion
     sqlinfer shell news.duckdb -csv -c "SELECT ai_sentiment(title) FROM news"
     """
-    from sqlinfer.serve.place import EXTENSION
+    from sqlinfer.serve.address import EXTENSION
 
     if "-h" in words:
         click.echo(click.get_current_context().get_help())
@@ -120,9 +120,9 @@ def _shell_text(text: str) -> str:
 
 def _run(program: Path, extension: Path, words: Sequence[str], model: str | None, server: str | None) -> int:
     """Run the DuckDB shell to its end; a server that dies meanwhile is started again. words: for the shell."""
+    from sqlinfer.serve.address import TOKEN, ask, socket_path
     from sqlinfer.serve.context import Context, local_context
     from sqlinfer.serve.launch import ensure_server
-    from sqlinfer.serve.place import TOKEN, ask, socket_path
 
     if server is None:
         ensure_server()

@@ -73,13 +73,13 @@ def job_options(command: _Command) -> _Command:
     return command
 
 
-def take_job_settings(given: dict[str, Any]) -> dict[str, Any]:
+def take_job_settings(options: dict[str, Any]) -> dict[str, Any]:
     """Take the settings out of a command's options: those that were said, checked."""
     from sqlinfer.config.job_settings import NAMES, read_settings
 
-    said: dict[str, Any] = {name: given.pop(name) for name in NAMES}
-    said["environment"] = key_values(said["environment"])
-    return read_settings({name: value for name, value in said.items() if value not in (None, {})}, "command line")
+    values: dict[str, Any] = {name: options.pop(name) for name in NAMES}
+    values["environment"] = key_values(values["environment"])
+    return read_settings({name: value for name, value in values.items() if value not in (None, {})}, "command line")
 
 
 def key_values(texts: Iterable[str]) -> dict[str, str]:
@@ -122,7 +122,7 @@ def open_store() -> Store:
 
 
 def open_session(
-    given: Mapping[str, Any],
+    options: Mapping[str, Any],
     scripts: Iterable[Script],
     store: bool = True,
     job_settings: Mapping[str, Any] | None = None,
@@ -131,10 +131,10 @@ def open_session(
     from sqlinfer import connect
     from sqlinfer.cli.failures import duckdb_errors
 
-    db = given["db"]
+    db = options["db"]
     beside = [script.folder for script in scripts if script.folder is not None]
     try:
-        session = connect(db, model=given["model"], store=store, udfs=function_folders(beside), settings=job_settings)
+        session = connect(db, model=options["model"], store=store, udfs=function_folders(beside), settings=job_settings)
     except duckdb_errors() as error:
         locked = re.search(r"held in (.*?) ?\(PID (\d+)\)", str(error))
         if locked is None:
@@ -144,7 +144,7 @@ def open_session(
             f"write to a file: wait until it ends, end it, or name another file with --db."
         ) from None
     session.execute("SET python_enable_replacements = false")  # a name in SQL is never a variable of this program
-    for name, value in given["settings"].items():
+    for name, value in options["settings"].items():
         text = value.replace("'", "''")
         session.execute(f"SET VARIABLE \"{name}\" = '{text}'")
     return session

@@ -78,18 +78,21 @@ class SettingsLayers:
             merged = {**merged, **layer, "environment": environment}
         return JobSettings(**merged)
 
-    def said(self) -> dict[str, Any]:
-        """What project, command line and SET say, for the record: variables by name alone, as values may be secret."""
+    def as_record(self) -> dict[str, Any]:
+        """The settings of project, command line and SET, for the record of a job.
+
+        Variables of environment stand there by name alone, as their values may be secret.
+        """
         merged = {name: value for layer in self._layers for name, value in layer.items()}
         if "environment" in merged:
             merged["environment"] = sorted({n for layer in self._layers for n in layer.get("environment", {})})
         return merged
 
 
-def read_settings(said: Mapping[str, Any], where: str) -> dict[str, Any]:
+def read_settings(values: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Check settings given as texts or values; an error names where, the setting and the value."""
     read = {}
-    for name, value in said.items():
+    for name, value in values.items():
         _check_name(name, where)
         wanted, reader = _READERS[name]
         try:
@@ -99,12 +102,12 @@ def read_settings(said: Mapping[str, Any], where: str) -> dict[str, Any]:
     return read
 
 
-def read_registration(said: Mapping[str, Any], where: str) -> dict[str, Any]:
+def read_registration(values: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Check the settings of a model's registration."""
     for name in OF_STATEMENTS:
-        if name in said:
+        if name in values:
             raise SqlinferError(f"{where}: {name} is about a statement and not about a model. SET sqlinfer_{name} = ..")
-    return read_settings(said, where)
+    return read_settings(values, where)
 
 
 def _check_name(name: str, where: str) -> None:
@@ -128,10 +131,10 @@ def _bound(value: Any) -> int | None:
 
 
 def _flag(value: Any) -> bool:
-    said = str(value).lower()
-    if said not in ("true", "false"):
+    text = str(value).lower()
+    if text not in ("true", "false"):
         raise ValueError
-    return said == "true"
+    return text == "true"
 
 
 def _seconds(value: Any) -> float | None:

@@ -32,25 +32,25 @@ def read_project_file(path: Path | None) -> ProjectFile:
     """Read a project file; an error names the file and the key. None is a file that says nothing."""
     if path is None:
         return ProjectFile()
-    said = read_yaml(path)
-    unknown = [str(name) for name in said if name not in KEYS]
+    content = read_yaml(path)
+    unknown = [str(name) for name in content if name not in KEYS]
     if unknown:
         hint = f"Write {unknown[0]} below `settings:`." if unknown[0] in NAMES else nearest(unknown[0], KEYS)
         raise SqlinferError(f"{path}: there is no key {unknown[0]}. {hint}")
     for key in ("vars", "settings"):
-        if not isinstance(said.get(key) or {}, Mapping):
+        if not isinstance(content.get(key) or {}, Mapping):
             raise SqlinferError(
                 f"{path}: expected names and values below {key}, as `{key}:` with `max_retries: 5` indented below it"
             )
     for key in ("name", "database", "model"):
-        if not isinstance(said.get(key), str | None):
-            raise SqlinferError(f"{path}: {key} must be a text, not {said[key]!r}")
-    settings = {str(name): value for name, value in (said.get("settings") or {}).items()}
+        if not isinstance(content.get(key), str | None):
+            raise SqlinferError(f"{path}: {key} must be a text, not {content[key]!r}")
+    settings = {str(name): value for name, value in (content.get("settings") or {}).items()}
     return ProjectFile(
-        name=said.get("name"),
-        database=said.get("database"),
-        model=said.get("model"),
-        vars={str(name): value for name, value in (said.get("vars") or {}).items()},
+        name=content.get("name"),
+        database=content.get("database"),
+        model=content.get("model"),
+        vars={str(name): value for name, value in (content.get("vars") or {}).items()},
         settings=read_settings(settings, str(path)),
     )
 
@@ -60,9 +60,9 @@ def read_yaml(path: Path) -> Mapping[str, Any]:
     import yaml
 
     try:
-        said = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SqlinferError(f"{path} is not YAML: {error}") from None
-    if not isinstance(said, Mapping):
-        raise SqlinferError(f"{path}: expected names and values, as `name: value`, not {said!r}")
-    return said
+    if not isinstance(content, Mapping):
+        raise SqlinferError(f"{path}: expected names and values, as `name: value`, not {content!r}")
+    return content

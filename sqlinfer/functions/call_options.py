@@ -22,26 +22,26 @@ class Options:
     on_error: str = "fail"
 
 
-def read_options(given: Mapping[str, Any], function: str, defaults: Options) -> Options:
+def read_options(options: Mapping[str, Any], function: str, defaults: Options) -> Options:
     """Check the options of one call; an error names the function, the parameter and the value. defaults: the model and
     the on_error of calls that say none."""
-    said = {name: value for name, value in given.items() if value is not None}
-    model = said.pop("model", defaults.model)
-    on_error = said.pop("on_error", defaults.on_error)
+    values = {name: value for name, value in options.items() if value is not None}
+    model = values.pop("model", defaults.model)
+    on_error = values.pop("on_error", defaults.on_error)
     if model is not None and not isinstance(model, str):
         raise SqlinferError(f"{function}: model must be a text, not {model!r}")
     if on_error not in ON_ERROR:
         raise SqlinferError(f"{function}: on_error must be 'fail' or 'null', not {on_error!r}")
-    return Options(model, read_parameters(said, function), on_error)
+    return Options(model, read_parameters(values, function), on_error)
 
 
-def read_parameters(said: Mapping[str, Any], function: str) -> Parameters:
+def read_parameters(values: Mapping[str, Any], function: str) -> Parameters:
     """Check values for Parameters by name."""
-    unknown = [name for name in said if name not in Parameters.__dataclass_fields__]
+    unknown = [name for name in values if name not in Parameters.__dataclass_fields__]
     if unknown:
         hint = nearest(unknown[0], Parameters.__dataclass_fields__)
         raise SqlinferError(f"{function}: there is no parameter {unknown[0]}. {hint}")
-    return Parameters(**{name: _check(name, value, function) for name, value in said.items()})
+    return Parameters(**{name: _check(name, value, function) for name, value in values.items()})
 
 
 def _check(name: str, value: Any, function: str) -> Any:

@@ -16,10 +16,10 @@ def detailed(steps: Steps[Any]) -> Steps[dict[str, Any]]:
     Token counts are sums over all answers that a model gave; finish_reason is the last one's.
     """
     outputs: list[Output] = []
-    given: Any = None
+    answers: Any = None
     while True:
         try:
-            asked = steps.send(given)
+            requests = steps.send(answers)
         except StopIteration as done:
             completions = [output.completion for output in outputs]
             return {
@@ -29,9 +29,9 @@ def detailed(steps: Steps[Any]) -> Steps[dict[str, Any]]:
                 "finish_reason": completions[-1].finish_reason if completions else None,
                 "truncated": any(completion.truncated for completion in completions),
             }
-        given = yield asked
-        requests, got = (asked, given) if isinstance(asked, list) else ([asked], [given])
-        outputs += [output for request, output in zip(requests, got, strict=True) if request.needs_weights]
+        answers = yield requests
+        request_list, answer_list = (requests, answers) if isinstance(requests, list) else ([requests], [answers])
+        outputs += [output for request, output in zip(request_list, answer_list, strict=True) if request.needs_weights]
 
 
 def detailed_type(value: str = "VARCHAR") -> str:

@@ -26,7 +26,7 @@ class Argument:
     """One parameter of a SQL function: its name, Python type and default (REQUIRED if it has none)."""
 
     name: str
-    kind: Any
+    python_type: Any
     default: Any = REQUIRED
 
     @property
@@ -36,13 +36,13 @@ class Argument:
     @property
     def is_text(self) -> bool:
         """Whether it takes any type, and comes as a text."""
-        return self.kind in (str, Columns)
+        return self.python_type in (str, Columns)
 
     def check(self, value: Any, function: str) -> Any:
         """The value as the function's author wants it; an error names function, argument and value."""
-        if _fits(value, self.kind):
-            return float(value) if self.kind is float else value
-        raise SqlinferError(f"{function}: {self.name} must be {_words(self.kind)}, not {value!r}")
+        if _fits(value, self.python_type):
+            return float(value) if self.python_type is float else value
+        raise SqlinferError(f"{function}: {self.name} must be {_words(self.python_type)}, not {value!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,22 +132,24 @@ class Functions(Mapping[str, Function]):
         return len(self._by_name)
 
 
-def _fits(value: Any, kind: Any) -> bool:
-    origin = get_origin(kind)
+def _fits(value: Any, python_type: Any) -> bool:
+    origin = get_origin(python_type)
     if origin is Literal:
-        return value in get_args(kind)
+        return value in get_args(python_type)
     if origin is list:
-        return isinstance(value, list) and all(_fits(item, get_args(kind)[0]) for item in value)
-    if kind is int:
+        return isinstance(value, list) and all(_fits(item, get_args(python_type)[0]) for item in value)
+    if python_type is int:
         return isinstance(value, int) and not isinstance(value, bool)
-    if kind is float:
+    if python_type is float:
         return not isinstance(value, bool | str) and hasattr(value, "__float__")
-    return isinstance(value, kind) if isinstance(kind, type) else True
+    return isinstance(value, python_type) if isinstance(python_type, type) else True
 
 
-def _words(kind: Any) -> str:
-    if get_origin(kind) is Literal:
-        return " or ".join(repr(choice) for choice in get_args(kind))
-    if get_origin(kind) is list:
-        return f"a list, each of its items {_words(get_args(kind)[0])}"
-    return {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}.get(kind, str(kind))
+def _words(python_type: Any) -> str:
+    if get_origin(python_type) is Literal:
+        return " or ".join(repr(choice) for choice in get_args(python_type))
+    if get_origin(python_type) is list:
+        return f"a list, each of its items {_words(get_args(python_type)[0])}"
+    return {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}.get(
+        python_type, str(python_type)
+    )

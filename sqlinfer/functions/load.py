@@ -47,7 +47,7 @@ def load_functions(*folders: Path) -> Functions:
 
     A copy of a file is no second function: a checkout's udfs/ may stand beside the installed ones.
     """
-    found: dict[tuple[str, str], Function] = {}
+    functions: dict[tuple[str, str], Function] = {}
     seen: set[Path] = set()
     for folder in (built_in_folder(), *folders):
         where = folder.resolve()
@@ -55,8 +55,8 @@ def load_functions(*folders: Path) -> Functions:
             seen.add(where)
             loaded = (load_function(path) for path in sorted(where.glob("*.py")) if not path.name.startswith("_"))
             for function in loaded:
-                found.setdefault((function.name, function.file_hash), function)
-    return Functions(found.values())
+                functions.setdefault((function.name, function.file_hash), function)
+    return Functions(functions.values())
 
 
 def load_function(path: Path) -> Function:
@@ -73,23 +73,25 @@ def load_function(path: Path) -> Function:
         raise SqlinferError(f"{path}: {path.stem} needs a docstring; its first line is the function's help")
     read = getattr(module, "read", None)
     type_of = getattr(module, RETURNS, None)
-    kind = _hints(read if read else ask, path).get("return", Request)
-    is_in_steps = get_origin(kind) is Generator
+    value_type = _hints(read if read else ask, path).get("return", Request)
+    is_in_steps = get_origin(value_type) is Generator
     if is_in_steps:
-        kind = get_args(kind)[2]
-    is_request = not read and kind in get_args(AnyRequest)
+        value_type = get_args(value_type)[2]
+    is_request = not read and value_type in get_args(AnyRequest)
     if is_request:
-        kind = kind.output_type
+        value_type = value_type.output_type
     arguments = _arguments(ask, path)
     is_aggregate = bool(getattr(module, "AGGREGATE", False))
-    if is_aggregate and arguments[0].kind != list[str]:
-        raise SqlinferError(f"{path}: the first argument of an aggregate must be list[str], not {arguments[0].kind}")
+    if is_aggregate and arguments[0].python_type != list[str]:
+        raise SqlinferError(
+            f"{path}: the first argument of an aggregate must be list[str], not {arguments[0].python_type}"
+        )
     is_built_in = path.resolve().parent == built_in_folder().resolve()
     return Function(
         name=name,
         aliases=tuple(alias.lower() for alias in getattr(module, "ALIASES", ())),
         arguments=arguments,
-        returns="VARCHAR" if type_of is not None else _sql_type(kind, path),
+        returns="VARCHAR" if type_of is not None else _sql_type(value_type, path),
         help=help_text,
         file_hash=file_hash,
         answer_hash=ANSWER_HASHES.get(name, file_hash) if is_built_in else file_hash,
@@ -101,7 +103,7 @@ def load_function(path: Path) -> Function:
         is_in_steps=is_in_steps,
         type_of=type_of,
         check=getattr(module, "check", None),
-        is_vector=kind is Embedding,
+        is_vector=value_type is Embedding,
     )
 
 
@@ -131,7 +133,7 @@ def _arguments(ask: Callable[..., Any], path: Path) -> tuple[Argument, ...]:
         if parameter.name in OPTIONS and parameter.name != "model":
             raise SqlinferError(f"{path}: every function takes {parameter.name} already; choose another name")
         arguments.append(Argument(parameter.name, hints.get(parameter.name, str), parameter.default))
-    if any(a.kind is Columns for a in arguments) and "reorder" not in {a.name for a in arguments}:
+    if any(a.python_type is Columns for a in arguments) and "reorder" not in {a.name for a in arguments}:
         raise SqlinferError(f"{path}: {path.stem} takes Columns, and no argument `reorder: bool = False`")
     if not arguments:
         raise SqlinferError(f"{path}: {path.stem} takes no argument, so all rows would ask the same")
@@ -145,18 +147,18 @@ def _hints(function: Callable[..., Any], path: Path) -> dict[str, Any]:
         raise SqlinferError(f"{path}: {error} in the signature of {function.__name__}") from error
 
 
-def _sql_type(kind: Any, path: Path) -> str:
+def _sql_type(python_type: Any, path: Path) -> str:
     """The SQL type of a Python type."""
-    if kind in SQL_TYPES:
-        return SQL_TYPES[kind]
-    if get_origin(kind) is list:
-        return _sql_type(get_args(kind)[0], path) + "[]"
-    if is_typeddict(kind):
-        fields = get_type_hints(kind).items()
+    if python_type in SQL_TYPES:
+        return SQL_TYPES[python_type]
+    if get_origin(python_type) is list:
+        return _sql_type(get_args(python_type)[0], path) + "[]"
+    if is_typeddict(python_type):
+        fields = get_type_hints(python_type).items()
         return f"STRUCT({', '.join(f'{name} {_sql_type(field, path)}' for name, field in fields)})"
-    known = ", ".join(k.__name__ for k in SQL_TYPES)
+    names = ", ".join(k.__name__ for k in SQL_TYPES)
     raise SqlinferError(
-        f"{path}: the return annotation must be a request, or the value's type: one of {known}, a list or a TypedDict "
+        f"{path}: the return annotation must be a request, or the value's type: one of {names}, a list or a TypedDict "
         f"of them, or Steps[..] of one; in a file that has `read`, as one that returns Choose or Classify must, it is "
-        f"read that says the type. It is {kind!r}"
+        f"read that says the type. It is {python_type!r}"
     )

@@ -24,7 +24,7 @@ def recorded(answerer: JobRunner, statement: str, settings: Mapping[str, Any] | 
         return
     jobs, settings_layers = answerer.runtime.store.jobs, answerer.runtime.settings
     answerer.counts = counts = JobCounters()
-    answerer.job_id = job_id = jobs.start(statement, settings={**(settings or {}), **settings_layers.said()})
+    answerer.job_id = job_id = jobs.start(statement, settings={**(settings or {}), **settings_layers.as_record()})
     watch, answerer.progress = answerer.progress, _updating(answerer, watched=answerer.progress)
     if isinstance(watch, Progress):
         watch.reset()

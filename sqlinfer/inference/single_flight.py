@@ -24,7 +24,7 @@ class SingleFlight:
 
     def __init__(self, store: Store, asked: Iterator[Asked], cancel: threading.Event) -> None:
         self._store = store
-        self._claim = store.claim()
+        self._lease = store.lease()
         self._asked = asked
         self._cancel = cancel
         self._deferred: list[Asked] = []
@@ -46,7 +46,7 @@ class SingleFlight:
                     self._cancel.wait(_POLL_S)
         finally:
             self._store.answers.flush()
-            self._claim.release()
+            self._lease.release()
 
     def keep(self, completion: Completion, version: ModelVersion) -> None:
         """Take note of a completion; an answer is kept. Raises ModelUnusable if the model's files have changed."""
@@ -56,7 +56,7 @@ class SingleFlight:
         function = self._names.pop(completion.request.key)
         if completion.output is not None:
             self._store.answers.put(completion, fingerprint=version.fingerprint, function=function)
-        self._claim.touch()
+        self._lease.touch()
 
     def _requests(self) -> Iterator[AnyRequest]:
         first, self._deferred = self._deferred, []
@@ -69,7 +69,7 @@ class SingleFlight:
         """Those of a window that are to be asked here. Claimed first: what is known now was so before or is ours."""
         keys = [request.key for _, request in window]
         self._store.answers.flush()
-        taken = self._claim.take(keys, self._names)
+        taken = self._lease.take(keys, self._names)
         known = self._store.answers.texts(keys)
         ours = []
         for origin, request in window:

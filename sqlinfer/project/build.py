@@ -100,8 +100,8 @@ class Build:
             session.answerer.retry = "sqlinfer retry"
             self.sessions.append(session)
             try:
-                rows = self._test(node, session) if node.kind == "test" else self._make(node, session)
-                error = _wrong_rows(session, rows) if node.kind == "test" and rows else None
+                rows = self._test(node, session) if node.node_type == "test" else self._make(node, session)
+                error = _wrong_rows(session, rows) if node.node_type == "test" and rows else None
             except Interrupted:
                 raise
             except (SqlinferError, DatabaseError, OSError) as raised:
@@ -116,7 +116,7 @@ class Build:
         existing: Existing = dict(session.execute(EXISTING).fetchall())
         self._check_refs(node, existing)
         adds = is_incremental(node, existing, self.full_refresh)
-        sql = seed_select(node) if node.kind == "seed" else self.project.sql(node, adds)
+        sql = seed_select(node) if node.node_type == "seed" else self.project.sql(node, adds)
         self._execute(node, session, sql, statements(node, sql, existing, adds))
         if node.materialized == "view":
             return None
@@ -147,7 +147,7 @@ class Build:
                 read.add(key)
         if read:
             missing = [self.project.nodes[key].name for key in sorted(read)]
-            also = missing[0] if node.kind == "test" else f"+{node.name}"
+            also = missing[0] if node.node_type == "test" else f"+{node.name}"
             raise SqlinferError(f"{', '.join(missing)} not built yet. Build it too: sqlinfer build --select {also}")
 
 

@@ -35,13 +35,13 @@ def explain(
     nodes = [project.nodes[key] for key in keys]
     scripts = {node.name: ";\n".join(_statements(project, node, existing, full_refresh)) for node in nodes}
     with chdir(project.root):
-        found = explained(session, scripts, {node.name: defaults(node) for node in nodes})
+        explanation = explained(session, scripts, {node.name: defaults(node) for node in nodes})
     costs = []
     for node in nodes:
-        calls = [call for call in found.calls if node_of(call) == node.name]
+        calls = [call for call in explanation.calls if node_of(call) == node.name]
         if calls:
             costs.append(_cost(node.name, calls))
-    return found, costs
+    return explanation, costs
 
 
 def node_of(call: Call) -> str:
@@ -51,8 +51,8 @@ def node_of(call: Call) -> str:
 
 def _statements(project: Project, node: Node, existing: Existing, full_refresh: bool) -> list[str]:
     adds = is_incremental(node, existing, full_refresh)
-    sql = seed_select(node) if node.kind == "seed" else project.sql(node, adds)
-    if node.kind == "test":
+    sql = seed_select(node) if node.node_type == "seed" else project.sql(node, adds)
+    if node.node_type == "test":
         return [f"CREATE OR REPLACE TEMP TABLE {FAILING} AS\n{sql}"]
     return statements(node, sql, existing, adds)
 

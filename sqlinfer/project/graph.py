@@ -12,7 +12,7 @@ from sqlinfer.project.node import Node
 
 def check(nodes: Mapping[str, Node]) -> dict[str, Node]:
     """The nodes, each after those that it reads; SqlinferError for a reference to nothing and for a cycle."""
-    names = {key: node.name for key, node in nodes.items() if node.kind != "test"}
+    names = {key: node.name for key, node in nodes.items() if node.node_type != "test"}
     for node in nodes.values():
         for ref in node.refs:
             if ref not in names:
@@ -29,12 +29,12 @@ def check(nodes: Mapping[str, Node]) -> dict[str, Node]:
 def above(nodes: Mapping[str, Node]) -> dict[str, set[str]]:
     """All that each node waits for in a build: what it stands on, near and far, and the tests of that."""
     refs = {key: node.refs for key, node in nodes.items()}
-    found = {key: _reach({key}, refs) - {key} for key in nodes}
-    tests = [node for node in nodes.values() if node.kind == "test" and node.refs]
+    waits_for = {key: _reach({key}, refs) - {key} for key in nodes}
+    tests = [node for node in nodes.values() if node.node_type == "test" and node.refs]
     for key, node in nodes.items():
-        if node.kind != "test":
-            found[key] |= {test.key for test in tests if found[key].issuperset(test.refs)}
-    return found
+        if node.node_type != "test":
+            waits_for[key] |= {test.key for test in tests if waits_for[key].issuperset(test.refs)}
+    return waits_for
 
 
 def select(nodes: Mapping[str, Node], selectors: Iterable[str]) -> list[str]:
@@ -50,31 +50,31 @@ def select(nodes: Mapping[str, Node], selectors: Iterable[str]) -> list[str]:
     down = {key: [other.key for other in nodes.values() if key in other.refs] for key in nodes}
     chosen: set[str] = set()
     for word in words:
-        found = _meant(nodes, word.strip("+"))
-        chosen |= found
-        chosen |= _reach(found, up) if word.startswith("+") else set()
-        chosen |= _reach(found, down) if word.endswith("+") else set()
-    chosen |= {node.key for node in nodes.values() if node.kind == "test" and chosen.intersection(node.refs)}
+        matched = _meant(nodes, word.strip("+"))
+        chosen |= matched
+        chosen |= _reach(matched, up) if word.startswith("+") else set()
+        chosen |= _reach(matched, down) if word.endswith("+") else set()
+    chosen |= {node.key for node in nodes.values() if node.node_type == "test" and chosen.intersection(node.refs)}
     return [key for key in nodes if key in chosen]
 
 
 def _meant(nodes: Mapping[str, Node], word: str) -> set[str]:
     if word.startswith("tag:"):
         tag = word.removeprefix("tag:")
-        found = {key for key, node in nodes.items() if tag in node.config.tags}
-        known = sorted({f"tag:{tag}" for node in nodes.values() for tag in node.config.tags})
+        matched = {key for key, node in nodes.items() if tag in node.config.tags}
+        names = sorted({f"tag:{tag}" for node in nodes.values() for tag in node.config.tags})
     else:
         path = word.removeprefix("path:").rstrip("/")
-        found = {
+        matched = {
             key
             for key, node in nodes.items()
             if fnmatch.fnmatchcase(key, word.lower())
             or path in (node.path.as_posix(), *(folder.as_posix() for folder in node.path.parents[:-1]))
         }
-        known = [node.name for node in nodes.values()]
-    if not found:
-        raise SqlinferError(f"--select: nothing is called {word!r}. {nearest(word, known)}")
-    return found
+        names = [node.name for node in nodes.values()]
+    if not matched:
+        raise SqlinferError(f"--select: nothing is called {word!r}. {nearest(word, names)}")
+    return matched
 
 
 def _reach(start: set[str], edges: Mapping[str, Iterable[str]]) -> set[str]:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from sqlinfer.errors import SqlinferError, nearest
 from sqlinfer.sql_text import quote_identifier
 
-Kind = Literal["model", "seed", "test"]
+NodeType = Literal["model", "seed", "test"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Node:
     seed it is empty. refs: the nodes that it reads, by their keys. sources: labels of the sources that it reads."""
 
     name: str
-    kind: Kind
+    node_type: NodeType
     path: Path
     text: str = ""
     config: Config = field(default_factory=Config)
@@ -76,7 +76,7 @@ class Node:
     @property
     def materialized(self) -> str:
         """What it becomes, in one word."""
-        return self.config.materialized if self.kind == "model" else self.kind
+        return self.config.materialized if self.node_type == "model" else self.node_type
 
     @property
     def relation(self) -> str:
@@ -84,11 +84,11 @@ class Node:
         return quote_identifier(self.name)
 
 
-def read_config(said: Mapping[str, Any], where: str, base: Config | None = None) -> Config:
+def read_config(values: Mapping[str, Any], where: str, base: Config | None = None) -> Config:
     """Check the settings of a model; base: what holds where it says none. An error names where, the setting and the
     value."""
     read: dict[str, Any] = {}
-    for name, value in said.items():
+    for name, value in values.items():
         if name not in _READERS:
             raise SqlinferError(f"{where}: config has no {name}. {nearest(name, _READERS)}")
         wanted, reader = _READERS[name]

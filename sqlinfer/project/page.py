@@ -33,7 +33,7 @@ class Shown:
 
     key: str
     name: str
-    kind: str
+    type: str
     path: str
     description: str
     tags: Sequence[str]
@@ -50,8 +50,8 @@ class Shown:
 def page(project: Project, last: LastBuild, session: Session | None) -> str:
     """The page. session: on the project's database, for the types of columns; None if it is not there yet."""
     types: dict[str, list[tuple[str, str]]] = {}
-    for table, column, kind in session.execute(_COLUMNS).fetchall() if session else ():
-        types.setdefault(table, []).append((column, kind))
+    for table, column, sql_type in session.execute(_COLUMNS).fetchall() if session else ():
+        types.setdefault(table, []).append((column, sql_type))
     reads = _reads(project)
     read_by = {key: [other for other, above in reads.items() if key in above] for key in reads}
     shown: dict[str, Shown] = {}
@@ -86,7 +86,7 @@ def _reads(project: Project) -> dict[str, list[str]]:
     """What each source, seed and model reads, sources first."""
     reads: dict[str, list[str]] = {_SOURCE + label: [] for label in project.sources}
     for key, node in project.nodes.items():
-        if node.kind != "test":
+        if node.node_type != "test":
             reads[key] = [*(_SOURCE + label for label in node.sources), *node.refs]
     return reads
 
@@ -101,11 +101,11 @@ def _node(
     reads, read_by, types = about
     result = last.results.get(node.key)
     job = _job(session, result)
-    tests = [each for each in project.nodes.values() if each.kind == "test" and node.key in each.refs]
+    tests = [each for each in project.nodes.values() if each.node_type == "test" and node.key in each.refs]
     return Shown(
         key=node.key,
         name=node.name,
-        kind=node.materialized,
+        type=node.materialized,
         path=node.path.as_posix(),
         description=node.description,
         tags=node.config.tags,
@@ -113,7 +113,7 @@ def _node(
         read_by=read_by,
         columns=_columns(node.columns, types.get(node.key, ())),
         tests=[(test, last.results.get(test.key)) for test in tests],
-        sql=seed_select(node) if node.kind == "seed" else project.sql(node),
+        sql=seed_select(node) if node.node_type == "seed" else project.sql(node),
         result=result,
         job=job,
         errors=session.runtime.store.jobs.errors(job.job_id)[:_SHOWN_ERRORS] if session and job else (),
@@ -124,14 +124,14 @@ def _columns(
     described: Sequence[Column], there: Sequence[tuple[str, str]]
 ) -> Sequence[tuple[str, str, str, Sequence[str]]]:
     """The columns of the table that is there, then those that are only described."""
-    known = {column.name.lower(): column for column in described}
+    described_columns = {column.name.lower(): column for column in described}
     rows = []
-    for name, kind in [
+    for name, sql_type in [
         *there,
         *((c.name, "") for c in described if c.name.lower() not in {n.lower() for n, _ in there}),
     ]:
-        column = known.get(name.lower(), Column(name))
-        rows.append((name, kind, column.description, [check for check, _ in column.checks]))
+        column = described_columns.get(name.lower(), Column(name))
+        rows.append((name, sql_type, column.description, [check for check, _ in column.checks]))
     return rows
 
 

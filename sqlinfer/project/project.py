@@ -69,20 +69,20 @@ def load(root: Path, variables: Mapping[str, Any] | None = None) -> Project:
     properties = read_properties(
         root, [path for folder in ("models", "seeds") for path in _files(root, folder, "yml", "yaml")]
     )
-    found = [_model(root, path, templates, properties) for path in _files(root, "models", "sql")]
-    found += [_seed(path, properties) for path in _files(root, "seeds", *_SEEDS)]
-    _check_described(properties, found)
-    checks = [each for node in found for each in _checks(node, properties)]
+    nodes_of_files = [_model(root, path, templates, properties) for path in _files(root, "models", "sql")]
+    nodes_of_files += [_seed(path, properties) for path in _files(root, "seeds", *_SEEDS)]
+    _check_described(properties, nodes_of_files)
+    checks = [each for node in nodes_of_files for each in _checks(node, properties)]
     tests = [_test(root, path, templates) for path in _files(root, "tests", "sql")]
-    nodes = _by_key([*found, *checks, *tests])
+    nodes = _by_key([*nodes_of_files, *checks, *tests])
     _check_sources(nodes.values(), properties.sources)
     return Project(root, file, check(nodes), properties.sources, templates)
 
 
 def _files(root: Path, folder: str, *endings: str) -> list[Path]:
     """The files of a folder with one of these endings, from the project's folder, in order."""
-    found = (path for ending in endings for path in (root / folder).rglob(f"*.{ending}") if path.is_file())
-    return sorted(path.relative_to(root) for path in found)
+    paths = (path for ending in endings for path in (root / folder).rglob(f"*.{ending}") if path.is_file())
+    return sorted(path.relative_to(root) for path in paths)
 
 
 def _read(root: Path, path: Path) -> str:
@@ -115,9 +115,9 @@ def _test(root: Path, path: Path, templates: Templates) -> Node:
     return _node(path, "test", text, scan, read_config(scan.config, str(path)))
 
 
-def _node(path: Path, kind: Any, text: str, scan: Scan, config: Config) -> Node:
+def _node(path: Path, node_type: Any, text: str, scan: Scan, config: Config) -> Node:
     refs, sources = tuple(name.lower() for name in scan.refs), tuple(".".join(pair) for pair in scan.sources)
-    return Node(_name(path), kind, path, text, config, refs, sources)
+    return Node(_name(path), node_type, path, text, config, refs, sources)
 
 
 def _name(path: Path) -> str:
@@ -157,9 +157,9 @@ def _check_sources(nodes: Iterable[Node], sources: Mapping[str, Source]) -> None
 
 
 def _by_key(nodes: Iterable[Node]) -> dict[str, Node]:
-    found: dict[str, Node] = {}
+    nodes_by_key: dict[str, Node] = {}
     for node in nodes:
-        other = found.setdefault(node.key, node)
+        other = nodes_by_key.setdefault(node.key, node)
         if other is not node:
             raise SqlinferError(f"There are two nodes {node.name}: {other.path} and {node.path}")
-    return found
+    return nodes_by_key

@@ -34,21 +34,21 @@ class Properties:
 
 def read_properties(root: Path, paths: Iterable[Path]) -> Properties:
     """Read properties files; paths: from the project's folder. An error names the file and the key."""
-    found = Properties()
+    properties = Properties()
     for path in paths:
-        said = read_yaml(root / path)
-        _check_keys(said, ("version", "models", "seeds", "sources"), path)
-        for entry in [*_entries(said, "models", path), *_entries(said, "seeds", path)]:
+        content = read_yaml(root / path)
+        _check_keys(content, ("version", "models", "seeds", "sources"), path)
+        for entry in [*_entries(content, "models", path), *_entries(content, "seeds", path)]:
             described = _described(entry, path)
-            other = found.described.setdefault(described.name.lower(), described)
+            other = properties.described.setdefault(described.name.lower(), described)
             if other is not described:
                 raise SqlinferError(f"{described.name} is described twice: in {other.path} and in {path}")
-        for entry in _entries(said, "sources", path):
+        for entry in _entries(content, "sources", path):
             for source in _sources(entry, path):
-                if source.label in found.sources:
+                if source.label in properties.sources:
                     raise SqlinferError(f"{path}: there are two sources {source.label}")
-                found.sources[source.label] = source
-    return found
+                properties.sources[source.label] = source
+    return properties
 
 
 def _described(entry: Mapping[str, Any], path: Path) -> Described:
@@ -62,24 +62,26 @@ def _described(entry: Mapping[str, Any], path: Path) -> Described:
 
 def _columns(entry: Mapping[str, Any], where: str) -> tuple[Column, ...]:
     columns = []
-    for said in _entries(entry, "columns", where):
-        place = f"{where}.{said['name']}"
-        _check_keys(said, ("name", "description", "tests", "data_tests"), place)
-        tests = [*(said.get("tests") or []), *(said.get("data_tests") or [])]
-        columns.append(Column(said["name"], _text(said, place), tuple(_check(test, place) for test in tests)))
+    for column in _entries(entry, "columns", where):
+        column_path = f"{where}.{column['name']}"
+        _check_keys(column, ("name", "description", "tests", "data_tests"), column_path)
+        tests = [*(column.get("tests") or []), *(column.get("data_tests") or [])]
+        columns.append(
+            Column(column["name"], _text(column, column_path), tuple(_check(test, column_path) for test in tests))
+        )
     return tuple(columns)
 
 
-def _check(said: Any, where: str) -> tuple[str, Mapping[str, Any]]:
+def _check(test: Any, where: str) -> tuple[str, Mapping[str, Any]]:
     """A test as a name, or as a name with arguments below it; dbt may put them below `arguments` once more."""
-    if isinstance(said, str):
-        return said, {}
-    if isinstance(said, Mapping) and len(said) == 1:
-        ((name, arguments),) = said.items()
+    if isinstance(test, str):
+        return test, {}
+    if isinstance(test, Mapping) and len(test) == 1:
+        ((name, arguments),) = test.items()
         if isinstance(arguments, Mapping):
             inner = arguments.get("arguments", arguments)
             return str(name), inner if isinstance(inner, Mapping) else {}
-    raise SqlinferError(f"{where}: a test is a name, or a name with arguments below it, not {said!r}")
+    raise SqlinferError(f"{where}: a test is a name, or a name with arguments below it, not {test!r}")
 
 
 def _sources(entry: Mapping[str, Any], path: Path) -> Iterable[Source]:
@@ -87,32 +89,32 @@ def _sources(entry: Mapping[str, Any], path: Path) -> Iterable[Source]:
     where = f"{path}: {group}"
     _check_keys(entry, ("name", "description", "database", "schema", "config", "meta", "tables"), where)
     for table in _entries(entry, "tables", where):
-        place = f"{where}.{table['name']}"
-        _check_keys(table, ("name", "description", "identifier", "config", "meta", "columns"), place)
-        location = _location(table, place) or _location(entry, where)
+        table_path = f"{where}.{table['name']}"
+        _check_keys(table, ("name", "description", "identifier", "config", "meta", "columns"), table_path)
+        location = _location(table, table_path) or _location(entry, where)
         if location is None:
             parts = [entry.get("database"), entry.get("schema", group), table.get("identifier", table["name"])]
             relation = ".".join(quote_identifier(str(part)) for part in parts if part is not None)
         else:
             location = location.replace("{name}", table["name"])
             relation = location if "(" in location else "'" + location.replace("'", "''") + "'"
-        yield Source(group, table["name"], relation, _text(table, place), _columns(table, place))
+        yield Source(group, table["name"], relation, _text(table, table_path), _columns(table, table_path))
 
 
 def _location(entry: Mapping[str, Any], where: str) -> str | None:
     for key in ("config", "meta"):
-        said = entry.get(key) or {}
-        if not isinstance(said, Mapping):
-            raise SqlinferError(f"{where}: expected names and values below {key}, not {said!r}")
-        _check_keys(said, ("external_location",), f"{where}: {key}")
-        if "external_location" in said:
-            return str(said["external_location"])
+        values = entry.get(key) or {}
+        if not isinstance(values, Mapping):
+            raise SqlinferError(f"{where}: expected names and values below {key}, not {values!r}")
+        _check_keys(values, ("external_location",), f"{where}: {key}")
+        if "external_location" in values:
+            return str(values["external_location"])
     return None
 
 
-def _entries(said: Mapping[str, Any], key: str, where: Path | str) -> list[Mapping[str, Any]]:
+def _entries(content: Mapping[str, Any], key: str, where: Path | str) -> list[Mapping[str, Any]]:
     """The entries of a list, each with a name."""
-    entries = said.get(key) or []
+    entries = content.get(key) or []
     if not isinstance(entries, list):
         raise SqlinferError(f"{where}: expected a list below {key}, as `- name: ..`, not {entries!r}")
     for entry in entries:
@@ -128,7 +130,7 @@ def _text(entry: Mapping[str, Any], where: str) -> str:
     return " ".join(text.split())
 
 
-def _check_keys(said: Mapping[str, Any], known: tuple[str, ...], where: Path | str) -> None:
-    for key in said:
-        if key not in known:
-            raise SqlinferError(f"{where}: there is no key {key}. {nearest(str(key), known)}")
+def _check_keys(content: Mapping[str, Any], known_keys: tuple[str, ...], where: Path | str) -> None:
+    for key in content:
+        if key not in known_keys:
+            raise SqlinferError(f"{where}: there is no key {key}. {nearest(str(key), known_keys)}")

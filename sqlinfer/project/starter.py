@@ -29,5 +29,5 @@ def write_starter(folder: Path) -> list[Path]:
 
 
 def _target(path: Path) -> Path:
-    place = path.relative_to(_STARTER)
-    return place.with_name(_RENAMED.get(place.name, place.name))
+    relative = path.relative_to(_STARTER)
+    return relative.with_name(_RENAMED.get(relative.name, relative.name))

@@ -60,10 +60,10 @@ class LastBuild:
         return [key for key in self.selected if key not in self.done]
 
     def _write(self) -> None:
-        said = {name: value for name, value in asdict(self).items() if name != "path"}
+        content = {name: value for name, value in asdict(self).items() if name != "path"}
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         new = self.path.with_suffix(".new")
-        new.write_text(json.dumps(said, default=str), encoding="utf-8")
+        new.write_text(json.dumps(content, default=str), encoding="utf-8")
         new.replace(self.path)
 
 
@@ -74,8 +74,8 @@ def last_build(root: Path) -> LastBuild:
     if not path.is_file():
         return LastBuild(path)
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
-        results = {key: Result(**result) for key, result in said.pop("results").items()}
-        return LastBuild(path, **said, results=results)
+        content = json.loads(path.read_text(encoding="utf-8"))
+        results = {key: Result(**result) for key, result in content.pop("results").items()}
+        return LastBuild(path, **content, results=results)
     except (ValueError, TypeError, KeyError, AttributeError):
         raise SqlinferError(f"{path} is not what sqlinfer wrote; delete it, and build anew") from None

@@ -52,19 +52,19 @@ class Templates:
 
     def scan(self, path: Path, text: str) -> Scan:
         """What a template mentions, in a first run and in an incremental one."""
-        found = Scan()
+        scan = Scan()
 
         def ref(name: str) -> str:
-            found.refs[name] = None
+            scan.refs[name] = None
             return name
 
         def source(group: str, name: str) -> str:
-            found.sources[group, name] = None
+            scan.sources[group, name] = None
             return name
 
         for is_incremental in (False, True):
-            self.render(path, text, Names(ref, source, found.config.update, "this", is_incremental))
-        return found
+            self.render(path, text, Names(ref, source, scan.config.update, "this", is_incremental))
+        return scan
 
     def render(self, path: Path, text: str, names: Names) -> str:
         """The text of a template; an error names the file and the line."""
@@ -82,15 +82,15 @@ class Templates:
         def source(group: str, name: str) -> str:
             return names.source(group, name)
 
-        def config(**said: Any) -> str:
-            names.config(said)
+        def config(**values: Any) -> str:
+            names.config(values)
             return ""
 
         def is_incremental() -> bool:
             return names.is_incremental
 
-        given = (ref, source, config, is_incremental)
-        return {**{each.__name__: each for each in given}, "var": self._var, "this": names.this}
+        functions = (ref, source, config, is_incremental)
+        return {**{each.__name__: each for each in functions}, "var": self._var, "this": names.this}
 
     def _var(self, name: str, default: Any = _REQUIRED) -> Any:
         if name in self._variables:
@@ -116,5 +116,5 @@ class Templates:
             return run()
         except Exception as error:  # noqa: BLE001 - the author's template may raise anything
             frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in self._files]
-            place = f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else str(path)
-            raise SqlinferError(f"{place}: {error}") from None
+            location = f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else str(path)
+            raise SqlinferError(f"{location}: {error}") from None

@@ -49,13 +49,13 @@ class Calls:
         """What answers calls of a context; functions are loaded once for each."""
         with self._lock:
             if context not in self._runtimes:
-                said = read_context(context)
-                if said.udfs is not None and not is_local:
+                parsed = read_context(context)
+                if parsed.udfs is not None and not is_local:
                     raise SqlinferError("functions in folders of its own are for clients on the server's machine")
                 functions = (
-                    self.runtime.functions if said.udfs is None else load_functions(*(Path(f) for f in said.udfs))
+                    self.runtime.functions if parsed.udfs is None else load_functions(*(Path(f) for f in parsed.udfs))
                 )
-                model = said.model or self.runtime.model
+                model = parsed.model or self.runtime.model
                 self._runtimes[context] = Runtime(self.runtime.store, functions, model, self.runtime.settings)
             return self._runtimes[context]
 
@@ -73,7 +73,7 @@ class Caller:
         self._is_local = is_local
         self._answerers: dict[str, CallEvaluator] = {}
         self._failed: tuple[Message, str, float] | None = None
-        self._kinds: dict[str, Callable[..., list[str | None]]] = {
+        self._commands: dict[str, Callable[..., list[str | None]]] = {
             "call": self._call,
             "macros": self._macros,
             "hello": self._hello,
@@ -81,19 +81,19 @@ class Caller:
 
     def answer(self, message: Message) -> list[str | None]:
         """What a message is answered by, without the "ok" before it."""
-        kind = str(message[0]) if message else ""
-        if kind not in self._kinds:
-            raise SqlinferError(f"the server knows no message {kind!r}. {nearest(kind, self._kinds)}")
+        command = str(message[0]) if message else ""
+        if command not in self._commands:
+            raise SqlinferError(f"the server knows no message {command!r}. {nearest(command, self._commands)}")
         self._check_failed(message)
         try:
-            return self._kinds[kind](*message[1:])
+            return self._commands[command](*message[1:])
         except RequestsFailed as error:
             if len(message) == _ONE_ROW:
                 self._failed = message, str(error), time.monotonic()
             raise
         except TypeError as error:
             if error.__traceback__ is not None and error.__traceback__.tb_next is None:  # raised by the call itself
-                raise SqlinferError(f"the message {kind} has the wrong number of texts: {len(message)}") from error
+                raise SqlinferError(f"the message {command} has the wrong number of texts: {len(message)}") from error
             raise
 
     def _check_failed(self, message: Message) -> None:
@@ -139,11 +139,11 @@ class _Rows:
         for at in range(0, len(cells), 2):
             options = cells[at] or options
             self.index.append(positions.setdefault((options, cells[at + 1] or "[]"), len(positions)))
-        said = {text: json.loads(text) for text in {options for options, _ in positions}}
-        used = {name for each in said.values() for name, value in each.items() if value is not None}
-        self.is_constant = any(each.get(CONSTANT) for each in said.values())
+        options_of = {text: json.loads(text) for text in {options for options, _ in positions}}
+        used = {name for each in options_of.values() for name, value in each.items() if value is not None}
+        self.is_constant = any(each.get(CONSTANT) for each in options_of.values())
         self.option_names = tuple(name for name in function.options if name in used)
-        tails = {text: tuple(each.get(name) for name in self.option_names) for text, each in said.items()}
+        tails = {text: tuple(each.get(name) for name in self.option_names) for text, each in options_of.items()}
         parsed = json.loads(f"[{','.join(arguments for _, arguments in positions)}]")
         self.distinct = [
             (*arguments, *tails[options]) for arguments, (options, _) in zip(parsed, positions, strict=True)

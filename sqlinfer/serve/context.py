@@ -29,16 +29,16 @@ class Context:
 def read_context(text: str) -> Context:
     """A context from its JSON; an unknown key is refused."""
     try:
-        said = json.loads(text or "{}")
+        values = json.loads(text or "{}")
     except ValueError:
-        said = None
-    if not isinstance(said, dict):
+        values = None
+    if not isinstance(values, dict):
         raise SqlinferError(f"the context of a call must be a JSON object, not {text!r}")
-    known = {field.name for field in fields(Context)}
-    for name in said:
-        if name not in known:
-            raise SqlinferError(f"the context of a call has no {name}. {nearest(name, known)}")
-    return Context(said.get("model"), tuple(said["udfs"]) if "udfs" in said else None, said.get("state", ""))
+    keys = {field.name for field in fields(Context)}
+    for name in values:
+        if name not in keys:
+            raise SqlinferError(f"the context of a call has no {name}. {nearest(name, keys)}")
+    return Context(values.get("model"), tuple(values["udfs"]) if "udfs" in values else None, values.get("state", ""))
 
 
 def local_context(model: str | None, folders: Iterable[Path]) -> Context:

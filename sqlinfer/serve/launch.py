@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 
 from sqlinfer.errors import SqlinferError
-from sqlinfer.serve.place import ask, log_path, socket_path
+from sqlinfer.serve.address import ask, log_path, socket_path
 from sqlinfer.store import state_folder
 
 IDLE_S = 300
@@ -41,8 +41,10 @@ def ensure_server(options: Sequence[str] = ()) -> None:
         if process.poll() == 1 and not is_running():
             break
         time.sleep(_POLL_S)
-    said = log_path().read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
-    raise SqlinferError(f"the server did not start: {''.join(said) or 'it said nothing'} (its log: {log_path()})")
+    last_line = log_path().read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
+    raise SqlinferError(
+        f"the server did not start: {''.join(last_line) or 'it last_line nothing'} (its log: {log_path()})"
+    )
 
 
 def start(options: Sequence[str] = ()) -> subprocess.Popen[bytes]:

@@ -109,8 +109,8 @@ class Server:
             message = receive(connection, _FIRST_BYTES)
         except (SqlinferError, UnicodeDecodeError):
             return False
-        said = message[1] if message and len(message) == 2 and message[0] == "token" else None
-        if said is None or not hmac.compare_digest(said.encode(), self._token.encode()):
+        token = message[1] if message and len(message) == 2 and message[0] == "token" else None
+        if token is None or not hmac.compare_digest(token.encode(), self._token.encode()):
             send(connection, ["error", "the server refuses this token; say the right one in SQLINFER_TOKEN"])
             return False
         connection.settimeout(None)

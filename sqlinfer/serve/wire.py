@@ -30,8 +30,8 @@ def pack(message: Sequence[str | None]) -> bytes:
         if text is None:
             parts.append(_SIZE.pack(_NULL))
         else:
-            said = text.encode("utf-8", "replace")  # halves of surrogate pairs, which SQL does not take, become ?
-            parts += (_SIZE.pack(len(said)), said)
+            encoded = text.encode("utf-8", "replace")  # halves of surrogate pairs, which SQL does not take, become ?
+            parts += (_SIZE.pack(len(encoded)), encoded)
     body = b"".join(parts)
     if len(body) >= _NULL:
         raise SqlinferError(f"a message of {len(body):,} bytes is too long; ask about fewer rows at once")

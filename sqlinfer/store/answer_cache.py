@@ -59,12 +59,12 @@ class AnswerCache:
 
     def texts(self, keys: Sequence[bytes]) -> dict[bytes, str]:
         """The texts, as they are kept, of those of the keys that have an answer."""
-        found = {key: _text(completion) for key, completion in self._among_waiting(keys).items()}
+        texts = {key: _text(completion) for key, completion in self._among_waiting(keys).items()}
         for part in _chunks(keys):
             with self._database.reading() as connection:
-                numbers, texts = connection.execute(_TEXTS, (_joined(part),)).fetchone()
-            found.update(zip(map(part.__getitem__, json.loads(numbers)), json.loads(texts), strict=True))
-        return found
+                numbers, kept_texts = connection.execute(_TEXTS, (_joined(part),)).fetchone()
+            texts.update(zip(map(part.__getitem__, json.loads(numbers)), json.loads(kept_texts), strict=True))
+        return texts
 
     def outputs(self, requests: Mapping[bytes, AnyRequest]) -> dict[bytes, Output]:
         """The outputs of those of the requests, by key, that have an answer."""
@@ -74,15 +74,15 @@ class AnswerCache:
     def completions(self, requests: Mapping[bytes, AnyRequest]) -> dict[bytes, Completion]:
         """The completions of those of the requests, by key, that have an answer."""
         keys = list(requests)
-        found = self._among_waiting(keys)
+        completions = self._among_waiting(keys)
         for part in _chunks(keys):
             with self._database.reading() as connection:
                 row = connection.execute(_COMPLETIONS, (_joined(part),)).fetchone()
             for number, text, prompt, completion, reason, cut in zip(*map(json.loads, row), strict=True):
                 key = part[number]
                 output = decode(requests[key].output_type, text)
-                found[key] = Completion(requests[key], output, prompt, completion, reason, bool(cut))
-        return found
+                completions[key] = Completion(requests[key], output, prompt, completion, reason, bool(cut))
+        return completions
 
     def put(self, completion: Completion, *, fingerprint: str, function: str) -> None:
         """Keep an answer under its request's key; one that is there already stays."""
@@ -127,7 +127,7 @@ class AnswerCache:
                     self._waiting.pop(key, None)
 
     def stats(self) -> dict[str, Any]:
-        """JobCounters: answers, text_bytes, file_bytes, and answers by function and by model fingerprint."""
+        """Counts: answers, text_bytes, file_bytes, and answers by function and by model fingerprint."""
         self.flush()
         with self._database.reading() as connection:
             rows = connection.execute(

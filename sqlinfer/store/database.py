@@ -148,7 +148,7 @@ class Database:
         file.check_not_inherited(self.path)
         if self.path is None and self._pid != os.getpid():
             raise StoreUnusable(
-                "AnswerCache that are not kept stay in the process that asked. Connect again in this one."
+                "Answers that are not kept are in the process that computed them. Connect again in this one."
             )
         if self._writer is None:
             self._start()
@@ -251,20 +251,20 @@ class Database:
 
     def _explain(self, error: Exception) -> str:
         where = self.path or "the temporary store"
-        said = str(error)
-        if "locked" in said or "busy" in said:
+        message = str(error)
+        if "locked" in message or "busy" in message:
             return (
                 f"{where} has been locked by another process for {self._timeout_s:g} s. End that process, or set "
                 "SQLINFER_HOME to another folder."
             )
         if is_corruption(error):
             return (
-                f"{where} is corrupt ({said}). Run the command again: it sets the file aside under a dated name, and "
+                f"{where} is corrupt ({message}). Run the command again: it sets the file aside under a dated name and "
                 "goes on with a new one that has the registered models that can be read."
             )
-        if "full" in said:
+        if "full" in message:
             return f"The disk is full: {where} cannot grow. Make room, or run `sqlinfer answers clear`."
-        return f"{where} cannot be used: {said}. Check disk space and permissions, or set SQLINFER_HOME."
+        return f"{where} cannot be used: {message}. Check disk space and permissions, or set SQLINFER_HOME."
 
 
 def _make_folder(folder: Path) -> None:

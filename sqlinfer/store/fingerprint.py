@@ -76,18 +76,20 @@ class FileHashes:
     def __call__(self, file: Path) -> str:
         """The hash of a file's content."""
         stat = file.stat()
-        seen = (str(file.absolute()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+        identity = (str(file.absolute()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
         with self._database.reading() as connection:
             row = connection.execute(
-                "SELECT hash FROM file_hashes WHERE path = ? AND size = ? AND mtime_ns = ? AND ctime_ns = ?", seen
+                "SELECT hash FROM file_hashes WHERE path = ? AND size = ? AND mtime_ns = ? AND ctime_ns = ?", identity
             ).fetchone()
         if row is not None:
             return str(row[0])
-        found = hash_content(file)
+        content_hash = hash_content(file)
         after = file.stat()
         # A file written just now may change again within the same tick of the clock, and look the same.
         settled = time.time_ns() - max(after.st_mtime_ns, after.st_ctime_ns) > _SETTLED_NS
-        if settled and (after.st_size, after.st_mtime_ns, after.st_ctime_ns) == seen[1:]:
+        if settled and (after.st_size, after.st_mtime_ns, after.st_ctime_ns) == identity[1:]:
             with self._database.writing() as connection:
-                connection.execute("INSERT OR REPLACE INTO file_hashes VALUES (?, ?, ?, ?, ?)", (*seen, found))
-        return found
+                connection.execute(
+                    "INSERT OR REPLACE INTO file_hashes VALUES (?, ?, ?, ?, ?)", (*identity, content_hash)
+                )
+        return content_hash

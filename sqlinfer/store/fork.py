@@ -26,7 +26,7 @@ class Rests(Protocol):
         """Let others in again."""
 
 
-_known: weakref.WeakSet[Rests] = weakref.WeakSet()
+_databases: weakref.WeakSet[Rests] = weakref.WeakSet()
 _resting: list[Rests] = []
 _forking = threading.Lock()
 
@@ -34,14 +34,14 @@ _forking = threading.Lock()
 def rest_before_forks(database: Rests) -> None:
     """Have it closed before each fork of this process, as long as it lives."""
     with file.opening:
-        _known.add(database)
+        _databases.add(database)
 
 
 def _before() -> None:
     _forking.acquire()
     with file.opening:
-        known = list(_known)
-    _resting.extend(database for database in known if database.rest(_WAIT_S))
+        databases = list(_databases)
+    _resting.extend(database for database in databases if database.rest(_WAIT_S))
     file.opening.acquire()
 
 

@@ -130,17 +130,17 @@ class Jobs:
 
     def show(self, job_id: int) -> Job:
         """The job of this id; SqlinferError if there is none."""
-        found = self._select("WHERE job_id = ?", job_id)
-        if not found:
+        jobs = self._select("WHERE job_id = ?", job_id)
+        if not jobs:
             raise SqlinferError(f"There is no job {job_id}. `sqlinfer jobs list` shows the jobs.")
-        return found[0]
+        return jobs[0]
 
     def add_errors(self, job_id: int, errors: Iterable[tuple[bytes, str, str, str, str]]) -> None:
         """Record failed requests: key, function, model, text (an excerpt is kept), message."""
         now = time.time()
         rows = [
-            (job_id, key, function, model, _kept(text[:EXCERPT]) if self._keep_texts else "", _kept(said), now)
-            for key, function, model, text, said in errors
+            (job_id, key, function, model, _kept(text[:EXCERPT]) if self._keep_texts else "", _kept(message), now)
+            for key, function, model, text, message in errors
         ]
         with self._database.writing() as connection:
             connection.executemany("INSERT OR REPLACE INTO errors VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
@@ -155,9 +155,9 @@ class Jobs:
             ).fetchall()
         return [RowError(*row) for row in rows]
 
-    def add_usage(self, job_id: int, used: Iterable[tuple[Any, ...]]) -> None:
+    def add_usage(self, job_id: int, usages: Iterable[tuple[Any, ...]]) -> None:
         """Record what a job used: function, model, requests, failed, prompt_tokens, completion_tokens."""
-        rows = [(job_id, *each) for each in used]
+        rows = [(job_id, *usage) for usage in usages]
         if rows:
             with self._database.writing() as connection:
                 connection.executemany("INSERT OR REPLACE INTO usage VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
@@ -231,10 +231,10 @@ def _check_counts(counts: Mapping[str, Any]) -> None:
 
 def _job(row: Sequence[Any]) -> Job:
     *columns, process, touched = row
-    known = dict(zip((f.name for f in fields(Job)), columns, strict=True))
-    known["models"] = tuple(json.loads(known["models"]))
-    known["settings"] = json.loads(known["settings"])
-    known["phases"] = json.loads(known["phases"])
-    if known["state"] == "running" and not is_alive(known["pid"], process, touched):
-        known["state"] = "killed"
-    return Job(**known)
+    values = dict(zip((f.name for f in fields(Job)), columns, strict=True))
+    values["models"] = tuple(json.loads(values["models"]))
+    values["settings"] = json.loads(values["settings"])
+    values["phases"] = json.loads(values["phases"])
+    if values["state"] == "running" and not is_alive(values["pid"], process, touched):
+        values["state"] = "killed"
+    return Job(**values)

@@ -100,9 +100,9 @@ def _salvage(corrupt: Path, fresh: Path) -> int:
 
 def _copy(table: str, old: sqlite3.Connection, new: sqlite3.Connection) -> None:
     columns = [name for _, name, *_ in old.execute(f"PRAGMA table_info({table})").fetchall()]
-    known = {name for _, name, *_ in new.execute(f"PRAGMA table_info({table})").fetchall()}
-    names = ", ".join(name for name in columns if name in known)
-    places = ", ".join("?" for name in columns if name in known)
+    new_columns = {name for _, name, *_ in new.execute(f"PRAGMA table_info({table})").fetchall()}
+    names = ", ".join(name for name in columns if name in new_columns)
+    placeholders = ", ".join("?" for name in columns if name in new_columns)
     for row in old.execute(f"SELECT {names} FROM {table}"):
         with suppress(sqlite3.IntegrityError):
-            new.execute(f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({places})", row)
+            new.execute(f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({placeholders})", row)

@@ -72,8 +72,8 @@ class Registry:
             raise SqlinferError(f"{name!r} is a built-in model. Choose another name.")
         _check_choice("task", task, TASKS)
         _check_choice("dtype", dtype, DTYPES)
-        found = find_source(source, revision, trust, self.allow_download)
-        model = ModelVersion(name, 0, source, found.path, "", found.revision, task, dtype, parameters, trusted=trust)
+        files = find_source(source, revision, trust, self.allow_download)
+        model = ModelVersion(name, 0, source, files.path, "", files.revision, task, dtype, parameters, trusted=trust)
         model = replace(model, settings=read_registration(settings or {}, f"model {name}"))
         model = self._with_fingerprint(model)
         _check_pinned(model, fingerprint)
@@ -123,20 +123,20 @@ class Registry:
 
     def versions(self, name: str) -> Sequence[ModelVersion]:
         """All versions of a name, oldest first."""
-        found = self._versions(name)
-        if not found:
+        versions = self._versions(name)
+        if not versions:
             raise ModelNotFound(f"No model {name!r} is registered. {self._known(name)}")
-        return found
+        return versions
 
     def search(self, text: str) -> Sequence[ModelVersion]:
         """The models whose name, description, task or tags hold every word of the text, in any case of letters."""
         words = text.lower().split()
 
-        def told(model: ModelVersion) -> str:
+        def searchable_text(model: ModelVersion) -> str:
             tags = " ".join(f"{tag}={value} {tag} {value}" for tag, value in model.tags.items())
             return f"{model.name} {model.description} {model.task} {model.source} {tags}".lower()
 
-        return [model for model in self.list() if all(word in told(model) for word in words)]
+        return [model for model in self.list() if all(word in searchable_text(model) for word in words)]
 
     def set_alias(self, name: str, alias: str, version: int) -> None:
         """Let 'name@alias' mean a version; an alias that is there moves."""
@@ -228,7 +228,7 @@ class Registry:
                 connection.execute("DELETE FROM default_models WHERE task = ?", (task,))
 
     def _one(self, reference: Reference) -> ModelVersion:
-        found = {model.version: model for model in self.versions(reference.name)}
+        versions = {model.version: model for model in self.versions(reference.name)}
         if reference.alias is not None:
             aliases = self.aliases(reference.name)
             if reference.alias not in aliases:
@@ -236,12 +236,12 @@ class Registry:
                     f"{reference.name} has no alias {reference.alias!r}. {nearest(reference.alias, aliases)} "
                     f"Set it: sqlinfer models alias {reference.name} ALIAS VERSION"
                 )
-            return found[aliases[reference.alias]]
-        version = max(found) if reference.version is None else reference.version
-        if version not in found:
-            have = ", ".join(map(str, found))
+            return versions[aliases[reference.alias]]
+        version = max(versions) if reference.version is None else reference.version
+        if version not in versions:
+            have = ", ".join(map(str, versions))
             raise ModelNotFound(f"{reference.name} has no version {version}. Its versions: {have}.")
-        return found[version]
+        return versions[version]
 
     def _versions(self, name: str | None = None) -> Sequence[ModelVersion]:
         with self._database.reading() as connection:
@@ -260,8 +260,8 @@ class Registry:
                 f"The registry is locked: SQL can name registered models only, and {source!r} is none. "
                 f"{self._known(name)} To allow others: sqlinfer models unlock"
             )
-        found = find_source(source, download=self.allow_download)
-        return self._with_fingerprint(ModelVersion(source, 0, source, found.path, "", found.revision))
+        files = find_source(source, download=self.allow_download)
+        return self._with_fingerprint(ModelVersion(source, 0, source, files.path, "", files.revision))
 
     def _with_fingerprint(self, model: ModelVersion) -> ModelVersion:
         return replace(model, fingerprint=self._fingerprint(model))
@@ -281,8 +281,8 @@ class Registry:
         return model
 
     def _known(self, name: str) -> str:
-        known = nearest(name, [model.name for model in self.list()])
-        return f"{known} To register it: `sqlinfer models register NAME SOURCE`.".lstrip()
+        suggestion = nearest(name, [model.name for model in self.list()])
+        return f"{suggestion} To register it: `sqlinfer models register NAME SOURCE`.".lstrip()
 
 
 def _check_pinned(model: ModelVersion, fingerprint: str | None) -> None:
@@ -293,6 +293,6 @@ def _check_pinned(model: ModelVersion, fingerprint: str | None) -> None:
         )
 
 
-def _check_choice(what: str, value: str, known: Sequence[str]) -> None:
-    if value not in known:
-        raise SqlinferError(f"There is no {what} {value!r}. {nearest(value, [name for name in known if name])}")
+def _check_choice(noun: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise SqlinferError(f"There is no {noun} {value!r}. {nearest(value, [name for name in choices if name])}")

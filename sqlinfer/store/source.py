@@ -102,9 +102,9 @@ def _snapshot(source: str, revision: str | None, trust: bool, local: bool) -> Pa
                 f"The model {source!r}{at} is not in the local hub cache, and SQL fetches nothing by itself. "
                 f"To fetch it: {_pull(source, revision)}"
             ) from error
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelNotFound(
-            f"The model {source!r}{at} is not in the local hub cache and could not be downloaded: {redact(said)} "
+            f"The model {source!r}{at} is not in the local hub cache and could not be downloaded: {redact(reason)} "
             "With a network: log in with `hf auth login` if it is gated, or check its name. "
             "Without: copy its folder here and name it './folder'."
         ) from error

@@ -41,8 +41,8 @@ class Store:
         self.answers = AnswerCache(self._answers_database)
         self.jobs = Jobs(self._database, keep_texts=keep_answers)
 
-    def claim(self) -> Lease:
-        """A new claim on requests, empty; other processes see it if they see the answers."""
+    def lease(self) -> Lease:
+        """A new, empty lease on requests; other processes see it if they share the answer cache."""
         return Lease(self._answers_database)
 
     def close(self) -> None:
@@ -57,6 +57,6 @@ class Store:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()

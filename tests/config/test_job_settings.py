@@ -31,7 +31,7 @@ def test_variables_of_all_layers_add_up_and_the_record_has_their_names_alone() -
         "C": "0",
         "TOKEN": "secret",
     }
-    assert settings_layers.said() == {"environment": ["A", "B", "TOKEN"]}
+    assert settings_layers.as_record() == {"environment": ["A", "B", "TOKEN"]}
 
 
 @pytest.mark.parametrize(

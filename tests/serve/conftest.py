@@ -12,8 +12,8 @@ import pytest
 from extension.build import BUILT, build, can_build
 from sqlinfer.functions import load_functions
 from sqlinfer.inference.runtime import Runtime
+from sqlinfer.serve.address import ask, socket_path
 from sqlinfer.serve.calls import Calls
-from sqlinfer.serve.place import ask, socket_path
 from sqlinfer.serve.server import Server
 from sqlinfer.store import Store
 from tests.conftest import EchoEngine

@@ -14,8 +14,8 @@ from typing import Any
 import duckdb
 import pytest
 
+from sqlinfer.serve.address import socket_path
 from sqlinfer.serve.launch import is_running
-from sqlinfer.serve.place import socket_path
 from sqlinfer.serve.server import Server
 from tests.conftest import EchoEngine
 from tests.serve.conftest import Connect

@@ -9,7 +9,7 @@ import duckdb
 import pytest
 
 from extension.repository import install_sql, write_repository
-from sqlinfer.serve.place import ask, socket_path
+from sqlinfer.serve.address import ask, socket_path
 from sqlinfer.serve.server import Server
 
 

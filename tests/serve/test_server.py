@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from sqlinfer.errors import SqlinferError
+from sqlinfer.serve.address import ask, socket_path
 from sqlinfer.serve.calls import Calls
 from sqlinfer.serve.context import Context, local_context, read_context
-from sqlinfer.serve.place import ask, socket_path
 from sqlinfer.serve.server import Server
 from sqlinfer.serve.wire import receive, send
 from tests.conftest import EchoEngine

@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 from sqlinfer.cli import main
-from sqlinfer.serve.place import ask, socket_path
+from sqlinfer.serve.address import ask, socket_path
 from sqlinfer.store import Store
 from tests.serve.test_extension import served
 from tests.slow_echo import PATIENCE_S, wait_for_answers

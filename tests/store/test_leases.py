@@ -19,8 +19,8 @@ def second(store: Store, tmp_path: Path) -> Store:
     return Store(tmp_path / "home")
 
 
-def test_a_key_belongs_to_one_claim(store: Store, second: Store) -> None:
-    one, two = store.claim(), second.claim()
+def test_a_key_belongs_to_one_lease(store: Store, second: Store) -> None:
+    one, two = store.lease(), second.lease()
     assert one.take([A, B], ()) == set()
     assert two.take([B, C], ()) == {B}
     assert one.take([C], [A]) == {C}  # B was let go of
@@ -32,9 +32,9 @@ def test_a_key_belongs_to_one_claim(store: Store, second: Store) -> None:
 
 
 def test_claims_of_a_private_store_hinder_nobody(store: Store, tmp_path: Path) -> None:
-    store.claim().take([A], ())
+    store.lease().take([A], ())
     with Store(tmp_path / "home", keep_answers=False) as private:
-        assert private.claim().take([A], ()) == set()
+        assert private.lease().take([A], ()) == set()
 
 
 @pytest.mark.parametrize(
@@ -46,19 +46,19 @@ def test_claims_of_a_private_store_hinder_nobody(store: Store, tmp_path: Path) -
     ],
 )
 def test_who_is_gone_claims_nothing(store: Store, second: Store, spoil: str) -> None:
-    one, two = store.claim(), second.claim()
+    one, two = store.lease(), second.lease()
     one.take([A], ())
     with store._database.writing() as connection:
         connection.execute(spoil)
     assert two.take([A], ()) == set()
     one.touch()
     one.release()
-    assert store.claim().take([A], ()) == {A}
+    assert store.lease().take([A], ()) == {A}
     second.close()
 
 
-def test_who_shows_life_keeps_its_claim(store: Store, second: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    one, two = store.claim(), second.claim()
+def test_who_shows_life_keeps_its_lease(store: Store, second: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = store.lease(), second.lease()
     one.take([A], ())
     later: Callable[[], float] = time.monotonic
     monkeypatch.setattr("sqlinfer.store.leases.time.monotonic", lambda: later() + 60)

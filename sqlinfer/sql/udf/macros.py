@@ -55,7 +55,7 @@ def _default(argument: Argument, is_told: bool) -> str:
 def _cast(argument: Argument) -> str:
     """Texts take any type; the other kinds are checked when they come."""
     name = quote_identifier(argument.name)
-    if argument.kind is Columns:
+    if argument.python_type is Columns:
         return f"CASE WHEN {quote_identifier('reorder')} THEN to_json({name})::VARCHAR ELSE {name}::VARCHAR END"
     return f"{name}::VARCHAR" if argument.is_text else name
 

@@ -58,7 +58,7 @@ class RequestBuilder:
         options = self._read_options(row[len(self._arguments) :]) if self._names else self._defaults
         for argument, value in zip(self._arguments, row, strict=False):
             if value is not None:
-                fits = type(value) is argument.kind
+                fits = type(value) is argument.python_type
                 given[argument.name] = value if fits else argument.check(value, self.function.name)
             elif argument.required:
                 return None
