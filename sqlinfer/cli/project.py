@@ -108,8 +108,8 @@ class Lines:
         if self._quiet and result.state == "done":
             return
         outcome = {"done": "ok", "failed": "FAILED", "skipped": "skipped"}[result.state]
-        number = f"{self._num:>{len(str(self._of))}}/{self._of}"
-        columns = [number, f"{node.materialized:11}", f"{node.name:{self._width}}", outcome]
+        step = f"{self._num:>{len(str(self._of))}}/{self._of}"
+        columns = [step, f"{node.materialized:11}", f"{node.name:{self._width}}", outcome]
         line = "  ".join([*columns, *self._counts(node, result)])
         click.echo(line, err=True)
         if result.error is not None:
