@@ -1,4 +1,4 @@
-"""What the benchmark of the engine asks: models with random weights, prompts, and where answers end."""
+"""The workloads of the engine's benchmark: models with random weights, prompts, and where answers end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import transformers
 
 from sqlinfer.engine import open_engine
 from sqlinfer.engine.cache.prefix_tree import build_prefix_tree
-from sqlinfer.engine.sequence import Sequence as Row
+from sqlinfer.engine.sequence import Sequence as EngineSequence
 from sqlinfer.types import Completion, ModelVersion, Parameters, Request
 from tools.random_models import TEXT, Shape, Size, build, build_tokenizer
 
@@ -23,7 +23,7 @@ SIZES: dict[Shape, Size] = {
     "bart": Size(hidden=512, num_layers=6, num_heads=8, vocabulary=8192, positions=1024, spread=2.0),
 }
 TINY = Size(positions=4096)
-KNOWN: dict[str, tuple[Shape, dict[str, Any]]] = {  # decoders of the size of published ones
+PUBLISHED: dict[str, tuple[Shape, dict[str, Any]]] = {  # decoders of the size of published ones
     "qwen3-0.6b": (
         "qwen3",
         {
@@ -53,7 +53,7 @@ KNOWN: dict[str, tuple[Shape, dict[str, Any]]] = {  # decoders of the size of pu
         },
     ),
 }
-MODELS = ("60m", "tiny", *KNOWN)
+MODELS = ("60m", "tiny", *PUBLISHED)
 MOST_TOKENS, MOST_BEAM_TOKENS = 64, 32
 END_SPREAD = 2.3  # of an end token's weights over those of others, so that about one token in twenty is one
 
@@ -69,7 +69,7 @@ class Work:
     ends: list[int] | None
 
 
-class _Ending(Row):
+class _Ending(EngineSequence):
     """A row whose answer ends after a number of tokens, as if the model had written its end there."""
 
     end: int
@@ -110,11 +110,11 @@ def long(num_rows: int, *, longest: int = 1024) -> Work:
     work = _work(
         [_words(source, source.randint(90, longest * 9 // 10)) for _ in range(num_rows)], "", source, (100, longest)
     )
-    asked = [
+    requests = [
         replace(request, parameters=Parameters(max_tokens=end, num_beams=1))
         for request, end in zip(work.requests, work.ends or [], strict=True)
     ]
-    return replace(work, requests=asked)
+    return replace(work, requests=requests)
 
 
 def _work(texts: list[str], instruction: str, source: random.Random, lengths: tuple[int, int]) -> Work:
@@ -129,11 +129,11 @@ def _words(source: random.Random, count: int) -> str:
 
 def _build(shape: Shape, name: str, folder: Path, *, ends_itself: bool) -> None:
     """A model that generates plainly: no penalties and no beams of its own."""
-    if name in KNOWN:
-        return _build_known(*KNOWN[name], folder)
+    if name in PUBLISHED:
+        return _build_published(*PUBLISHED[name], folder)
     build(shape, folder, size=TINY if name == "tiny" else SIZES[shape])
-    kind = "AutoModelForSeq2SeqLM" if shape in ("t5", "bart") else "AutoModelForCausalLM"
-    model = getattr(transformers, kind).from_pretrained(folder)
+    name_of_class = "AutoModelForSeq2SeqLM" if shape in ("t5", "bart") else "AutoModelForCausalLM"
+    model = getattr(transformers, name_of_class).from_pretrained(folder)
     model.generation_config = _plain(model.generation_config.decoder_start_token_id)
     if ends_itself:
         with torch.no_grad():
@@ -141,7 +141,7 @@ def _build(shape: Shape, name: str, folder: Path, *, ends_itself: bool) -> None:
     return model.save_pretrained(folder)
 
 
-def _build_known(shape: Shape, settings: dict[str, Any], folder: Path) -> None:
+def _build_published(shape: Shape, settings: dict[str, Any], folder: Path) -> None:
     """A model of the size of a published one, its weights as they are before training, with the tokenizer of ours."""
     ids = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
     config = transformers.AutoConfig.for_model(shape, **settings, **ids)
@@ -157,54 +157,56 @@ def _plain(start: int | None) -> transformers.GenerationConfig:
 
 
 class Bench:
-    """A model as the engine has it, and the rows of works as the engine reads them.
+    """A model in the engine, and the sequences that the engine makes of a workload.
 
-    asked: dtype, device and model, as the command line has them.
+    options: dtype, device and model, as on the command line.
     """
 
-    def __init__(self, shape: Shape | None, folder: Path, asked: Any, *, ends_itself: bool = False) -> None:
-        self.dtype: torch.dtype = torch.bfloat16 if asked.dtype == "int8" else getattr(torch, asked.dtype)  # of peers
-        name = asked.model
+    def __init__(self, shape: Shape | None, folder: Path, options: Any, *, ends_itself: bool = False) -> None:
+        self.dtype: torch.dtype = (
+            torch.bfloat16 if options.dtype == "int8" else getattr(torch, options.dtype)
+        )  # of peers
+        name = options.model
         if shape is None:
-            shape = KNOWN[name][0] if name in KNOWN else "llama"
+            shape = PUBLISHED[name][0] if name in PUBLISHED else "llama"
         elif name != "tiny":
             name = "60m"
         self.folder = folder / f"{shape}-{name}{'-ending' if ends_itself else ''}"
         if not self.folder.exists():
             _build(shape, name, self.folder, ends_itself=ends_itself)
         self.engine: Any = open_engine(
-            ModelVersion(shape, 1, str(self.folder), self.folder, shape, dtype=asked.dtype), device=asked.device
+            ModelVersion(shape, 1, str(self.folder), self.folder, shape, dtype=options.dtype), device=options.device
         )
         self._prepare = self.engine.loaded.prompts.prepare
         self.engine.loaded.prompts.prepare = self._ending
         self._work: Work | None = None
         self.outputs: dict[int, list[int]] = {}
 
-    def rows(self, work: Work) -> list[Row]:
+    def rows(self, work: Work) -> list[EngineSequence]:
         """The rows of a work, with the token ids of their prompts."""
-        rows: list[Row] = self._prepare(work.requests)
+        rows: list[EngineSequence] = self._prepare(work.requests)
         return rows
 
     def run(self, work: Work) -> list[list[int]]:
         """What the engine answers, in token ids, in the order of the requests."""
-        self._work, seen = work, []
-        remember = self.engine.loaded.prompts.complete
-        self.engine.loaded.prompts.complete = lambda row: (seen.append(row), remember(row))[1]
+        self._work, finished = work, []
+        complete = self.engine.loaded.prompts.complete
+        self.engine.loaded.prompts.complete = lambda row: (finished.append(row), complete(row))[1]
         try:
             failed = [c.error for c in self.engine.generate(work.requests) if c.error]
         finally:
-            self.engine.loaded.prompts.complete = remember
+            self.engine.loaded.prompts.complete = complete
         if failed:
             raise SystemExit(f"{len(failed)} requests failed: {failed[0]}")
-        outputs = {int(row.request.key): row.output for row in seen}
+        outputs = {int(row.request.key): row.output for row in finished}
         return [outputs[i] for i in range(len(work.requests))]
 
-    def _ending(self, requests: Sequence[Request]) -> list[Row | Completion]:
+    def _ending(self, requests: Sequence[Request]) -> list[EngineSequence | Completion]:
         rows = self._prepare(requests)
         if self._work is not None and self._work.ends is not None:
             for row in rows:
                 if isinstance(row, Completion):
-                    raise SystemExit(f"a request cannot be asked: {row.error}")
+                    raise SystemExit(f"a request cannot be run: {row.error}")
                 row.__class__, row.end = _Ending, self._work.ends[int(row.request.key)]
                 row.settings = replace(row.settings, eos=frozenset())
         return list(rows)
@@ -217,12 +219,12 @@ class Bench:
         config = self.engine.loaded.config
         rows = self.rows(work)
         nodes, _ = build_prefix_tree([row.prompt for row in rows], [], None)
-        read = sum(len(segment.tokens) for segment in nodes)
-        written = sum(work.ends)
+        num_prompt = sum(len(node.tokens) for node in nodes)
+        num_output = sum(work.ends)
         head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         keys, queries = config.num_key_value_heads * head_dim, config.num_attention_heads * head_dim
         layer = config.hidden_size * (2 * queries + 2 * keys + 3 * config.intermediate_size)
-        seen = sum(len(s.tokens) * (s.offset + len(s.tokens) / 2) for s in nodes)
-        seen += sum(end * (len(row.prompt) + end / 2) for row, end in zip(rows, work.ends, strict=True))
-        linear = 2 * layer * (read + written) + 4 * queries * seen
-        return config.num_hidden_layers * linear + 2 * config.vocab_size * config.hidden_size * written
+        attended = sum(len(node.tokens) * (node.offset + len(node.tokens) / 2) for node in nodes)
+        attended += sum(end * (len(row.prompt) + end / 2) for row, end in zip(rows, work.ends, strict=True))
+        linear = 2 * layer * (num_prompt + num_output) + 4 * queries * attended
+        return config.num_hidden_layers * linear + 2 * config.vocab_size * config.hidden_size * num_output

@@ -39,9 +39,9 @@ class Ends(transformers.StoppingCriteria):
 
 def load(bench: Bench) -> Any:
     """The model as transformers loads it."""
-    kind = "AutoModelForSeq2SeqLM" if bench.engine.loaded.config.is_encoder_decoder else "AutoModelForCausalLM"
+    name = "AutoModelForSeq2SeqLM" if bench.engine.loaded.config.is_encoder_decoder else "AutoModelForCausalLM"
     return (
-        getattr(transformers, kind)
+        getattr(transformers, name)
         .from_pretrained(bench.folder, dtype=bench.dtype)
         .to(bench.engine.loaded.model.device)
         .eval()
@@ -55,19 +55,21 @@ def static(model: Any, bench: Bench, work: Work, batch_size: int, num_beams: int
     outputs: list[list[int]] = [[] for _ in rows]
     is_seq2seq = model.config.is_encoder_decoder
     for start in range(0, len(order), batch_size):
-        places = order[start : start + batch_size]
-        ids, mask = _padded([rows[i].prompt for i in places], left=not is_seq2seq)
+        batch = order[start : start + batch_size]
+        ids, mask = _padded([rows[i].prompt for i in batch], left=not is_seq2seq)
         first = 1 if is_seq2seq else ids.shape[1]
-        ends = [work.ends[i] for i in places] if work.ends else None
+        ends = [work.ends[i] for i in batch] if work.ends else None
         stop = transformers.StoppingCriteriaList([_BatchEnds(ends, first)] if ends else [])
         config = _config(model, num_beams, has_end=work.ends is None)
         with torch.inference_mode():
             ids, mask = ids.to(model.device), mask.to(model.device)
-            found = model.generate(ids, attention_mask=mask, generation_config=config, stopping_criteria=stop).tolist()
-        for i, (place, tokens) in enumerate(zip(places, found, strict=True)):
+            generated = model.generate(
+                ids, attention_mask=mask, generation_config=config, stopping_criteria=stop
+            ).tolist()
+        for i, (index, tokens) in enumerate(zip(batch, generated, strict=True)):
             written = tokens[first:]
             end = ends[i] if ends else written.index(EOS) + 1 if EOS in written else len(written)
-            outputs[place] = written[:end]
+            outputs[index] = written[:end]
     return outputs
 
 
@@ -104,11 +106,11 @@ def _padded(prompts: list[list[int]], *, left: bool) -> tuple[torch.Tensor, torc
 def pipeline(model: Any, bench: Bench, work: Work, batch_size: int) -> list[list[int]]:
     """transformers' text-generation pipeline, prompts in the order of the table."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(bench.folder, padding_side="left")
-    ask = transformers.pipeline("text-generation", model=model, tokenizer=tokenizer, device=model.device)
+    generator = transformers.pipeline("text-generation", model=model, tokenizer=tokenizer, device=model.device)
     texts = [bench.engine.loaded.prompts.render(request, request.text) for request in work.requests]
     ends = {tuple(row.prompt): end for row, end in zip(bench.rows(work), work.ends, strict=True)}
     with torch.inference_mode():
-        answers = ask(
+        answers = generator(
             texts,
             batch_size=batch_size,
             return_tensors=True,
@@ -116,12 +118,12 @@ def pipeline(model: Any, bench: Bench, work: Work, batch_size: int) -> list[list
             generation_config=_config(model),
             stopping_criteria=transformers.StoppingCriteriaList([Ends(ends, 0)]),
         )
-    found = []
+    outputs = []
     for (answer,), row, end in zip(answers, bench.rows(work), work.ends, strict=True):
         ids = list(answer["generated_token_ids"])
         start = next(i for i in range(len(ids)) if ids[i : i + len(row.prompt)] == row.prompt)
-        found.append(ids[start + len(row.prompt) :][:end])
-    return found
+        outputs.append(ids[start + len(row.prompt) :][:end])
+    return outputs
 
 
 def continuous(model: Any, bench: Bench, work: Work) -> list[list[int]]:
@@ -162,10 +164,10 @@ def ctranslate(bench: Bench, work: Work) -> Callable[[], list[list[int]]] | None
     (end,) = set(work.ends)
 
     def answer() -> list[list[int]]:
-        found = translator.translate_batch(
+        results = translator.translate_batch(
             tokens, beam_size=1, max_batch_size=4096, batch_type="tokens", max_decoding_length=end,
             min_decoding_length=end, disable_unk=False,
         )  # fmt: skip
-        return [[ids[token] for token in one.hypotheses[0][:end]] for one in found]
+        return [[ids[token] for token in result.hypotheses[0][:end]] for result in results]
 
     return answer

@@ -23,44 +23,44 @@ from sqlinfer.engine import open_engine
 from sqlinfer.types import ModelVersion, Parameters, Request
 folder, file = sys.argv[1:]
 engine = open_engine(ModelVersion("bench", 1, folder, Path(folder), "bench"))
-asked = Parameters(max_tokens={tokens})
+parameters = Parameters(max_tokens={tokens})
 texts = Path(file).read_text().splitlines()
-requests = [Request(text, parameters=asked, key=str(i).encode()) for i, text in enumerate(texts)]
+requests = [Request(text, parameters=parameters, key=str(i).encode()) for i, text in enumerate(texts)]
 print(sum(1 for answer in engine.generate(requests) if answer.output is not None))
 """
 _SQL = "CREATE TABLE answers AS SELECT ai_query('{folder}', text, max_tokens := {tokens}) AS answer FROM '{file}'"
 
 
-def repeated(folder: Path, asked: Any) -> dict[str, Any]:
-    """Each row 5 times: the engine asked directly for all of them, against SQL, which asks each question once."""
-    texts = [request.text for request in model.distinct(max(8, asked.rows // 8)).requests] * 5
-    ways = _ways(_model(folder), _table(folder, "repeated", texts), asked.device)
-    return _timed(ways, asked.rounds, len(texts), "sqlinfer run", "each row asked")
+def repeated(folder: Path, options: Any) -> dict[str, Any]:
+    """Each row 5 times: the engine alone runs all of them, against SQL, which runs each distinct request once."""
+    texts = [request.text for request in model.distinct(max(8, options.rows // 8)).requests] * 5
+    ways = _ways(_model(folder), _table(folder, "repeated", texts), options.device)
+    return _timed(ways, options.rounds, len(texts), "sqlinfer run", "each row run")
 
 
-def whole(folder: Path, asked: Any) -> dict[str, Any]:
+def whole(folder: Path, options: Any) -> dict[str, Any]:
     """The whole command on distinct rows, against a program that asks the engine for the same answers."""
-    texts = [request.text for request in model.distinct(asked.rows).requests]
-    ways = _ways(_model(folder), _table(folder, "whole", texts), asked.device)
-    found = _timed(ways, asked.rounds, len(texts), "sqlinfer run", "each row asked")
-    took = found["seconds"]
-    found["figures"] = {"run / direct": round(took["sqlinfer run"]["median"] / took["each row asked"]["median"], 3)}
-    return found
+    texts = [request.text for request in model.distinct(options.rows).requests]
+    ways = _ways(_model(folder), _table(folder, "whole", texts), options.device)
+    result = _timed(ways, options.rounds, len(texts), "sqlinfer run", "each row run")
+    took = result["seconds"]
+    result["figures"] = {"run / direct": round(took["sqlinfer run"]["median"] / took["each row run"]["median"], 3)}
+    return result
 
 
-def growth(folder: Path, asked: Any) -> dict[str, Any]:
+def growth(folder: Path, options: Any) -> dict[str, Any]:
     """The command on tables that grow tenfold, with a model so small that what surrounds it counts."""
     from tools.random_models import build
 
     small = build("llama", folder / "small")
     figures = {}
     for count in GROWTH:
-        if count > asked.rows * 400:
+        if count > options.rows * 400:
             continue
         file = _table(folder, f"growth{count}", [f"row {i} of a table" for i in range(count)])
         with tempfile.TemporaryDirectory() as home:
             started_s = time.perf_counter()
-            memory = _command(_run(small, file, 4), home, asked.device)
+            memory = _command(_run(small, file, 4), home, options.device)
             took = time.perf_counter() - started_s
         figures[f"{count:,} rows"] = {"seconds": round(took, 1), "ms_a_row": round(1e3 * took / count, 3), "mb": memory}
     return {"rows": "", "figures": figures}
@@ -93,7 +93,7 @@ def _ways(folder: Path, file: Path, device: str) -> dict[str, Callable[[str], in
     command = _run(folder, file, TOKENS)
     return {
         "sqlinfer run": lambda home: _command(command, home, device),
-        "each row asked": lambda home: _command(direct, home, device),
+        "each row run": lambda home: _command(direct, home, device),
     }
 
 
@@ -102,11 +102,11 @@ def _command(command: list[str], home: str, device: str) -> int:
     environment = {**os.environ, "SQLINFER_HOME": home, "SQLINFER_DEVICE": device}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     with process:
-        said = process.stderr.read() if process.stderr else b""
+        stderr = process.stderr.read() if process.stderr else b""
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise SystemExit(f"{' '.join(command[:4])} failed: {said.decode()[-500:]}")
+        raise SystemExit(f"{' '.join(command[:4])} failed: {stderr.decode()[-500:]}")
     return usage.ru_maxrss // 1024
 
 

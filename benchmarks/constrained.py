@@ -94,21 +94,21 @@ def _steps() -> dict[str, list[float]]:
         schema = json.dumps({"type": "object", "properties": fields, "required": ["text"]})
         held = [replace(r, schema=schema) if i % 2 else r for i, r in enumerate(free)]
         for _ in range(ROUNDS):
-            for way, asked in (("free", free), ("mixed", held)):
-                seconds[way].append(_median_step(engine, asked))
+            for way, requests in (("free", free), ("mixed", held)):
+                seconds[way].append(_median_step(engine, requests))
     return seconds
 
 
-def _median_step(engine: Any, asked: list[Request]) -> float:
+def _median_step(engine: Any, requests: list[Request]) -> float:
     loop = engine.runner.open_loop(None)
-    loop.add(engine.runner.prepare(asked))
+    loop.add(engine.runner.prepare(requests))
     loop.step()  # the prefill
     taken = []
     for _ in range(NUM_STEPS):
         started_s = time.perf_counter()
         loop.step()
         taken.append(time.perf_counter() - started_s)
-    if len(loop.batch.rows) != len(asked):
+    if len(loop.batch.rows) != len(requests):
         raise SystemExit("a row ended too early to measure full steps")
     return statistics.median(taken)
 
