@@ -46,10 +46,10 @@ def found(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 @pytest.fixture(scope="session")
 def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Folder of the tiny model of a shape."""
-    from tools import random_models as shapes
+    from tools import random_models
 
     root = tmp_path_factory.mktemp("models")
-    return lambda shape: root / shape if (root / shape).exists() else shapes.build(shape, root / shape)
+    return lambda shape: root / shape if (root / shape).exists() else random_models.build(shape, root / shape)
 
 
 @pytest.fixture(scope="session")

@@ -31,15 +31,15 @@ def requests(
     ]
 
 
-def choosing(asked: list[Request], choices: tuple[str, ...]) -> list[Choose]:
-    """The same, asked for the probabilities of choices."""
-    return [Choose(r.text, choices, r.instruction, parameters=r.parameters, key=r.key) for r in asked]
+def choosing(batch: list[Request], choices: tuple[str, ...]) -> list[Choose]:
+    """The same requests, for the probabilities of choices."""
+    return [Choose(r.text, choices, r.instruction, parameters=r.parameters, key=r.key) for r in batch]
 
 
-def answer(engine: TransformersEngine, asked: Sequence[AnyRequest]) -> list[Completion]:
+def answer(engine: TransformersEngine, batch: Sequence[AnyRequest]) -> list[Completion]:
     """Completions in the order of the requests."""
-    completions = list(engine.generate(asked))
-    assert len(completions) == len(asked)
+    completions = list(engine.generate(batch))
+    assert len(completions) == len(batch)
     return sorted(completions, key=lambda c: int(c.request.key))
 
 

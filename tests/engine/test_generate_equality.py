@@ -50,9 +50,9 @@ def test_rows_that_join_a_running_batch_are_generate(shape: str, engine_of: Engi
     engine = engine_of(shape)
     engine.limits = Limits(max_slots=3)
     many = [f"{text} {i}" for i in range(2) for text in TEXTS]
-    asked = [r for i, text in enumerate(many) for r in requests([text], max_tokens=(5, 30, 11)[i % 3], num_beams=1)]
-    ours = [c.output for r in asked for c in engine.generate([r])]
-    together = list(engine.generate([_named(r, i) for i, r in enumerate(asked)]))
+    batch = [r for i, text in enumerate(many) for r in requests([text], max_tokens=(5, 30, 11)[i % 3], num_beams=1)]
+    ours = [c.output for r in batch for c in engine.generate([r])]
+    together = list(engine.generate([_named(r, i) for i, r in enumerate(batch)]))
     assert [c.output for c in sorted(together, key=lambda c: int(c.request.key))] == ours
     assert ours[:3] == [
         generate(engine, text, max_new_tokens=n, num_beams=1) for text, n in zip(many, (5, 30, 11), strict=False)
@@ -208,8 +208,8 @@ def test_rows_of_many_lengths_in_one_cohort_are_generate(engine_of: EngineOf) ->
     engine = engine_of("llama")
     many = [" ".join(["one"] * (1 + 3 * i)) for i in range(24)]  # buckets that grow in rows and in slots
     ends = [(3, 90, 20)[i % 3] for i in range(24)]
-    asked = [requests([text], max_tokens=n)[0] for text, n in zip(many, ends, strict=True)]
-    ours = texts(answer(engine, [_named(r, i) for i, r in enumerate(asked)]))
+    batch = [requests([text], max_tokens=n)[0] for text, n in zip(many, ends, strict=True)]
+    ours = texts(answer(engine, [_named(r, i) for i, r in enumerate(batch)]))
     assert ours == [generate(engine, text, max_new_tokens=n) for text, n in zip(many, ends, strict=True)]
 
 
@@ -241,7 +241,7 @@ def test_beam_search_without_refill_is_generate(tmp_path: Path, folder_of: Calla
 def test_a_long_row_does_not_stretch_the_positions_of_others(tmp_path: Path, folder_of: Callable[[str], Path]) -> None:
     engine = _other("phi3", tmp_path, folder_of("gpt2"))
     long = "The box was open. " * 60
-    asked = requests([TEXTS[0], long, TEXTS[2]], max_tokens=8)
-    first, refused, last = answer(engine, asked)
+    batch = requests([TEXTS[0], long, TEXTS[2]], max_tokens=8)
+    first, refused, last = answer(engine, batch)
     assert [first.output, last.output] == [generate(engine, text, max_new_tokens=8) for text in (TEXTS[0], TEXTS[2])]
     assert "truncate" in str(refused.error)

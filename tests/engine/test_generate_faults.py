@@ -22,16 +22,16 @@ VersionOf = Callable[..., ModelVersion]
 
 @pytest.fixture
 def intercept(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[int]]:
-    """Call check(call, lines, tokens) before each forward pass of an engine's model; returns the lines of each."""
+    """Call check(call, slots, tokens) before each forward pass of an engine's model; returns the slots of each."""
 
     def install(engine: TransformersEngine, check: Callable[[int, int, int], None] = lambda *_: None) -> list[int]:
         forward, calls = engine.loaded.model.forward, []
 
         @functools.wraps(forward)
         def wrapper(*args: object, **kwargs: object) -> object:
-            lines, tokens = _size(kwargs)
-            calls.append(lines)
-            check(len(calls), lines, tokens)
+            slots, tokens = _size(kwargs)
+            calls.append(slots)
+            check(len(calls), slots, tokens)
             return forward(*args, **kwargs)
 
         monkeypatch.setattr(engine.loaded.model, "forward", wrapper)
@@ -44,8 +44,8 @@ def _size(kwargs: dict[str, Any]) -> tuple[int, int]:
     """Lines of a pass and tokens of the longest; packed ones lie one after another."""
     ids = kwargs["input_ids"] if "input_ids" in kwargs else kwargs["decoder_input_ids"]
     if not hasattr(kwargs.get("packed"), "_segments"):
-        lines, tokens = ids.shape
-        return lines, tokens
+        slots, tokens = ids.shape
+        return slots, tokens
     segments = kwargs["packed"]._segments
     single = sum(len(bucket.rows) for bucket in kwargs["packed"]._cohorts)
     parents = {id(segment.parent) for segment in segments}
@@ -82,8 +82,8 @@ def test_memory_for_two_rows_answers_all(error: Exception, engine_of: EngineOf, 
     engine = engine_of("qwen3")
     before = texts(answer(engine, requests(max_tokens=6)))
 
-    def check(call: int, lines: int, tokens: int) -> None:
-        if lines > 2:
+    def check(call: int, slots: int, tokens: int) -> None:
+        if slots > 2:
             raise error
 
     intercept(engine, check)
@@ -91,13 +91,13 @@ def test_memory_for_two_rows_answers_all(error: Exception, engine_of: EngineOf, 
 
 
 def test_out_of_memory_while_merging_changes_no_answer(engine_of: EngineOf, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sqlinfer.engine.cache import padded_cache as kv
+    from sqlinfer.engine.cache import padded_cache
 
     engine = engine_of("llama")
     monkeypatch.setattr(engine.loaded, "_padding_reason", "a test")
     engine.limits = Limits(max_slots=3)
     before = answer(engine, requests(max_tokens=12))
-    add_rows, calls = kv.add_rows, []
+    add_rows, calls = padded_cache.add_rows, []
 
     def failing(*args: torch.Tensor, **kwargs: bool) -> torch.Tensor:
         calls.append(1)
@@ -105,7 +105,7 @@ def test_out_of_memory_while_merging_changes_no_answer(engine_of: EngineOf, monk
             _out_of_memory()
         return add_rows(*args, **kwargs)
 
-    monkeypatch.setattr(kv, "add_rows", failing)
+    monkeypatch.setattr(padded_cache, "add_rows", failing)
     assert answer(engine, requests(max_tokens=12)) == before
     assert len(calls) >= 3
 
@@ -138,7 +138,7 @@ def test_row_that_alone_does_not_fit_fails_alone(engine_of: EngineOf, intercept)
     longest = max(range(len(TEXTS)), key=lambda i: before[i].prompt_tokens)
     too_many = before[longest].prompt_tokens
 
-    def check(call: int, lines: int, tokens: int) -> None:
+    def check(call: int, slots: int, tokens: int) -> None:
         if tokens >= too_many:
             _out_of_memory()
 
@@ -152,7 +152,7 @@ def test_row_that_alone_does_not_fit_fails_alone(engine_of: EngineOf, intercept)
 def test_other_error_of_the_model_is_raised(engine_of: EngineOf, intercept) -> None:
     engine = engine_of("gpt2")
 
-    def check(call: int, lines: int, tokens: int) -> None:
+    def check(call: int, slots: int, tokens: int) -> None:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
     intercept(engine, check)
@@ -184,9 +184,9 @@ def test_row_of_nan_fails_alone(shape: str, version_of: VersionOf, engine_of: En
 def test_finished_rows_leave_and_others_take_their_places(engine_of: EngineOf, intercept) -> None:
     engine = engine_of("gpt2")
     engine.limits = Limits(max_slots=4)
-    asked = [r for i in range(16) for r in requests([f"text {i}"], max_tokens=40 if i % 4 == 0 else 4)]
+    batch = [r for i in range(16) for r in requests([f"text {i}"], max_tokens=40 if i % 4 == 0 else 4)]
     calls = intercept(engine)
-    assert len(list(engine.generate(asked))) == 16
+    assert len(list(engine.generate(batch))) == 16
     static = 4 * 40  # four batches, each as long as its longest row
     assert len(calls) < 0.6 * static
 
@@ -216,7 +216,7 @@ def test_cancel_ends_within_a_step(engine_of: EngineOf, intercept) -> None:
     engine = engine_of("gpt2")
     cancel = threading.Event()
 
-    def check(call: int, lines: int, tokens: int) -> None:
+    def check(call: int, slots: int, tokens: int) -> None:
         if call == 5:
             cancel.set()
 

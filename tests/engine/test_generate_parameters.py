@@ -78,9 +78,9 @@ def test_parameters_are_per_row(engine_of: EngineOf) -> None:
         Parameters(max_tokens=9, temperature=1.0, seed=4),
         Parameters(),
     ]
-    asked = [replace(r, parameters=p) for r, p in zip(requests(TEXTS[:4]), choices, strict=True)]
-    together = answer(engine, asked)
-    assert texts(together) == [c.output for r in asked for c in engine.generate([r])]
+    batch = [replace(r, parameters=p) for r, p in zip(requests(TEXTS[:4]), choices, strict=True)]
+    together = answer(engine, batch)
+    assert texts(together) == [c.output for r in batch for c in engine.generate([r])]
     assert [c.completion_tokens <= m for c, m in zip(together, (5, 20, 9, 40), strict=True)] == [True] * 4
 
 
@@ -103,11 +103,11 @@ def test_stop_text_ends_the_answer_and_is_cut(shape: str, engine_of: EngineOf) -
     engine = engine_of(shape)
     whole = texts(answer(engine, requests(max_tokens=24)))
     stops = [text[8:11] for text in whole]  # three characters, wherever the tokens begin and end
-    asked = [
+    batch = [
         replace(r, parameters=replace(r.parameters, stop=("not there", stop)))
         for r, stop in zip(requests(max_tokens=24), stops, strict=True)
     ]
-    completions = answer(engine, asked)
+    completions = answer(engine, batch)
     expected = [t[: t.find(s)] if "\ufffd" not in s else None for t, s in zip(whole, stops, strict=True)]
     checked = [(c, e) for c, e in zip(completions, expected, strict=True) if e is not None]
     assert len(checked) >= 3

@@ -39,16 +39,16 @@ def test_the_trial_passes_with_graphs(shape: str, dtype: str, version_of: Versio
 def test_greedy_is_generate(shape: str, max_slots: int, version_of: VersionOf) -> None:
     engine, on_cpu = (open_engine(version_of(shape), device=device) for device in ("cuda", "cpu"))
     engine.limits = Limits(max_slots=max_slots)
-    for asked in (TEXTS, ASKED):
-        ours = texts(answer(engine, requests(list(asked), max_tokens=24)))
-        assert ours == [generate(on_cpu, text, max_new_tokens=24) for text in asked]
+    for prompts in (TEXTS, ASKED):
+        ours = texts(answer(engine, requests(list(prompts), max_tokens=24)))
+        assert ours == [generate(on_cpu, text, max_new_tokens=24) for text in prompts]
 
 
 def test_schemas_and_scores_are_those_of_the_cpu(version_of: VersionOf) -> None:
     on_gpu, on_cpu = (open_engine(version_of("llama"), device=device) for device in ("cuda", "cpu"))
     schema = '{"type": "object", "properties": {"name": {"enum": ["a", "b"]}, "number": {"type": "integer"}}}'
-    asked = [replace(request, schema=schema) for request in requests(max_tokens=40)]
-    assert answer(on_gpu, asked) == answer(on_cpu, asked)
+    batch = [replace(request, schema=schema) for request in requests(max_tokens=40)]
+    assert answer(on_gpu, batch) == answer(on_cpu, batch)
     scored = choosing(requests(), ("late delivery", "late", "a broken lamp"))
     for ours, theirs in zip(*(map(json.loads, texts(answer(e, scored))) for e in (on_gpu, on_cpu)), strict=True):
         assert ours == pytest.approx(theirs, abs=1e-4)

@@ -23,18 +23,18 @@ requests = [
 ]
 right = {completion.request.key: completion.output for completion in engine.generate(requests)}
 refused, preempt = [], GenerationLoop._preempt
-GenerationLoop._preempt = lambda run, joining: (refused.append(len(run.scheduler.running)), preempt(run, joining))
+GenerationLoop._preempt = lambda loop, admitted: (refused.append(len(loop.scheduler.running)), preempt(loop, admitted))
 
 for left_mb in (128, 48, 16):
     sizes = Path("/proc/self/statm").read_text().split()
     held = int(sizes[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (held + left_mb * 2**20, resource.RLIM_INFINITY))
-    found = {completion.request.key: completion for completion in engine.generate(requests)}
+    completions = {completion.request.key: completion for completion in engine.generate(requests)}
     resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     print(json.dumps({
         "refused": len(refused),
-        "right": sum(one.output == right[key] for key, one in found.items()),
-        "failed": sum(one.output is None and "out of memory" in one.error for one in found.values()),
+        "right": sum(c.output == right[key] for key, c in completions.items()),
+        "failed": sum(c.output is None and "out of memory" in c.error for c in completions.values()),
     }))
 """
 

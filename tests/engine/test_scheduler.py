@@ -80,7 +80,7 @@ def test_refill_waits_until_an_eighth_is_free() -> None:
 def test_token_budget_counts_padding() -> None:
     scheduler = Scheduler(Limits(max_tokens=50))
     scheduler.add([sequence(21), sequence(2), sequence(2)])
-    assert lengths(scheduler.admit()) == [21, 2]  # two lines of 25 slots
+    assert lengths(scheduler.admit()) == [21, 2]  # two slots of 25 tokens
 
 
 def test_row_beyond_the_budget_runs_alone() -> None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from sqlinfer.engine import engine as engine_module
-from sqlinfer.engine import request_windows as windows
+from sqlinfer.engine import request_windows
 from sqlinfer.engine.scheduler import Limits
 from sqlinfer.engine.step_thread import BackgroundStepLoop
 from sqlinfer.types import Request
@@ -52,9 +52,9 @@ class Work:
         return [self.rows.pop(0)]
 
 
-def taken(steps: BackgroundStepLoop, given: list[list[int]]) -> Iterator[int]:
+def polled(steps: BackgroundStepLoop, windows: list[list[int]]) -> Iterator[int]:
     """What ends of windows that are added as they are wanted."""
-    source = iter(given)
+    source = iter(windows)
     while True:
         if steps.wants_requests:
             rows = next(source, None)
@@ -63,27 +63,27 @@ def taken(steps: BackgroundStepLoop, given: list[list[int]]) -> Iterator[int]:
             else:
                 steps.add(rows)
             continue
-        ended = steps.poll(0.01)
-        if ended is None:
+        finished = steps.poll(0.01)
+        if finished is None:
             return
-        yield from ended
+        yield from finished
 
 
-def test_the_next_window_is_taken_while_a_step_runs() -> None:
+def test_the_next_window_is_added_while_a_step_runs() -> None:
     gate = threading.Event()
     with BackgroundStepLoop(Work(gate), threading.Lock()) as steps:
         steps.add([1, 2])
         while not steps.wants_requests:
             steps.poll(0.01)
-        steps.add([3])  # the first step has not ended
+        steps.add([3])  # the first step has not finished
         gate.set()
-        assert list(taken(steps, [[4, 5]])) == [1, 2, 3, 4, 5]
+        assert list(polled(steps, [[4, 5]])) == [1, 2, 3, 4, 5]
 
 
-def test_work_waits_for_rows_rather_than_run_without_them() -> None:
+def test_a_loop_waits_for_requests_rather_than_run_without_them() -> None:
     work = Work()
     with BackgroundStepLoop(work, threading.Lock()) as steps:
-        assert list(taken(steps, [[1], [2, 3], [4]])) == [1, 2, 3, 4]
+        assert list(polled(steps, [[1], [2, 3], [4]])) == [1, 2, 3, 4]
     assert work.windows == [[1], [2, 3], [4]]
 
 
@@ -91,12 +91,12 @@ def test_what_had_ended_comes_before_the_error_of_a_step() -> None:
     with BackgroundStepLoop(Work(fails=3), threading.Lock()) as steps:
         seen: list[int] = []
 
-        def take_all() -> None:
-            for row in taken(steps, [[1, 2, 3]]):
+        def poll_all() -> None:
+            for row in polled(steps, [[1, 2, 3]]):
                 seen.append(row)
 
         with pytest.raises(RuntimeError, match="the device is gone"):
-            take_all()
+            poll_all()
     assert seen == [1, 2]
 
 
@@ -111,12 +111,12 @@ def test_what_has_ended_is_not_lost_when_it_stops() -> None:
         assert list(steps.stop()) == []
 
 
-def test_who_waits_for_a_turn_may_be_stopped_by_who_has_it() -> None:
-    turns = threading.Lock()
-    with turns, BackgroundStepLoop(Work(), turns) as steps:
+def test_who_waits_for_the_step_lock_may_be_stopped_by_its_holder() -> None:
+    step_lock = threading.Lock()
+    with step_lock, BackgroundStepLoop(Work(), step_lock) as steps:
         steps.add([1])
         assert list(steps.stop()) == []
-    assert not turns.locked()
+    assert not step_lock.locked()
 
 
 def test_closing_ends_the_thread_after_its_step() -> None:
@@ -139,7 +139,7 @@ def beside(monkeypatch: pytest.MonkeyPatch) -> list[BackgroundStepLoop]:
             return self
 
     monkeypatch.setattr(engine_module, "StepLoop", Seen)
-    monkeypatch.setattr(windows, "WINDOW_REQUESTS", 3)
+    monkeypatch.setattr(request_windows, "WINDOW_REQUESTS", 3)
     return opened
 
 
@@ -147,22 +147,22 @@ def beside(monkeypatch: pytest.MonkeyPatch) -> list[BackgroundStepLoop]:
 def test_answers_are_the_same_beside_the_caller(
     shape: str, engine_of: EngineOf, beside: list[BackgroundStepLoop], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = [*requests(TEXTS, max_tokens=5), *requests(["broken \ud800"], max_tokens=5)]
-    asked = [replace(request, key=str(i).encode()) for i, request in enumerate(asked)]
+    batch = [*requests(TEXTS, max_tokens=5), *requests(["broken \ud800"], max_tokens=5)]
+    batch = [replace(request, key=str(i).encode()) for i, request in enumerate(batch)]
     engine = engine_of(shape)
     engine.limits = Limits(max_slots=2)
-    found = answer(engine, asked)
+    completions = answer(engine, batch)
     assert len(beside) == 1
     monkeypatch.undo()
-    assert found == answer(engine, asked)
-    assert [completion.error is None for completion in found] == [True] * len(TEXTS) + [False]
+    assert completions == answer(engine, batch)
+    assert [completion.error is None for completion in completions] == [True] * len(TEXTS) + [False]
 
 
 @pytest.mark.parametrize("ends", ["cancelled", "broken"])
 def test_answers_that_came_while_requests_were_read_are_given(
     ends: str, engine_of: EngineOf, beside: list[BackgroundStepLoop]
 ) -> None:
-    engine, cancel, given = engine_of("gpt2"), threading.Event(), []
+    engine, cancel, completed = engine_of("gpt2"), threading.Event(), []
     engine.limits = Limits(max_slots=3)
 
     def slow() -> Iterator[Request]:
@@ -174,13 +174,13 @@ def test_answers_that_came_while_requests_were_read_are_given(
             raise OSError("the table is gone")
         cancel.set()
 
-    def take_all() -> None:
+    def poll_all() -> None:
         for completion in engine.generate(slow(), cancel):
-            given.append(completion)
+            completed.append(completion)
 
     with pytest.raises(OSError, match="the table is gone") if ends == "broken" else nullcontext():
-        take_all()
-    assert len(given) >= 3
+        poll_all()
+    assert len(completed) >= 3
 
 
 def test_a_call_that_is_cancelled_ends_beside_the_caller(engine_of: EngineOf, beside: list[BackgroundStepLoop]) -> None:

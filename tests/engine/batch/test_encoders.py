@@ -123,8 +123,8 @@ def test_poolings_are_joined_and_pass_a_dense_layer(bert: Path) -> None:
     modules[2] = {"idx": 2, "name": "2", "path": "2_Dense", "type": "sentence_transformers.models.Dense"}
     (bert / "modules.json").write_text(json.dumps(modules))
     (bert / "2_Dense").mkdir()
-    said = {"in_features": 128, "out_features": 8, "activation_function": "torch.nn.modules.activation.Tanh"}
-    (bert / "2_Dense" / "config.json").write_text(json.dumps(said))
+    config = {"in_features": 128, "out_features": 8, "activation_function": "torch.nn.modules.activation.Tanh"}
+    (bert / "2_Dense" / "config.json").write_text(json.dumps(config))
     weights = {"linear.weight": torch.randn(8, 128) / 8, "linear.bias": torch.randn(8)}
     save_file(weights, bert / "2_Dense" / "model.safetensors")
     read = read_alone(bert)
@@ -143,8 +143,8 @@ def test_a_plain_encoder_gives_the_mean_as_it_is(bert: Path) -> None:
 def test_a_decoder_registered_to_embed_gives_its_last_token(folder_of: FolderOf) -> None:
     read = read_alone(folder_of("llama"))
     expected = torch.stack([by_hand(read(text), "lasttoken") for text in TEXTS]).numpy()
-    found = vectors(ask(open_folder(folder_of("llama"), task="embed")))
-    assert np.abs(found - expected).max() < TOLERANCE * np.abs(expected).max()
+    embeddings = vectors(ask(open_folder(folder_of("llama"), task="embed")))
+    assert np.abs(embeddings - expected).max() < TOLERANCE * np.abs(expected).max()
 
 
 def test_a_text_has_one_embedding_whatever_stands_beside_it(engine_of: EngineOf) -> None:
@@ -237,41 +237,41 @@ def test_a_row_too_large_for_the_memory_fails_alone(bert: Path, monkeypatch: pyt
         return forward(*args, **kwargs)
 
     monkeypatch.setattr(engine.loaded.model, "forward", short)
-    found = ask(engine)
-    assert any("out of memory" in (c.error or "") for c in found)
-    assert {c.output is None for c in found if c.prompt_tokens <= 30} == {False}
+    completions = ask(engine)
+    assert any("out of memory" in (c.error or "") for c in completions)
+    assert {c.output is None for c in completions if c.prompt_tokens <= 30} == {False}
 
 
 def test_a_classifier_says_each_label_with_its_probability(classifier_of: Callable[..., Path]) -> None:
     folder = classifier_of(*LABELS)
     read, engine = read_alone(folder, "AutoModelForSequenceClassification"), open_folder(folder)
-    for text, found in zip(TEXTS, ask(engine, make=Classify), strict=True):
+    for text, completion in zip(TEXTS, ask(engine, make=Classify), strict=True):
         expected = read(text).double().softmax(dim=0).tolist()
-        assert chances(found) == pytest.approx(dict(zip(LABELS, expected, strict=True)), abs=TOLERANCE)
-    for text, found in zip(TEXTS, ask(engine, make=Choose, choices=LABELS[1:]), strict=True):
+        assert chances(completion) == pytest.approx(dict(zip(LABELS, expected, strict=True)), abs=TOLERANCE)
+    for text, completion in zip(TEXTS, ask(engine, make=Choose, choices=LABELS[1:]), strict=True):
         expected = read(text).double()[1:].softmax(dim=0).tolist()
-        assert chances(found) == pytest.approx(dict(zip(LABELS[1:], expected, strict=True)), abs=TOLERANCE)
+        assert chances(completion) == pytest.approx(dict(zip(LABELS[1:], expected, strict=True)), abs=TOLERANCE)
 
 
 def test_a_classifier_of_several_labels_a_text_rates_each_by_itself(classifier_of: Callable[..., Path]) -> None:
     folder = classifier_of(*LABELS, problem_type="multi_label_classification")
     read = read_alone(folder, "AutoModelForSequenceClassification")
-    found = ask(open_folder(folder), make=Choose, choices=LABELS[:2])[0]
+    completion = ask(open_folder(folder), make=Choose, choices=LABELS[:2])[0]
     expected = read(TEXTS[0]).double()[:2].sigmoid().tolist()
-    assert chances(found) == pytest.approx(dict(zip(LABELS[:2], expected, strict=True)), abs=TOLERANCE)
+    assert chances(completion) == pytest.approx(dict(zip(LABELS[:2], expected, strict=True)), abs=TOLERANCE)
 
 
 def test_a_reranker_scores_the_pair(classifier_of: Callable[..., Path]) -> None:
     folder = classifier_of()
     read = read_alone(folder, "AutoModelForSequenceClassification")
-    asked = ask(open_folder(folder), make=Choose, instruction="unread", query="late?", choices=("yes", "no"))
-    for text, found in zip(TEXTS, asked, strict=True):
+    completions = ask(open_folder(folder), make=Choose, instruction="unread", query="late?", choices=("yes", "no"))
+    for text, completion in zip(TEXTS, completions, strict=True):
         score = read("late?", text).double().sigmoid().item()
-        assert chances(found) == pytest.approx({"yes": score, "no": 1 - score}, abs=TOLERANCE)
+        assert chances(completion) == pytest.approx({"yes": score, "no": 1 - score}, abs=TOLERANCE)
 
 
 @pytest.mark.parametrize(
-    ("labels", "refused", "said"),
+    ("labels", "refused", "message"),
     [
         (
             LABELS,
@@ -288,10 +288,10 @@ def test_a_reranker_scores_the_pair(classifier_of: Callable[..., Path]) -> None:
     ],
 )
 def test_a_question_that_a_model_cannot_answer_is_refused(
-    labels: tuple[str, ...], refused: AnyRequest, said: str, classifier_of: Callable[..., Path]
+    labels: tuple[str, ...], refused: AnyRequest, message: str, classifier_of: Callable[..., Path]
 ) -> None:
-    (found,) = answer(open_folder(classifier_of(*labels)), [refused])
-    assert said in (found.error or "")
+    (completion,) = answer(open_folder(classifier_of(*labels)), [refused])
+    assert message in (completion.error or "")
 
 
 def test_a_writing_model_does_not_embed_and_an_encoder_does_not_write(engine_of: EngineOf) -> None:
@@ -307,16 +307,16 @@ def test_tokens_of_a_text_are_counted_without_weights(engine_of: EngineOf) -> No
 
 
 @pytest.mark.parametrize(
-    ("file", "content", "said"),
+    ("file", "content", "message"),
     [
         ("1_Pooling/config.json", {"pooling_mode": "median"}, "its pooling 'median' is not known"),
         ("modules.json", [{"path": "", "type": "a.Router"}], "names a module Router"),
         ("modules.json", [{"path": "", "type": "a.Transformer"}], "must name a Transformer and a Pooling"),
     ],
 )
-def test_a_folder_that_is_not_understood_is_refused(file: str, content: object, said: str, bert: Path) -> None:
+def test_a_folder_that_is_not_understood_is_refused(file: str, content: object, message: str, bert: Path) -> None:
     (bert / file).write_text(json.dumps(content))
-    with pytest.raises(ModelUnusable, match=said):
+    with pytest.raises(ModelUnusable, match=message):
         ask(open_folder(bert))
 
 
