@@ -22,8 +22,6 @@ from sqlinfer.sql.mentions import PREFIX
 from sqlinfer.sql.runtime import Runtime
 
 _NUMBERS = itertools.count(1)
-_KNOWS_TYPES = not duckdb.__version__.startswith("1.")
-"""DuckDB 1.5 crashes where a prepared statement asks for the type of a parameter."""
 
 
 class Answers(Protocol):
@@ -55,8 +53,7 @@ class Binding:
                 call = _call(answerer, function)
                 create(under, call, None, function.returns, type="arrow", null_handling="special")
                 self._made.append(under)
-            tells = not has_text and _KNOWS_TYPES
-            connection.execute(macro(name, function, _local(under, further), has_text, tells))
+            connection.execute(macro(name, function, _local(under, further), has_text, not has_text))
 
     def close(self) -> None:
         """Take the functions away, unless the connection is closed already.
