@@ -18,6 +18,7 @@ from sqlinfer.serve.address import socket_path
 from sqlinfer.serve.launch import is_running
 from sqlinfer.serve.server import Server
 from tests.conftest import EchoEngine
+from tests.open_calls import MANIFOLD, each_way, one_by_one
 from tests.serve.conftest import Connect
 from tests.slow_echo import PATIENCE_S, wait_for_answers
 
@@ -118,6 +119,14 @@ def test_a_model_of_the_wrong_kind_is_refused_once_or_costs_the_rows_that_name_i
     assert echo.asked == []
     con.execute("SELECT ai_embed(x, model := m, on_error := 'null') FROM (VALUES ('a', 'echo')) t(x, m)")
     assert echo.texts == ["a"]
+
+
+@pytest.mark.parametrize("name", MANIFOLD)
+def test_a_parameter_may_stand_for_any_argument(loaded: Connect, name: str) -> None:
+    con = loaded()
+    found = each_way(con, one_by_one(con, name))
+    assert found == dict.fromkeys(found, found["literal"])
+    assert con.execute("SELECT ai_gen('still here')").fetchone() == ("<still here>",)
 
 
 def test_messages_show_no_names_of_ours(loaded: Connect) -> None:

@@ -73,8 +73,6 @@ def test_known_answers_need_no_look_at_the_model(con: Session, monkeypatch: pyte
 def test_a_missing_argument_is_named(
     call: str, said: str, con: Session, direct: duckdb.DuckDBPyConnection, echo: EchoEngine
 ) -> None:
-    if duckdb.__version__.startswith("1."):
-        pytest.skip("DuckDB 1.5 says it in its own words on plain connections")
     for connection, error in ((con, sqlinfer.SqlinferError), (direct, duckdb.Error)):
         connection.execute(TABLE)
         with pytest.raises(error) as raised:

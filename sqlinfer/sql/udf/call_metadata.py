@@ -33,6 +33,12 @@ def take_metadata(options: dict[str, Any]) -> CallMetadata:
     )
 
 
+_BOUND_ANEW = "system.main.now() IS NOT NULL"
+"""True. DuckDB binds a statement that reads the time anew for each EXECUTE, with the values of its parameters. Else a
+parameter that stands plainly in a structure, and elsewhere under a cast, counts as known: DuckDB runs the structure
+with a field of unknown type, and invalidates the whole database."""
+
+
 def is_constant(model: str) -> str:
     """The SQL that is true if an expression, which names a model, is a constant, and NULL else. Of a constant path
     DuckDB sees as it binds the call whether it may find several values; such a result has another type.
@@ -40,7 +46,7 @@ def is_constant(model: str) -> str:
     It holds for what is folded (parameters, variables), in views and in macros, of which the text says nothing.
     """
     path = f"'$[*]' || left(coalesce({model}::VARCHAR, ''), 0)"
-    return f"CASE WHEN typeof(json_extract('[]', {path})) = 'JSON[]' THEN true END"
+    return f"CASE WHEN {_BOUND_ANEW} AND typeof(json_extract('[]', {path})) = 'JSON[]' THEN true END"
 
 
 def missing(arguments: Mapping[str, str]) -> str:

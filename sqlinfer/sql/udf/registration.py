@@ -23,8 +23,6 @@ from sqlinfer.sql.udf.system_tables import SystemTables
 from sqlinfer.sql_text import quote_identifier
 
 _NUMBERS = itertools.count(1)
-_KNOWS_TYPES = not duckdb.__version__.startswith("1.")
-"""DuckDB 1.5 crashes where a prepared statement asks for the type of a parameter."""
 
 
 class AnswerCache(Protocol):
@@ -56,8 +54,7 @@ class UdfRegistration:
                 call = _call(answerer, function)
                 create(under, call, None, function.returns, type="arrow", null_handling="special")
                 self._made.append(under)
-            tells = not has_text and _KNOWS_TYPES
-            connection.execute(macro(name, function, _local(under, further), has_text, tells))
+            connection.execute(macro(name, function, _local(under, further), has_text, not has_text))
 
     def close(self) -> None:
         """Take the functions away, unless the connection is closed already.
