@@ -10,7 +10,7 @@ import duckdb
 
 from sqlinfer.functions import RETURNS, Function, load_functions
 from sqlinfer.sql.udf.arrow_rows import as_json
-from sqlinfer.sql.udf.macros import quoted
+from sqlinfer.sql_text import quote_identifier
 
 FUNCTIONS = load_functions(Path(__file__).parent / "sql" / "udfs")
 NAMES = sorted({function.name for function in FUNCTIONS.values()} | set(FUNCTIONS.list_names.values()))
@@ -58,7 +58,7 @@ class OpenCall:
 
     def given(self, value: str) -> str:
         """The SQL of the call with a value for the open argument."""
-        return f"{quoted(self.name)}({', '.join(self.arguments).replace('?', value)})"
+        return f"{quote_identifier(self.name)}({', '.join(self.arguments).replace('?', value)})"
 
     def beside(self, value: str) -> str:
         """The call, and the same value under a cast, which tells DuckDB its type."""
@@ -78,7 +78,7 @@ def open_calls(name: str) -> list[OpenCall]:
         for position, each in enumerate(required)
     ]
     return calls + [
-        OpenCall(name, (*literals, f"{quoted(each)} := ?"), values.get(each) or _NAMED.get(each, _NUMBER))
+        OpenCall(name, (*literals, f"{quote_identifier(each)} := ?"), values.get(each) or _NAMED.get(each, _NUMBER))
         for each in optional
     ]
 
