@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 import shlex
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,14 +18,8 @@ from sqlinfer.cli.tables import echo_json
 from sqlinfer.errors import Interrupted
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from sqlinfer.inference.counters import JobCounters
     from sqlinfer.sql import Session
-
-_BATCH_ROWS = 10_000
-NO_ROWS = (["Count"], ["Success"])
-"""The columns that DuckDB's result has for a statement that gives no rows."""
 
 
 @click.command()
@@ -75,7 +67,7 @@ def _run(
 ) -> JobCounters:
     """Run all scripts as one job; say on stderr how it ended."""
     from sqlinfer.inference.job import recorded
-    from sqlinfer.sql.rewrite.split_statements import placed
+    from sqlinfer.sql.rewrite.split_statements import split_with_lines
 
     text = "\n".join(script.text for script in scripts)
     answerer = session.answerer
@@ -83,7 +75,7 @@ def _run(
     try:
         with _hushed(quiet), stopping(lambda: [session]) as is_stopped, recorded(answerer, text, settings):
             for script in scripts:
-                for line, statement in placed(script.text):
+                for line, statement in split_with_lines(script.text):
                     with _placed(f"{script.name}, line {line}", is_stopped):
                         _run_statement(session, statement, results, watch)
     except (Interrupted, KeyboardInterrupt):
@@ -130,41 +122,9 @@ def _run_statement(session: Session, statement: str, results: Results, watch: Wa
 
     with translated(session.answerer):
         with watch.asking():
-            reader = _reader(session, statement)
+            reader = session.stream(statement)
         if reader is not None:
             results.write(reader.schema, reader)
-
-
-def _reader(session: Session, statement: str) -> pa.RecordBatchReader | None:
-    """The rows of a statement, as a stream if it is a query; None if it gives no rows."""
-    from sqlinfer.sql.commands.model_statements import is_model_statement, run_model_statement
-    from sqlinfer.sql.commands.set_statements import is_set_statement
-
-    if is_model_statement(statement):
-        return run_model_statement(session.runtime.store.registry, statement).to_reader()
-    if is_set_statement(statement):
-        session.execute(statement)
-        return None
-    planned = session.plan(statement)
-    is_summed_up = planned.is_ai and session.is_summary_only
-    if planned.is_ai and planned.is_query and not is_summed_up:
-        session.validate(planned)
-        if planned.queries:
-            return session.sql(statement).to_arrow_reader(_BATCH_ROWS)
-        session.answerer.new_statement()
-    if (planned.is_query and not is_summed_up) or (not planned.is_ai and _is_select(session, planned.sql)):
-        return session.readers(replace(planned, queries=(planned.sql,)))[0]()
-    session.execute(statement)
-    names = [column[0] for column in session.description or []]
-    if not names or names in NO_ROWS:
-        return None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # DuckDB advises against Arrow here; these results are small
-        return session.to_arrow_reader(_BATCH_ROWS)
-
-
-def _is_select(session: Session, sql: str) -> bool:
-    return [parsed.type.name for parsed in session.extract_statements(sql)] == ["SELECT"]
 
 
 def _close(session: Session) -> None:

@@ -131,7 +131,7 @@ class Build:
 
     def _execute(self, node: Node, session: Session, sql: str, texts: Sequence[str]) -> None:
         """Run statements, as one job if the node asks."""
-        asks = node.materialized != "view" and session.mentions.find(sql).names
+        asks = node.materialized != "view" and session.references.resolve(sql).names
         with recorded(session.answerer, sql, {"node": node.name}) if asks else nullcontext():
             for text in texts:  # closing the session undoes what an error leaves open
                 session.execute(text)

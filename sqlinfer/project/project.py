@@ -16,7 +16,7 @@ from sqlinfer.project.graph import check
 from sqlinfer.project.node import Config, Node, Source, read_config
 from sqlinfer.project.properties import Properties, read_properties
 from sqlinfer.project.template import Names, Scan, Templates
-from sqlinfer.sql.rewrite.split_statements import split
+from sqlinfer.sql.rewrite.split_statements import split_statements
 from sqlinfer.sql.rewrite.tokens import tokenize
 
 _SEEDS = ("csv", "parquet")
@@ -53,7 +53,7 @@ class Project:
 
         names = Names(ref, source, this=node.relation, is_incremental=is_incremental)
         text = self.templates.render(node.path, node.text, names)
-        statements = [statement for statement in split(text) if tokenize(statement)]
+        statements = [statement for statement in split_statements(text) if tokenize(statement)]
         if len(statements) != 1:
             raise SqlinferError(f"{node.path} must be one SELECT, and has {len(statements)} statements")
         return statements[0]

@@ -1,26 +1,20 @@
-"""A statement as it will run: the passes over its text, in order."""
+"""A statement, classified: what class it is of, and the text that will run after the passes."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Self
 
-from sqlinfer.inference.runtime import Runtime
-from sqlinfer.sql.rewrite.annotate_result_types import annotate_result_types
-from sqlinfer.sql.rewrite.bigquery_names import bigquery_names
-from sqlinfer.sql.rewrite.cast_embeddings import cast_embeddings
-from sqlinfer.sql.rewrite.check_constants import check_constants
-from sqlinfer.sql.rewrite.guard_merge_values import guard_merge_values
-from sqlinfer.sql.rewrite.lower_aggregates import lower_aggregates
-from sqlinfer.sql.rewrite.order_predicates import order_predicates
+from sqlinfer.sql.commands.model_statements import is_model_statement
+from sqlinfer.sql.commands.set_statements import is_set_statement
+from sqlinfer.sql.rewrite.context import Parameters, RewriteContext
+from sqlinfer.sql.rewrite.name_parameters import named_values
+from sqlinfer.sql.rewrite.passes import GUARD_PASSES, OUTPUT_PASSES, PARAMETER_PASSES, PASSES, apply_passes
 from sqlinfer.sql.rewrite.probe_queries import QUERY_VERBS, probe_queries
-from sqlinfer.sql.rewrite.quote_reserved_names import quote_reserved_names
-from sqlinfer.sql.rewrite.references import References
-from sqlinfer.sql.rewrite.split_statements import name_parameters
-from sqlinfer.sql.rewrite.tokens import has_name, tokenize
+from sqlinfer.sql.rewrite.references import Dependencies, References
+from sqlinfer.sql.rewrite.tokens import first_keyword, has_name, keywords, tokenize
+from sqlinfer.sql.rewrite.written_targets import created_table
 
-Parameters = Sequence[Any] | Mapping[str, Any] | None
 _QUERY = {*QUERY_VERBS, "WITH", "("}
 _QUIET = {"EXPLAIN", "DESCRIBE", "DESC", "SHOW"}
 _TRANSACTION = {"BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT"}
@@ -32,78 +26,138 @@ _NEEDS_ALL = {"ORDER", "GROUP", "DISTINCT", "HAVING", "QUALIFY", "UNION", "INTER
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """sql: the text that DuckDB gets. values: its parameters. is_ai: whether it leads to an AI function. queries: the
-    SELECT statements to probe; none for a statement that runs directly. num_rounds: how often a probe can find more
-    to ask. verb: its first word, in upper case. is_query: whether it gives rows and changes nothing. unguarded: the
-    same statement without guards, in case they do not fit it."""
+class ModelCommand:
+    """CREATE MODEL and its like: the registry in SQL. text: as written."""
 
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetCommand:
+    """SET sqlinfer_..: the settings of jobs in SQL. text: as written."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class DuckDBStatement:
+    """A statement that DuckDB gets.
+
+    text: as written.
+    sql: the text that DuckDB gets.
+    values: of its parameters.
+    """
+
+    text: str
     sql: str
     values: Parameters
-    is_ai: bool = False
-    queries: tuple[str, ...] = ()
-    num_rounds: int = 0
-    verb: str = ""
-    is_query: bool = False
-    unguarded: Plan | None = None
 
     @property
-    def is_quiet(self) -> bool:
-        """Whether it describes a query without running it, so that nothing may be asked."""
-        return self.verb in _QUIET and "ANALYZE" not in [t.keyword for t in tokenize(self.sql)[:3]]
+    def verb(self) -> str:
+        """Its first word, in upper case."""
+        return _verb(self.text)
+
+    @property
+    def is_definition(self) -> bool:
+        """Whether views, macros and the like may be others after it."""
+        return self.verb in _DEFINES and bool(_DEFINED & {*keywords(tokenize(self.text)[:6])})
+
+
+class Direct(DuckDBStatement):
+    """It leads to no AI function."""
 
     @property
     def is_transactional(self) -> bool:
         """Whether it begins or ends a transaction."""
         return self.verb in _TRANSACTION
 
+
+class Quiet(DuckDBStatement):
+    """It describes a query with AI functions and does not run it, so that no answer is computed."""
+
+
+@dataclass(frozen=True, slots=True)
+class AiStatement(DuckDBStatement):
+    """It leads to AI functions, and runs in phases.
+
+    queries: the SELECT statements to probe; none if the requests are known only as it runs.
+    num_rounds: how often a probe can find more requests.
+    unguarded: the same statement without guards, for the case that they do not fit it; None if it has none.
+    has_semantic_join: whether an AI condition reads two tables; None until the statement is bound.
+    """
+
+    queries: tuple[str, ...] = ()
+    num_rounds: int = 0
+    unguarded: AiStatement | None = None
+    has_semantic_join: bool | None = None
+
+    def without_guards(self) -> Self:
+        """The statement as it is without guards."""
+        other = self.unguarded
+        return self if other is None else replace(self, sql=other.sql, queries=other.queries, unguarded=None)
+
+
+class Query(AiStatement):
+    """It gives rows and changes nothing."""
+
+
+class Write(AiStatement):
+    """Any other: INSERT, CREATE TABLE .. AS, COPY, UPDATE, MERGE, SET VARIABLE, EXECUTE."""
+
     @property
-    def is_definition(self) -> bool:
-        """Whether views, macros and the like may be others after it."""
-        return self.verb in _DEFINES and bool(_DEFINED & {token.keyword for token in tokenize(self.sql)[:6]})
+    def created_table(self) -> str | None:
+        """The table that it makes and that may not be there yet."""
+        return created_table(self.sql)
 
 
-def plan(
-    statement: str, parameters: Parameters, mentions: References, runtime: Runtime, model: str | None = None
-) -> Plan:
-    """Check constants, spell names, aggregates and result types as DuckDB can, find AI calls, guard AI conditions, take
-    out the SELECT part. model: of calls that name none, if not the runtime's."""
-    functions = runtime.functions
-    sql = bigquery_names(statement, functions) if runtime.settings.over().ai_schema else statement
-    check_constants(sql, functions)
-    sql = annotate_result_types(lower_aggregates(quote_reserved_names(sql, functions), functions.list_names), functions)
-    sql = cast_embeddings(sql, functions, lambda named: runtime.embedding_width(named or model))
-    tokens = tokenize(sql)
-    verb = tokens[0].keyword or tokens[0].text if tokens else ""
-    mentioned = mentions.find(sql)
-    if not mentioned.names:
-        return Plan(sql, parameters, verb=verb)
-    queries = tuple(probe_queries(sql))
-    if not queries:
-        return Plan(sql, parameters, is_ai=True, verb=verb)
-    aggregate_names = {*functions.list_names, *functions.list_names.values()}
-    is_query = verb in _QUERY and queries == (sql,)
-    if mentioned.is_volatile or any(stops_early(query, mentioned.names, aggregate_names) for query in queries):
-        return Plan(sql, parameters, is_ai=True, verb=verb, is_query=is_query)
-    sql, named = name_parameters(sql, parameters)  # first: a guard says a condition twice
-    values = named or None
-    unguarded = Plan(sql, values, True, tuple(probe_queries(sql)), mentioned.num_calls, verb, is_query)
-    guarded = guard_merge_values(order_predicates(sql, mentioned.names), mentioned.names)
+Statement = ModelCommand | SetCommand | Direct | Quiet | Query | Write
+
+
+def plan(text: str, context: RewriteContext, references: References, runs: bool = False) -> Statement:
+    """Classify a statement and rewrite it. runs: whether it will run and write, so that the output passes apply."""
+    if is_model_statement(text):
+        return ModelCommand(text)
+    if is_set_statement(text):
+        return SetCommand(text)
+    sql = apply_passes(PASSES, text, context)
+    dependencies = references.resolve(sql)
+    if not dependencies.names:
+        return Direct(text, sql, context.parameters)
+    if _verb(sql) in _QUIET and "ANALYZE" not in keywords(tokenize(sql)[:3]):
+        return Quiet(text, sql, context.parameters)
+    if runs:
+        sql = apply_passes(OUTPUT_PASSES, sql, context)
+    return _plan_phases(text, sql, replace(context, ai_names=dependencies.names), dependencies)
+
+
+def _plan_phases(text: str, sql: str, context: RewriteContext, dependencies: Dependencies) -> Query | Write:
+    """A statement with AI functions, with what its phases need."""
+    queries = probe_queries(sql)
+    is_query = _verb(sql) in _QUERY and queries == (sql,)
+    make = Query if is_query else Write
+    if not queries or dependencies.is_volatile or any(stops_early(query, context) for query in queries):
+        return make(text, sql, context.parameters)
+    sql = apply_passes(PARAMETER_PASSES, sql, context)
+    values = named_values(context.parameters)
+    unguarded = make(text, sql, values, probe_queries(sql), dependencies.num_calls)
+    guarded = apply_passes(GUARD_PASSES, sql, context)
     if guarded == sql:
         return unguarded
-    return replace(unguarded, sql=guarded, queries=tuple(probe_queries(guarded)), unguarded=unguarded)
+    queries = (guarded,) if is_query else probe_queries(guarded)
+    return replace(unguarded, sql=guarded, queries=queries, unguarded=unguarded)
 
 
-def stops_early(query: str, names: Collection[str], aggregates: Collection[str] = ()) -> bool:
+def stops_early(query: str, context: RewriteContext) -> bool:
     """Whether an AI condition stands before a LIMIT and nothing needs all rows: then DuckDB takes chunk after chunk
-    and stops when it has enough, and a probe would ask the whole table."""
+    and stops when it has enough, and a probe would record the whole table."""
     tokens = tokenize(query)
-    outer = [token.keyword for token in tokens if token.depth == 0]
-    if "LIMIT" not in outer or "WHERE" not in outer or _NEEDS_ALL & set(outer):
+    where, limit = first_keyword(tokens, "WHERE"), first_keyword(tokens, "LIMIT")
+    if where is None or limit is None or _NEEDS_ALL & {token.keyword for token in tokens if token.depth == 0}:
         return False
-    if has_name(tokens, aggregates):
-        return False
-    where, limit = (
-        next(i for i, t in enumerate(tokens) if t.depth == 0 and t.keyword == k) for k in ("WHERE", "LIMIT")
-    )
-    return any(token.word in names for token in tokens[where:limit])
+    list_names = context.functions.list_names
+    return not has_name(tokens, {*list_names, *list_names.values()}) and has_name(tokens[where:limit], context.ai_names)
+
+
+def _verb(sql: str) -> str:
+    tokens = tokenize(sql)
+    return (tokens[0].keyword or tokens[0].text) if tokens else ""

@@ -1,25 +1,22 @@
-"""A lazy DuckDB relation whose questions are answered in phases when it is fetched."""
+"""A lazy DuckDB relation whose answers are computed in phases when it is fetched."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import duckdb
 import pyarrow as pa
 
-from sqlinfer.inference.job import recorded
 from sqlinfer.sql.error_translation import translated
-from sqlinfer.sql.phases import settle, silent
-from sqlinfer.sql.plan import Plan, stops_early
+from sqlinfer.sql.phases import silent
+from sqlinfer.sql.udf.evaluator import CallEvaluator
 
-if TYPE_CHECKING:
-    from sqlinfer.sql.session import Session
-
+Prefetch = Callable[[duckdb.DuckDBPyRelation], None]
 _BATCH_ROWS = 10_000
-_SETTLED_ONCE = {"fetchone", "fetchmany"}  # they go on where the last one stopped
+_PREFETCHED_ONCE = {"fetchone", "fetchmany"}  # they go on where the last one stopped
 _LAZY = {
     *("aggregate", "alias", "columns", "create_view", "cross", "cross_join", "description", "distinct", "dtypes"),
     *("except_", "explain", "filter", "intersect", "join", "limit", "order", "project", "query", "select"),
@@ -28,28 +25,38 @@ _LAZY = {
 
 
 class Relation:
-    """Behaves as a DuckDB relation: what derives a relation stays lazy, what fetches asks first.
+    """Behaves as a DuckDB relation: what derives a relation stays lazy, what fetches computes its answers first.
 
-    It keeps its session open.
+    relation: DuckDB's own.
+    evaluator: of the calls in it.
+    prefetch: computes the answers of a relation, as the session does; it keeps the session open.
+    prefetch_this: the same for this very relation, where more is known of it than of those that derive from it.
     """
 
-    def __init__(self, relation: duckdb.DuckDBPyRelation, session: Session) -> None:
+    def __init__(
+        self,
+        relation: duckdb.DuckDBPyRelation,
+        evaluator: CallEvaluator,
+        prefetch: Prefetch,
+        prefetch_this: Callable[[], object] | None = None,
+    ) -> None:
         self.relation = relation
-        self._session = session
-        self._answerer = session.answerer
-        self._is_settled = False
+        self._evaluator = evaluator
+        self._prefetch = prefetch
+        self._prefetch_this = prefetch_this or partial(prefetch, relation)
+        self._is_prefetched = False
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        if name in _SETTLED_ONCE and self._is_settled:
+        if name in _PREFETCHED_ONCE and self._is_prefetched:
             return partial(self._derive, getattr(self.relation, name))
         if name not in _LAZY:
             if name == "shape":
-                self._settle()
+                self._prefetch_answers()
             value = getattr(self.relation, name)
             return partial(self._fetch, value) if callable(value) else value
-        with translated(self._answerer), silent(self._answerer):
+        with translated(self._evaluator), silent(self._evaluator):
             value = getattr(self.relation, name)
         return partial(self._derive_silently, value) if callable(value) else value
 
@@ -58,8 +65,8 @@ class Relation:
         return sorted({*super().__dir__(), *dir(self.relation)})
 
     def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
-        self._settle()
-        with translated(self._answerer):
+        self._prefetch_answers()
+        with translated(self._evaluator):
             return self.relation.to_arrow_table().__arrow_c_stream__(requested_schema)
 
     def __repr__(self) -> str:
@@ -72,34 +79,28 @@ class Relation:
         return int(self._fetch(self.relation.__len__))
 
     def __getitem__(self, name: str) -> Relation:
-        return Relation(self.relation[name], self._session)
+        return Relation(self.relation[name], self._evaluator, self._prefetch)
 
-    def _settle(self) -> None:
-        self._is_settled = True
-        self._answerer.new_statement()
-        sql = self.relation.sql_query()
-        mentioned = self._session.mentions.find(sql)
-        if not mentioned.names or mentioned.is_volatile or stops_early(sql, mentioned.names):
-            return
-        with translated(self._answerer), recorded(self._answerer, sql):
-            self._answerer.asks_pairs = self._session.asks_pairs(Plan(sql, None, queries=(sql,)))
-            settle(self._answerer, [partial(open_reader, self.relation)], mentioned.num_calls)
+    def _prefetch_answers(self) -> None:
+        self._is_prefetched = True
+        self._prefetch_this()
 
     def _fetch(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        self._settle()
+        self._prefetch_answers()
         return self._derive(method, *args, **kwargs)
 
     def _derive_silently(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        with silent(self._answerer):
+        with silent(self._evaluator):
             return self._derive(method, *args, **kwargs)
 
     def _derive(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        with translated(self._answerer):
-            value = method(*map(plain, args), **kwargs)
-        return Relation(value, self._session) if isinstance(value, duckdb.DuckDBPyRelation) else value
+        with translated(self._evaluator):
+            value = method(*map(unwrap, args), **kwargs)
+        is_relation = isinstance(value, duckdb.DuckDBPyRelation)
+        return Relation(value, self._evaluator, self._prefetch) if is_relation else value
 
 
-def plain(value: Any) -> Any:
+def unwrap(value: Any) -> Any:
     """A relation of ours as DuckDB's own; any other value as it is."""
     return value.relation if isinstance(value, Relation) else value
 
@@ -109,11 +110,11 @@ def open_reader(relation: duckdb.DuckDBPyRelation) -> pa.RecordBatchReader:
     return relation.to_arrow_reader(_BATCH_ROWS)
 
 
-def left_rows(connection: duckdb.DuckDBPyConnection) -> pa.Table | None:
-    """The rows that a statement left on a connection; None if it gives none."""
+def open_result(connection: duckdb.DuckDBPyConnection) -> pa.RecordBatchReader | None:
+    """A stream of the rows that a statement left on a connection; None if it gives none."""
     names = [column[0] for column in connection.description or []]
     if not names or names in (["Count"], ["Success"]):
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # DuckDB advises against Arrow here; these results are small
-        return connection.to_arrow_table()
+        return connection.to_arrow_reader(_BATCH_ROWS)

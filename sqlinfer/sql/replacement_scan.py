@@ -8,6 +8,10 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import duckdb
+
+from sqlinfer.sql.rewrite.tokens import tokenize
+
 _CALL = compile("__sqlinfer_call()", "<sqlinfer>", "eval")
 
 
@@ -25,20 +29,25 @@ def call_as(variables: Mapping[str, Any], method: Callable[..., Any], *args: Any
 
 
 class ReplacementScan:
-    """Calls methods of DuckDB as whoever called us. plain: makes of a value of ours what DuckDB knows."""
+    """Calls methods of DuckDB as whoever called us. unwrap: makes of a value of ours what DuckDB knows."""
 
-    def __init__(self, plain: Callable[[Any], Any]) -> None:
-        self._plain = plain
+    def __init__(self, unwrap: Callable[[Any], Any]) -> None:
+        self._unwrap = unwrap
         self._variables: Mapping[str, Any] = {}
 
     @contextmanager
     def seeing(self, variables: Mapping[str, Any]) -> Iterator[None]:
         """While open, names in SQL may mean these variables; kept no longer, so that dataframes can go."""
-        self._variables = {name: self._plain(value) for name, value in variables.items()}
+        self._variables = {name: self._unwrap(value) for name, value in variables.items()}
         try:
             yield
         finally:
             self._variables = {}
+
+    def has_relation(self, sql: str) -> bool:
+        """Whether a word in SQL is the name of a variable that is a relation of DuckDB."""
+        words = {token.text for token in tokenize(sql) if token.word}
+        return any(isinstance(self._variables.get(word), duckdb.DuckDBPyRelation) for word in words)
 
     def take_over(self, other: ReplacementScan) -> None:
         """See what another one sees."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import atexit
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -15,31 +16,45 @@ from sqlinfer.errors import SqlinferError
 from sqlinfer.inference.job import recorded
 from sqlinfer.inference.progress import in_notebook
 from sqlinfer.inference.runtime import Runtime
-from sqlinfer.sql.commands.model_statements import is_model_statement, run_model_statement
-from sqlinfer.sql.commands.set_statements import is_set_statement, run_set_statement
+from sqlinfer.sql.bind import bind, fits
+from sqlinfer.sql.commands.model_statements import run_model_statement
+from sqlinfer.sql.commands.set_statements import run_set_statement
 from sqlinfer.sql.error_translation import translated
 from sqlinfer.sql.phases import OpenReader, settle, silent
-from sqlinfer.sql.plan import Parameters, Plan, plan
-from sqlinfer.sql.relation import Relation, left_rows, open_reader, plain
+from sqlinfer.sql.plan import (
+    AiStatement,
+    Direct,
+    DuckDBStatement,
+    ModelCommand,
+    Query,
+    Quiet,
+    SetCommand,
+    Statement,
+    Write,
+    plan,
+    stops_early,
+)
+from sqlinfer.sql.relation import Relation, open_reader, open_result, unwrap
 from sqlinfer.sql.replacement_scan import ReplacementScan, call_as, caller_variables
-from sqlinfer.sql.rewrite.atomic_copy import atomic_copy
-from sqlinfer.sql.rewrite.output_action import output_action
+from sqlinfer.sql.rewrite.context import Parameters, RewriteContext
+from sqlinfer.sql.rewrite.name_parameters import own_values
 from sqlinfer.sql.rewrite.references import References
-from sqlinfer.sql.rewrite.semantic_joins import asks_pairs
-from sqlinfer.sql.rewrite.split_statements import own_parameters, split
+from sqlinfer.sql.rewrite.semantic_joins import semantic_joins
+from sqlinfer.sql.rewrite.split_statements import split_statements
+from sqlinfer.sql.rewrite.written_targets import table_exists
 from sqlinfer.sql.udf.evaluator import CallEvaluator
 from sqlinfer.sql.udf.registration import UdfRegistration
-from sqlinfer.sql.validate import exists, validate
 
 _LAZY_PARAMETERS = not duckdb.__version__.startswith("1.")
 """DuckDB 1.5 runs a relation with parameters when it is made, 2.0 when it is fetched."""
+_S = TypeVar("_S", bound=AiStatement)
 _OPEN: weakref.WeakSet[Session] = weakref.WeakSet()
 
 
 class Session:
     """Behaves as a DuckDB connection: what is not here is the connection's own.
 
-    Statements with AI functions are probed first, their questions answered in full batches, then run. Results of
+    Statements with AI functions are probed first, their answers computed in full batches, then run. Results of
     `sql` are relations, `execute` leaves its result on the session.
     """
 
@@ -48,9 +63,9 @@ class Session:
         self.answerer = CallEvaluator(runtime)
         self.answerer.progress = in_notebook() or self.answerer.progress
         self._connection = connection
-        self._caller = ReplacementScan(plain)
+        self._caller = ReplacementScan(unwrap)
         self._binding = UdfRegistration(connection, self.answerer, has_text=True)
-        self.mentions = References(connection, runtime.functions)
+        self.references = References(connection, runtime.functions)
         self._closed = False
         self._in_transaction = False
         with runtime.counting:
@@ -63,16 +78,16 @@ class Session:
             with translated(self.answerer):
                 self._connection.execute(query, parameters, *args, **kwargs)
             return self
-        statements = split(query)
+        statements = split_statements(query)
         with self._caller.seeing(caller_variables()):
             self._run_whole(statements[:-1])
             if statements:
-                self._run(statements[-1], parameters)
+                self.run(self.plan(statements[-1], parameters, runs=True))
         return self
 
     def executemany(self, query: str, parameters: Sequence[Any] | None = None) -> Session:
         """Run a statement once for each of a list of parameters."""
-        if not self.mentions.find(query).names:
+        if isinstance(self.plan(query), Direct):
             self._connection.executemany(query, parameters)
             return self
         for values in parameters or []:
@@ -80,15 +95,15 @@ class Session:
         return self
 
     def sql(self, query: Any, *, alias: str = "", params: Parameters = None) -> Any:
-        """A query as a lazy relation; its questions are asked when it is fetched. Other statements run at once."""
+        """A query as a lazy relation; its answers are computed when it is fetched. Other statements run at once."""
         if not isinstance(query, str):
             return self._call(self._connection.sql, query, alias=alias, params=params)
-        statements = split(query)
+        statements = split_statements(query)
         if not statements:
             return None
         with self._caller.seeing(caller_variables()):
             self._run_whole(statements[:-1])
-            return self._lazy(statements[-1], alias, params)
+            return self._lazy(self.plan(statements[-1], params, runs=True), alias)
 
     query = from_query = sql
 
@@ -150,153 +165,175 @@ class Session:
 
     def _call(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         with translated(self.answerer):
-            value = method(*map(plain, args), **kwargs)
+            value = method(*map(unwrap, args), **kwargs)
         if value is self._connection:
             return self
         return self._relation(value)
 
     def _relation(self, value: Any) -> Any:
-        return Relation(value, self) if isinstance(value, duckdb.DuckDBPyRelation) else value
+        is_relation = isinstance(value, duckdb.DuckDBPyRelation)
+        return Relation(value, self.answerer, self._prefetch_relation) if is_relation else value
 
-    def _lazy(self, statement: str, alias: str, parameters: Parameters) -> Any:
-        if is_model_statement(statement):
-            models = run_model_statement(self.runtime.store.registry, statement)
-            return self._relation(self._connection.from_arrow(models))
-        if is_set_statement(statement):
-            run_set_statement(self.runtime.settings, statement)
-            return None
-        planned = self.plan(statement, parameters)
-        if planned.is_ai and not planned.is_query:
-            self._run(statement, parameters)
-            return self._result()
-        make = partial(self._caller.call, self._connection.sql, planned.sql, alias=alias, params=planned.values)
+    def plan(self, text: str, parameters: Parameters = None, *, runs: bool = False) -> Statement:
+        """What one statement is. runs: whether it will run, so that what it writes over matters."""
+        settings = self.runtime.settings.over()
+        context = RewriteContext(
+            self.runtime.functions,
+            embedding_width=lambda model: self.runtime.embedding_width(model or self.answerer.defaults.model),
+            ai_schema=settings.ai_schema,
+            parameters=parameters,
+            output_action=settings.output_action,
+            table_exists=partial(table_exists, self._execute),
+        )
         with translated(self.answerer):
-            if planned.is_ai:
-                self.validate(planned)
-            if planned.values is not None and not _LAZY_PARAMETERS:
-                self.settle(statement, planned)
-                return self._relation(make())
-            with silent(self.answerer):
-                return self._relation(make())
+            return plan(text, context, self.references, runs and not self.is_summary_only)
 
-    def plan(self, statement: str, parameters: Parameters = None) -> Plan:
-        """What will run for one statement."""
+    def run(self, statement: Statement) -> None:
+        """Run a statement; its rows are left on the connection."""
         with translated(self.answerer):
-            planned = plan(statement, parameters, self.mentions, self.runtime, self.answerer.defaults.model)
-        return planned if planned.unguarded is None or self._binds(planned) else planned.unguarded
+            match statement:
+                case ModelCommand():
+                    models = run_model_statement(self.runtime.store.registry, statement.text)
+                    call_as({"models": models}, self._connection.execute, "FROM models")
+                case SetCommand():
+                    run_set_statement(self.runtime.settings, statement.text)
+                case Quiet():
+                    self.run_silently(statement)
+                case Query() | Write():
+                    self._run_in_phases(statement)
+                case Direct():
+                    self._run_directly(statement)
 
-    def _binds(self, planned: Plan) -> bool:
-        """Whether DuckDB takes a statement as it was guarded. An error would abort an open transaction, so that one
-        is tried outside of it, where tables that it made are not known: then the statement runs unguarded."""
-        if self._in_transaction:
-            with self.cursor() as other:
-                other._caller.take_over(self._caller)
-                return other._binds(planned)
-        try:
-            with silent(self.answerer):
-                self._caller.call(self._connection.execute, f"EXPLAIN {planned.sql}", planned.values).fetchall()
-        except duckdb.Error:
-            self.answerer.cause = None
-            return False
-        return True
+    def stream(self, text: str) -> pa.RecordBatchReader | None:
+        """Run one statement, and stream its rows; None if it gives none. Errors of DuckDB may come as it is read."""
+        with self._caller.seeing(caller_variables()), translated(self.answerer):
+            statement = self.plan(text, runs=True)
+            if isinstance(statement, Query) and not self.is_summary_only:
+                statement = self.prefetch_answers(self.bind(statement))
+                return self._open_reader(statement.sql, statement.values)
+            if isinstance(statement, Direct) and self._is_select(statement.sql):
+                return self._open_reader(statement.sql, statement.values)
+            return self._run_and_open(statement)
 
-    def _run_whole(self, statements: Sequence[str]) -> None:
+    def bind(self, statement: _S) -> _S:
+        """The form of a statement that DuckDB takes; raises what is wrong with it before any answer is computed.
+
+        A guard that does not fit would abort an open transaction, so it is tried outside of it, where tables that the
+        transaction made are not there: then the statement runs unguarded.
+        """
+        if self._in_transaction and statement.unguarded is not None:
+            with self.cursor() as outside, silent(outside.answerer):
+                outside._caller.take_over(self._caller)
+                statement = statement if fits(statement, outside._execute) else statement.without_guards()
+        with silent(self.answerer):
+            statement = bind(statement, self._execute, self.runtime.functions)
+        self.answerer.cause = None  # of a guard that did not fit
+        return statement
+
+    def prefetch_answers(self, statement: _S, readers: Sequence[OpenReader] = ()) -> _S:
+        """Compute every answer of a statement, and do not run it; the form that is to run. readers: ways to stream what
+        it probes, if not as it stands."""
+        self.answerer.new_statement()
+        with translated(self.answerer), recorded(self.answerer, statement.text):
+            if statement.queries:
+                statement = statement if statement.has_semantic_join is not None else self.bind(statement)
+                self.answerer.asks_pairs = bool(statement.has_semantic_join)
+                settle(self.answerer, readers or self.readers(statement), statement.num_rounds)
+        return statement
+
+    def readers(self, statement: AiStatement) -> list[OpenReader]:
+        """Ways to run the SELECT parts of a statement and stream their rows, each with its own parameters."""
+        return [partial(self._open_reader, query, own_values(query, statement.values)) for query in statement.queries]
+
+    def run_silently(self, statement: DuckDBStatement) -> None:
+        """Hand a statement to DuckDB, with NULL for answers that are not cached."""
+        with translated(self.answerer), silent(self.answerer):
+            self._run_directly(statement)
+
+    @property
+    def is_summary_only(self) -> bool:
+        """Whether statements with AI functions neither write nor give their rows once their answers are computed."""
+        return self.runtime.settings.over().output_action == "summary_only"
+
+    def _lazy(self, statement: Statement, alias: str) -> Any:
+        if isinstance(statement, Query | Direct):
+            with translated(self.answerer):
+                return self._lazy_query(statement, alias)
+        reader = self._run_and_open(statement)
+        return None if reader is None else self._relation(self._connection.from_arrow(reader.read_all()))
+
+    def _lazy_query(self, statement: Query | Direct, alias: str) -> Any:
+        if isinstance(statement, Query):
+            statement = self.bind(statement)
+        make = partial(self._caller.call, self._connection.sql, statement.sql, alias=alias, params=statement.values)
+        if statement.values is not None and not _LAZY_PARAMETERS:
+            if isinstance(statement, Query):
+                self.prefetch_answers(statement)
+            return self._relation(make())
+        with silent(self.answerer):
+            relation = make()
+        if isinstance(statement, Direct) or not statement.queries or self._caller.has_relation(statement.text):
+            return self._relation(relation)
+        prefetch = partial(self.prefetch_answers, statement, [partial(open_reader, relation)])
+        return Relation(relation, self.answerer, self._prefetch_relation, prefetch)
+
+    def _run_whole(self, texts: Sequence[str]) -> None:
         """Run statements whose rows nobody reads. DuckDB 2.0 refuses others while one has rows left."""
-        for statement in statements:
-            self._run(statement, None)
+        for text in texts:
+            self.run(self.plan(text, runs=True))
             with translated(self.answerer):
                 getattr(self._connection, "complete", bool)()
 
-    def _run(self, statement: str, parameters: Parameters) -> None:
-        if is_model_statement(statement):
-            models = run_model_statement(self.runtime.store.registry, statement)
-            call_as({"models": models}, self._connection.execute, "FROM models")
-            return
-        if is_set_statement(statement):
-            run_set_statement(self.runtime.settings, statement)
-            return
-        planned = self.plan(statement, parameters)
-        with translated(self.answerer):
-            if planned.is_quiet:
-                with silent(self.answerer):
-                    self.run_directly(planned)
-            elif planned.is_ai:
-                self._run_in_phases(statement, self._with_output_action(statement, planned, parameters))
-            else:
-                self.run_directly(planned)
-
-    def _run_in_phases(self, statement: str, planned: Plan) -> None:
-        with recorded(self.answerer, statement) as counts:
-            self.settle(statement, planned)
+    def _run_in_phases(self, statement: Query | Write) -> None:
+        with recorded(self.answerer, statement.text) as counts:
+            statement = self.prefetch_answers(statement)
             if self.is_summary_only:
-                if not planned.queries:
+                if not statement.queries:
                     raise SqlinferError("summary_only: what this statement asks is known only as it runs")
                 summary = ", ".join(f"{count} AS {name}" for name, count in counts.as_dict().items())
                 self._connection.execute(f"SELECT {summary}")
             else:
-                self.run_directly(planned)
+                self._run_directly(statement)
 
-    @property
-    def is_summary_only(self) -> bool:
-        """Whether statements with AI functions are answered and neither write nor give their rows."""
-        return self.runtime.settings.over().output_action == "summary_only"
-
-    def _with_output_action(self, statement: str, planned: Plan, parameters: Parameters) -> Plan:
-        """The plan of a statement that writes, as the job's output_action has it."""
-        execute = partial(self._caller.call, self._connection.execute)
-        action = self.runtime.settings.over().output_action
-        if action == "summary_only":
-            return planned
-        acted = atomic_copy(output_action(statement, action, partial(exists, execute)))
-        return planned if acted == statement else self.plan(acted, parameters)
-
-    def settle(self, statement: str, planned: Plan) -> None:
-        """Ask the questions of a statement and do not run it."""
+    def _prefetch_relation(self, relation: duckdb.DuckDBPyRelation) -> None:
+        """Compute the answers of a relation, of which only DuckDB knows the statement."""
+        sql = relation.sql_query()
         self.answerer.new_statement()
-        with recorded(self.answerer, statement):
-            if planned.queries:
-                self.validate(planned)
-                self.answerer.asks_pairs = self.asks_pairs(planned.unguarded or planned)
-                settle(self.answerer, self.readers(planned), planned.num_rounds)
+        dependencies = self.references.resolve(sql)
+        context = RewriteContext(self.runtime.functions, dependencies.names)
+        if not dependencies.names or dependencies.is_volatile or stops_early(sql, context):
+            return
+        query = Query(sql, sql, None, (sql,), dependencies.num_calls, None, bool(semantic_joins(sql, context)))
+        if not self._in_transaction:  # where an error would end it
+            with suppress(duckdb.Error), silent(self.answerer):
+                query = bind(query, self._connection.execute, self.runtime.functions)
+        with translated(self.answerer), recorded(self.answerer, sql):
+            self.answerer.asks_pairs = bool(query.has_semantic_join)
+            settle(self.answerer, [partial(open_reader, relation)], query.num_rounds)
 
-    def asks_pairs(self, planned: Plan) -> bool:
-        """Whether a statement has an AI condition over two tables. In a transaction it is told from the text alone, as
-        an error would end it."""
+    def _run_directly(self, statement: DuckDBStatement) -> None:
+        """Hand a statement to DuckDB."""
+        parameters = () if statement.values is None else (statement.values,)
+        self._execute(statement.sql, *parameters)
+        if isinstance(statement, Direct) and statement.is_transactional:
+            self._in_transaction = statement.verb in ("BEGIN", "START")
+        if statement.is_definition:
+            self.references.refresh()
 
-        def explain(query: str) -> list[tuple[str, str]]:
-            values = own_parameters(query, planned.values)
-            rows = self._caller.call(self._connection.execute, f"EXPLAIN (FORMAT json) {query}", values)
-            return list(rows.fetchall())
+    def _run_and_open(self, statement: Statement) -> pa.RecordBatchReader | None:
+        self.run(statement)
+        return None if isinstance(statement, SetCommand) else open_result(self._connection)
 
-        with silent(self.answerer):
-            return asks_pairs(planned.queries, self.runtime.functions, None if self._in_transaction else explain)
+    def _execute(self, sql: str, *parameters: Any) -> duckdb.DuckDBPyConnection:
+        """Run SQL as whoever called us, whose dataframes it may name."""
+        result: duckdb.DuckDBPyConnection = self._caller.call(self._connection.execute, sql, *parameters)
+        return result
 
-    def validate(self, planned: Plan) -> None:
-        """Raise what is wrong with a statement, before anything is asked."""
-        with silent(self.answerer):
-            bind = partial(self._caller.call, self._connection.execute)
-            validate(bind, planned.sql, planned.values, self.runtime.functions)
-
-    def readers(self, planned: Plan) -> list[OpenReader]:
-        """Ways to run the SELECT parts of a statement and stream their rows, each with its own parameters."""
-        return [partial(self._reader, query, own_parameters(query, planned.values)) for query in planned.queries]
-
-    def _reader(self, query: str, values: Parameters) -> pa.RecordBatchReader:
+    def _open_reader(self, query: str, values: Parameters) -> pa.RecordBatchReader:
         return open_reader(self._caller.call(self._connection.sql, query, params=values))
 
-    def run_directly(self, planned: Plan) -> None:
-        """Hand a statement to DuckDB without phases."""
-        parameters = () if planned.values is None else (planned.values,)
-        self._caller.call(self._connection.execute, planned.sql, *parameters)
-        if planned.is_transactional:
-            self._in_transaction = planned.verb in ("BEGIN", "START")
-        if planned.is_definition:
-            self.mentions.refresh()
-
-    def _result(self) -> Any:
-        """The rows that a statement left, as a relation; None if it gives none."""
-        rows = left_rows(self._connection)
-        return None if rows is None else self._relation(self._connection.from_arrow(rows))
+    def _is_select(self, sql: str) -> bool:
+        return [parsed.type.name for parsed in self._connection.extract_statements(sql)] == ["SELECT"]
 
 
 @atexit.register

@@ -15,6 +15,7 @@ from sqlinfer.functions import Function
 from sqlinfer.inference.cancellation import holding
 from sqlinfer.inference.counters import JobCounters
 from sqlinfer.inference.runtime import Runtime
+from sqlinfer.sql.plan import AiStatement
 from sqlinfer.sql.session import Session
 from sqlinfer.sql.udf.evaluator import CallEvaluator
 
@@ -79,11 +80,10 @@ class StatementPrefetch:
             self._answerer = session.answerer
             self._answerer.progress = self._watch.asking(text)
             try:
-                planned = session.plan(text)
-                planned = planned.unguarded or planned  # the statement that runs is not guarded either
-                if not planned.queries:
+                statement = session.plan(text)
+                if not isinstance(statement, AiStatement) or not statement.queries:
                     return
-                session.settle(text, planned)
+                session.prefetch_answers(statement.without_guards())  # what runs is not guarded either
             except duckdb.Error:  # the other connection does not see what this one sees
                 return
             self._watch.settled(text, self._answerer.counts)

@@ -9,6 +9,7 @@ from sqlinfer import SqlinferError
 from sqlinfer.functions import load_functions
 from sqlinfer.sql import Session
 from sqlinfer.sql.rewrite.annotate_result_types import annotate_result_types
+from sqlinfer.sql.rewrite.context import RewriteContext
 from tests.conftest import EchoEngine
 from tests.sql.conftest import UDFS
 
@@ -55,4 +56,4 @@ def test_what_the_function_refuses_is_refused_before_anything_is_asked(con: Sess
 
 @pytest.mark.parametrize("sql", ["SELECT 'spell(x, many := true)' -- spell(x)", "SELECT spell(", "SELECT spell FROM t"])
 def test_what_is_no_call_stays(sql: str) -> None:
-    assert annotate_result_types(sql, load_functions(UDFS)) == sql
+    assert annotate_result_types(sql, RewriteContext(load_functions(UDFS))) == sql

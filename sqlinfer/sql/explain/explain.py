@@ -11,24 +11,36 @@ from sqlinfer.functions.call_options import Options
 from sqlinfer.inference.call_stats import CallKey, CallStats
 from sqlinfer.inference.cost_estimate import Estimate, Sample, estimate, samples
 from sqlinfer.inference.counters import JobCounters
-from sqlinfer.sql.commands.model_statements import is_model_statement
-from sqlinfer.sql.phases import probe, silent
-from sqlinfer.sql.rewrite.number_call_sites import CallSite, number_call_sites
-from sqlinfer.sql.rewrite.split_statements import placed
+from sqlinfer.sql.phases import probe
+from sqlinfer.sql.plan import AiStatement, DuckDBStatement, Query, SetCommand, Statement
+from sqlinfer.sql.rewrite.context import RewriteContext
+from sqlinfer.sql.rewrite.number_call_sites import CallSite, call_sites
+from sqlinfer.sql.rewrite.passes import EXPLAIN_PASSES, apply_passes
+from sqlinfer.sql.rewrite.split_statements import split_with_lines
 from sqlinfer.sql.session import Session
 from sqlinfer.sql.udf.evaluator import CallEvaluator
 
-SKIPPED = {"COPY", "EXPORT", "BEGIN", "START", "COMMIT", "ROLLBACK", "ABORT", "END", "CHECKPOINT", "VACUUM", "INSTALL"}
+_SKIPPED = {"COPY", "EXPORT", "BEGIN", "START", "COMMIT", "ROLLBACK", "ABORT", "END", "CHECKPOINT", "VACUUM", "INSTALL"}
+"""Statements that write files or end the transaction in which the others are undone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
     """What one call of a script asks one model version.
 
-    place: file and line; "" for calls in views and macros that were there before. model: "" for a call that met no row
-    with a text: it waits for the answers of others. requests: distinct ones; known: those with an answer already;
-    to_ask: those without, each counted for the first call that asks it. prompt_tokens: of what is to ask, counted on a
-    sample of at most 200 requests of each statement, give or take prompt_tokens_error."""
+    place: file and line; "" for calls in views and macros that were there before.
+    call: as it is written.
+    function: its name.
+    model: the version; "" for a call that met no row with a text: it waits for the answers of others.
+    rows: that it is computed for.
+    requests: distinct ones.
+    known: those that are cached.
+    to_ask: those that are not, each counted for the first call that has it.
+    prompt_tokens: of what is to ask, counted on a sample of at most 200 requests of each statement.
+    prompt_tokens_error: how far off that may be.
+    max_completion_tokens: the most that the model may write.
+    est_seconds: the time that it takes.
+    """
 
     place: str
     call: str
@@ -46,8 +58,15 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What a model version needs of a device: its weights, and the cache of the longest row of the samples. fits:
-    whether that is free now; batches take what is left."""
+    """What a model version needs of a device.
+
+    model: the version.
+    device: where it will run.
+    dtype: of its weights.
+    needs_bytes: its weights, and the KV cache of the longest row of the samples.
+    free_bytes: of the device now.
+    fits: whether that is enough; batches take what is left.
+    """
 
     model: str
     device: str
@@ -59,9 +78,19 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What scripts would ask. requests: distinct ones; known: those with an answer already. refused: rows that cannot
-    be asked; refusal: why the first cannot. measured: whether est_seconds comes from the models' speed in earlier jobs
-    here, or from a guess."""
+    """What scripts would ask.
+
+    rows: of all probes.
+    requests: distinct ones.
+    known: those that are cached.
+    refused: rows that cannot be asked.
+    refusal: why the first of them cannot.
+    prompt_tokens: of what is to ask.
+    est_seconds: the time that it takes.
+    measured: whether est_seconds comes from the models' speed in earlier jobs here, or from a guess.
+    calls: in the order of the scripts.
+    models: those that must be loaded.
+    """
 
     rows: int
     requests: int
@@ -75,22 +104,28 @@ class Explanation:
     models: tuple[Model, ...]
 
 
-class _Found:
-    """What the probes of all statements found."""
+class _Probes:
+    """What the probes of all statements recorded.
+
+    num_rows: that they gave.
+    sites: the calls of the scripts by number, each with file and line.
+    stats: of the calls.
+    totals: samples of what is to ask.
+    """
 
     def __init__(self) -> None:
-        self.rows = 0
+        self.num_rows = 0
         self.sites: dict[int, tuple[str, CallSite]] = {}
-        self.tally = CallStats()
+        self.stats = CallStats()
         self.totals: dict[CallKey, Sample] = {}
 
     def add(self, sample: Sample) -> None:
-        """Take in what one origin asks in one statement."""
-        asker = CallKey.of(sample.origin)
-        if asker in self.totals:
-            self.totals[asker].add(sample)
+        """Take in what one route asks in one statement."""
+        key = CallKey.of(sample.origin)
+        if key in self.totals:
+            self.totals[key].add(sample)
         else:
-            self.totals[asker] = sample
+            self.totals[key] = sample
 
 
 def explain(session: Session, scripts: Mapping[str, str], defaults: Mapping[str, Options] | None = None) -> Explanation:
@@ -100,21 +135,20 @@ def explain(session: Session, scripts: Mapping[str, str], defaults: Mapping[str,
     answerer = session.answerer
     answerer.new_statement()
     answerer.counts = JobCounters()
-    found = _Found()
+    probes = _Probes()
     session.execute("BEGIN")
     try:
         for name, text in scripts.items():
             answerer.defaults = (defaults or {}).get(name, answerer.defaults)
-            for line, statement in placed(text):
-                if not is_model_statement(statement):
-                    _explain(session, statement, (name, line), found)
+            for line, statement in split_with_lines(text):
+                _explain(session, statement, (name, line), probes)
     finally:
         session.execute("ROLLBACK")
-    costs = {asker: estimate(session.runtime, total) for asker, total in found.totals.items()}
+    costs = {key: estimate(session.runtime, total) for key, total in probes.totals.items()}
     requests = answerer.counts.requests - answerer.counts.refused
-    asked = sum(total.requests for total in found.totals.values())
+    asked = sum(total.requests for total in probes.totals.values())
     return Explanation(
-        rows=found.rows,
+        rows=probes.num_rows,
         requests=requests,
         known=max(0, requests - asked),
         refused=answerer.counts.refused,
@@ -122,67 +156,80 @@ def explain(session: Session, scripts: Mapping[str, str], defaults: Mapping[str,
         prompt_tokens=sum(cost.prompt_tokens for cost in costs.values()),
         est_seconds=round(sum(cost.seconds for cost in costs.values()), 3),
         measured=all(cost.is_measured for cost in costs.values()),
-        calls=tuple(_calls(found, costs)),
-        models=tuple(_models(found, costs)),
+        calls=tuple(_calls(probes, costs)),
+        models=tuple(_models(probes, costs)),
     )
 
 
-def _explain(session: Session, statement: str, place: tuple[str, int], found: _Found) -> None:
-    planned = session.plan(statement)
-    if planned.is_ai:
-        if planned.queries:
-            session.validate(planned)  # as the user wrote it: so do errors show it
-        numbered, sites = number_call_sites(statement, session.runtime.functions, len(found.sites) + 1)
-        found.sites |= {site.number: (f"{place[0]}:{place[1] + site.line - 1}", site) for site in sites}
-        planned = session.plan(numbered)
-    if planned.is_ai and planned.queries:
-        with _counted(session.answerer, found.tally), probe(session.answerer, session.readers(planned)) as probed:
-            found.rows += probed.num_rows
+def _explain(session: Session, text: str, location: tuple[str, int], probes: _Probes) -> None:
+    statement = session.plan(text)
+    if isinstance(statement, SetCommand):
+        session.run(statement)
+    if isinstance(statement, AiStatement):
+        first_site = len(probes.sites) + 1
+        for site in call_sites(text, session.runtime.functions, first_site):
+            probes.sites[site.number] = (f"{location[0]}:{location[1] + site.line - 1}", site)
+        statement = plan_numbered(session, statement, first_site)
+    if isinstance(statement, AiStatement) and statement.queries:
+        with _counted(session.answerer, probes.stats), probe(session.answerer, session.readers(statement)) as probed:
+            probes.num_rows += probed.num_rows
             for sample in samples(probed.pending):
-                found.add(sample)
-    if not planned.is_query and planned.verb not in SKIPPED:
-        with silent(session.answerer):
-            session.run_directly(planned)
+                probes.add(sample)
+    run_without_output(session, statement)
+
+
+def plan_numbered(session: Session, statement: AiStatement, first_site: int = 1) -> Statement:
+    """The statement with numbers in its AI calls. Raises what is wrong with it as the user wrote it."""
+    if statement.queries:
+        session.bind(statement)
+    context = RewriteContext(session.runtime.functions, first_site=first_site)
+    numbered = session.plan(apply_passes(EXPLAIN_PASSES, statement.text, context))
+    return session.bind(numbered) if isinstance(numbered, AiStatement) and numbered.queries else numbered
+
+
+def run_without_output(session: Session, statement: Statement) -> None:
+    """Run a statement that later ones may build on, with NULL for answers that are not cached; no file is written and
+    the open transaction stays."""
+    if isinstance(statement, DuckDBStatement) and not isinstance(statement, Query) and statement.verb not in _SKIPPED:
+        session.run_silently(statement)
 
 
 @contextmanager
-def _counted(answerer: CallEvaluator, tally: CallStats) -> Iterator[None]:
-    answerer.tally = tally
+def _counted(answerer: CallEvaluator, stats: CallStats) -> Iterator[None]:
+    answerer.tally = stats
     try:
         yield
     finally:
         answerer.tally = None
 
 
-def _calls(found: _Found, costs: Mapping[CallKey, Estimate]) -> Iterator[Call]:
+def _calls(probes: _Probes, costs: Mapping[CallKey, Estimate]) -> Iterator[Call]:
     """The calls in the order of the scripts; one that asks several models is there several times."""
-    for number, (place, site) in found.sites.items():
-        call = Call(place, site.text, site.function, rows=found.tally.rows.get((number, site.function), 0))
-        askers = [asker for asker in found.tally.requests if asker.site == number]
-        yield from (_call(call, asker, found, costs) for asker in askers)
-        if not askers:
+    for number, (location, site) in probes.sites.items():
+        call = Call(location, site.text, site.function, rows=probes.stats.rows.get((number, site.function), 0))
+        keys = [key for key in probes.stats.requests if key.site == number]
+        yield from (_call(call, key, probes, costs) for key in keys)
+        if not keys:
             yield call
-    for asker in found.tally.requests:
-        if asker.site == 0:
-            rows = found.tally.rows.get((0, asker.function), 0)
-            yield _call(
-                Call("", f"{asker.function} in views and macros", asker.function, rows=rows), asker, found, costs
-            )
+    for key in probes.stats.requests:
+        if key.site == 0:
+            rows = probes.stats.rows.get((0, key.function), 0)
+            yield _call(Call("", f"{key.function} in views and macros", key.function, rows=rows), key, probes, costs)
 
 
-def _call(call: Call, asker: CallKey, found: _Found, costs: Mapping[CallKey, Estimate]) -> Call:
+def _call(call: Call, key: CallKey, probes: _Probes, costs: Mapping[CallKey, Estimate]) -> Call:
     call = replace(
         call,
-        model=str(found.tally.versions[asker.fingerprint]),
-        requests=found.tally.requests[asker].count(),
-        known=found.tally.known[asker].count(),
+        model=str(probes.stats.versions[key.fingerprint]),
+        requests=probes.stats.requests[key].count(),
+        known=probes.stats.known[key].count(),
     )
-    if asker not in costs:
+    if key not in costs:
         return call
-    cost = costs[asker]
+    cost = costs[key]
     return replace(
         call,
-        to_ask=found.totals[asker].requests,
+        to_ask=probes.totals[key].requests,
         prompt_tokens=cost.prompt_tokens,
         prompt_tokens_error=cost.prompt_tokens_error,
         max_completion_tokens=cost.completion_tokens,
@@ -190,13 +237,13 @@ def _call(call: Call, asker: CallKey, found: _Found, costs: Mapping[CallKey, Est
     )
 
 
-def _models(found: _Found, costs: Mapping[CallKey, Estimate]) -> Iterator[Model]:
+def _models(probes: _Probes, costs: Mapping[CallKey, Estimate]) -> Iterator[Model]:
     """The models that must be loaded for what is to ask."""
     longest: dict[str, int] = {}
-    for asker, cost in costs.items():
+    for key, cost in costs.items():
         if cost.row_tokens:
-            longest[asker.fingerprint] = max(longest.get(asker.fingerprint, 0), cost.row_tokens)
+            longest[key.fingerprint] = max(longest.get(key.fingerprint, 0), cost.row_tokens)
     for fingerprint, num_tokens in longest.items():
-        version = found.tally.versions[fingerprint]
+        version = probes.stats.versions[fingerprint]
         need = backend_of(version).estimate_memory(version, num_tokens)
         yield Model(str(version), need.device, need.dtype, need.bytes, need.free_bytes, need.fits)

@@ -14,11 +14,11 @@ from sqlinfer.functions import Function
 from sqlinfer.inference.call_stats import CallKey
 from sqlinfer.inference.job import recorded
 from sqlinfer.inference.keyed_request import KeyedRequest
-from sqlinfer.sql.commands.model_statements import is_model_statement
-from sqlinfer.sql.explain.explain import SKIPPED
-from sqlinfer.sql.phases import OpenReader, ask, probe, silent
-from sqlinfer.sql.rewrite.number_call_sites import number_call_sites
-from sqlinfer.sql.rewrite.split_statements import placed
+from sqlinfer.sql.explain.explain import plan_numbered, run_without_output
+from sqlinfer.sql.phases import OpenReader, ask, probe
+from sqlinfer.sql.plan import AiStatement, SetCommand
+from sqlinfer.sql.rewrite.number_call_sites import call_sites
+from sqlinfer.sql.rewrite.split_statements import split_statements
 from sqlinfer.sql.session import Session
 from sqlinfer.sql.udf.call import Call
 from sqlinfer.sql.udf.evaluator import CallEvaluator
@@ -27,8 +27,15 @@ from sqlinfer.store.outputs import encode
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One request. call: as it is written. prompt: as the model reads it. answer: as the model wrote it; None: it gave
-    none. value: that the call has in SQL. error: why there is none."""
+    """One request.
+
+    call: as it is written.
+    model: the version that it goes to.
+    prompt: as the model reads it.
+    answer: as the model wrote it; None if it gave none.
+    value: that the call has in SQL.
+    error: why there is none.
+    """
 
     call: str
     model: str
@@ -60,14 +67,14 @@ class _Trace:
             self.calls[question.key] = call
 
     def _take(self, question: KeyedRequest, is_followed: bool) -> bool:
-        asker = CallKey.of(question.origin)
+        call_key = CallKey.of(question.origin)
         if question.step > 1:
             if not is_followed:
                 return False
-        elif self._counts[asker] >= self._num_rows:
+        elif self._counts[call_key] >= self._num_rows:
             return False
         else:
-            self._counts[asker] += 1
+            self._counts[call_key] += 1
         self.chosen[question.key] = question
         return True
 
@@ -82,32 +89,31 @@ def preview(session: Session, scripts: Mapping[str, str], num_rows: int) -> list
     try:
         with recorded(answerer, "\n".join(scripts.values()), {"preview": num_rows}):
             for text in scripts.values():
-                for _, statement in placed(text):
-                    if not is_model_statement(statement):
-                        shown += _preview(session, statement, num_rows)
+                for statement in split_statements(text):
+                    shown += _preview(session, statement, num_rows)
     finally:
         session.execute("ROLLBACK")
     return shown
 
 
-def _preview(session: Session, statement: str, num_rows: int) -> Iterator[Shown]:
-    answerer, planned = session.answerer, session.plan(statement)
-    trace, texts = _Trace(num_rows), dict[int, str]()
+def _preview(session: Session, text: str, num_rows: int) -> Iterator[Shown]:
+    answerer, statement = session.answerer, session.plan(text)
+    trace, call_texts = _Trace(num_rows), dict[int, str]()
     answerer.new_statement()
-    if planned.is_ai and planned.queries:
-        session.validate(planned)
-        numbered, sites = number_call_sites(statement, session.runtime.functions)
-        planned, texts = session.plan(numbered), {site.number: site.text for site in sites}
+    if isinstance(statement, SetCommand):
+        session.run(statement)
+    if isinstance(statement, AiStatement) and statement.queries:
+        statement = plan_numbered(session, statement)
+        call_texts = {site.number: site.text for site in call_sites(text, session.runtime.functions)}
+    if isinstance(statement, AiStatement) and statement.queries:
         with _traced(answerer, trace):
-            while _asked(session, trace, session.readers(planned)):
+            while _ask_chosen(session, trace, session.readers(statement)):
                 pass
-    if not planned.is_query and planned.verb not in SKIPPED:
-        with silent(answerer):
-            session.run_directly(planned)
+    run_without_output(session, statement)
     for key, question in trace.chosen.items():
         failure, call = answerer.failures.get(key), trace.calls.get(key)
         yield Shown(
-            texts.get(question.origin.site, question.origin.function.name),
+            call_texts.get(question.origin.site, question.origin.function.name),
             str(question.origin.version),
             backend_of(question.origin.version).read_prompt(question.origin.version, question.request),
             trace.answers.get(key),
@@ -130,7 +136,7 @@ def _traced(answerer: CallEvaluator, trace: _Trace) -> Iterator[None]:
         answerer.on_read = None
 
 
-def _asked(session: Session, trace: _Trace, queries: Sequence[OpenReader]) -> bool:
+def _ask_chosen(session: Session, trace: _Trace, queries: Sequence[OpenReader]) -> bool:
     """Probe, and ask what was chosen; whether there was anything to ask."""
     answerer = session.answerer
     with probe(answerer, queries, trace.choose) as probed:

@@ -1,4 +1,4 @@
-"""A pass over SQL text: calls of functions whose type depends on their arguments say that type.
+"""A pass over SQL text: calls of functions whose type depends on their arguments name that type.
 
 `f(x, many := true)` becomes `f(x, many := true, returns := 'VARCHAR[]')`, which the macro of f turns into the column's
 type. Arguments that are no constants leave a call as it is: its value is text, JSON unless it is a text itself.
@@ -7,32 +7,36 @@ type. Arguments that are no constants leave a call as it is: its value is text, 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 
 from sqlinfer.errors import EXCERPT, SqlinferError
-from sqlinfer.functions import RETURNS, Function
+from sqlinfer.functions import RETURNS
+from sqlinfer.sql.rewrite.context import RewriteContext
+from sqlinfer.sql.rewrite.edits import Edits
 from sqlinfer.sql.rewrite.parsed_calls import ParsedCall, parsed_calls
 from sqlinfer.sql_text import quote_literal
 
 
-def annotate_result_types(sql: str, functions: Mapping[str, Function]) -> str:
-    """Say the type of each call whose function tells it from the arguments. Raises SqlinferError for arguments that
-    the function refuses."""
-    said: dict[int, str] = {}
-    for call in parsed_calls(sql, functions):
+def annotate_result_types(sql: str, context: RewriteContext) -> str:
+    """Add the SQL type to each call whose function derives it from the arguments. Raises SqlinferError for arguments
+    that the function refuses.
+
+    >>> from sqlinfer.functions import load_functions
+    >>> annotate_result_types("SELECT ai_extract(x, ['town']) FROM t", RewriteContext(load_functions()))
+    "SELECT ai_extract(x, ['town'], returns := 'STRUCT(town VARCHAR)') FROM t"
+    """
+    edits = Edits(sql)
+    for call in parsed_calls(sql, context.functions):
         sql_type = _type(call)
         if sql_type not in (None, "VARCHAR"):
             written = json.dumps(sql_type, ensure_ascii=False)[1:-1]  # as it stands in the macro's JSON structure
-            said[call.end] = f", {RETURNS} := {quote_literal(written)}"
-    for end in sorted(said, reverse=True):
-        sql = sql[:end] + said[end] + sql[end:]
-    return sql
+            edits.insert(call.arguments_end, f", {RETURNS} := {quote_literal(written)}")
+    return edits.apply()
 
 
 def _type(call: ParsedCall) -> str | None:
-    """The SQL type of a call; None if it says one already or if it depends on what is no constant."""
+    """The SQL type of a call; None if it names one already or if it depends on what is no constant."""
     type_of = call.function.type_of
-    if type_of is None or RETURNS in call.given:
+    if type_of is None or RETURNS in call.arguments:
         return None
     values = call.constants(type_of)
     if values is None:

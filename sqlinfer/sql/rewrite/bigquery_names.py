@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from itertools import pairwise
 
 from sqlinfer.errors import SqlinferError, nearest
-from sqlinfer.sql.rewrite.tokens import Token, closing, text_of, tokenize
+from sqlinfer.sql.rewrite.context import RewriteContext
+from sqlinfer.sql.rewrite.edits import Edits
+from sqlinfer.sql.rewrite.tokens import Token, closing, split_at_commas, tokenize
 
 _NAMES = {"generate": "ai_gen", "generate_text": "ai_gen"}
 _ARGUMENTS = {"categories": "labels", "content": "text", "content1": "a", "content2": "b"}
@@ -14,41 +15,44 @@ _OF_TWO = {"if", "filter", "score"}
 """Functions whose prompt is a tuple there: the condition, then the text."""
 
 
-def bigquery_names(sql: str, functions: Collection[str]) -> str:
-    """Write `AI.NAME(..)` as `ai_name(..)`. Raises SqlinferError for a name that no function has.
+def bigquery_names(sql: str, context: RewriteContext) -> str:
+    """Write `AI.NAME(..)` as `ai_name(..)`, if the settings allow it. Raises SqlinferError for a name that no function
+    has.
 
-    >>> bigquery_names("SELECT AI.CLASSIFY(x, categories => ['a']), AI.IF(('late?', x))", {"ai_classify", "ai_if"})
+    >>> from sqlinfer.functions import load_functions
+    >>> context = RewriteContext(load_functions(), ai_schema=True)
+    >>> bigquery_names("SELECT AI.CLASSIFY(x, categories => ['a']), AI.IF(('late?', x))", context)
     "SELECT ai_classify(x, labels => ['a']), ai_if(x, 'late?')"
     """
-    for index in reversed(range(len(tokens := tokenize(sql)) - 3)):
+    if not context.ai_schema:
+        return sql
+    tokens, edits = tokenize(sql), Edits(sql)
+    for index in reversed(range(len(tokens) - 3)):
         schema, dot, name, opening = tokens[index : index + 4]
         if (schema.word, dot.text, opening.text) != ("ai", ".", "(") or (index and tokens[index - 1].text == "."):
             continue
-        tokens = tokenize(sql)  # calls inside this one are written already
         end = closing(tokens, index + 3)
         if end == len(tokens):
             continue
-        ours = _NAMES.get(name.word, f"ai_{name.word}")
-        if ours not in functions:
-            hint = nearest(name.word, [known.removeprefix("ai_") for known in functions if known.startswith("ai_")])
-            raise SqlinferError(f"there is no function AI.{name.text}. {hint}")
-        inside = _arguments(sql, tokens[index + 4 : end], is_of_two=name.word in _OF_TWO)
-        sql = f"{sql[: schema.start]}{ours}({inside}){sql[tokens[end].end :]}"
-    return sql
+        function = _NAMES.get(name.word, f"ai_{name.word}")
+        if function not in context.functions:
+            names = [other.removeprefix("ai_") for other in context.functions if other.startswith("ai_")]
+            raise SqlinferError(f"there is no function AI.{name.text}. {nearest(name.word, names)}")
+        arguments = _arguments(edits, tokens[index + 4 : end], is_of_two=name.word in _OF_TWO)
+        edits.replace(schema.start, tokens[end].end, f"{function}({arguments})")
+    return edits.apply()
 
 
-def _arguments(sql: str, inside: list[Token], is_of_two: bool) -> str:
+def _arguments(edits: Edits, inside: tuple[Token, ...], is_of_two: bool) -> str:
     """What stands between the parentheses, with our names for the arguments."""
     if not inside:
         return ""
-    if is_of_two and inside[0].text == "(" and inside[-1].text == ")" and closing(inside, 0) == len(inside) - 1:
-        depth = inside[0].depth + 1
-        commas = [place for place, token in enumerate(inside) if token.text == "," and token.depth == depth]
-        if len(commas) == 1:
-            (comma,) = commas
-            return f"{text_of(sql, inside[comma + 1 : -1])}, {text_of(sql, inside[1:comma])}"
-    start, text = inside[0].start, text_of(sql, inside)
-    for name, sign in reversed(list(pairwise(inside))):
+    if is_of_two and inside[0].text == "(" and closing(inside, 0) == len(inside) - 1:
+        parts = split_at_commas(inside[1:-1], inside[0].depth + 1)
+        if len(parts) == 2 and all(parts):
+            condition, text = (edits.render(part[0].start, part[-1].end) for part in parts)
+            return f"{text}, {condition}"
+    for name, sign in pairwise(inside):
         if name.word in _ARGUMENTS and sign.text in ("=>", ":=") and name.depth == inside[0].depth:
-            text = text[: name.start - start] + _ARGUMENTS[name.word] + text[name.end - start :]
-    return text
+            edits.replace(name.start, name.end, _ARGUMENTS[name.word])
+    return edits.render(inside[0].start, inside[-1].end)

@@ -1,4 +1,4 @@
-"""A pass over SQL text that changes nothing: constant arguments that no row can be asked with are refused.
+"""A pass over SQL text that changes nothing: constant arguments that are invalid in every row are refused.
 
 What comes from a column is checked row by row, and is its row's error.
 """
@@ -10,12 +10,19 @@ from collections.abc import Mapping
 from sqlinfer.errors import SqlinferError
 from sqlinfer.functions import Function
 from sqlinfer.functions.call_options import Options, read_options
+from sqlinfer.sql.rewrite.context import RewriteContext
 from sqlinfer.sql.rewrite.parsed_calls import ParsedCall, parsed_calls
 
 
-def check_constants(sql: str, functions: Mapping[str, Function]) -> None:
-    """Raise SqlinferError for the first constant of a call, argument or option, that the function does not take."""
-    for call in parsed_calls(sql, functions):
+def check_constants(sql: str, context: RewriteContext) -> str:
+    """Raise SqlinferError for the first constant of a call, argument or option, that the function does not take.
+
+    >>> from sqlinfer.functions import load_functions
+    >>> check_constants("SELECT ai_gen(x, temperature := -1) FROM t", RewriteContext(load_functions()))
+    Traceback (most recent call last):
+    sqlinfer.errors.SqlinferError: ai_gen: temperature must be a number from 0 to 100, not -1
+    """
+    for call in parsed_calls(sql, context.functions):
         function = call.function
         for argument in function.arguments[function.is_aggregate :]:
             if not argument.is_text:
@@ -24,15 +31,15 @@ def check_constants(sql: str, functions: Mapping[str, Function]) -> None:
             value = _value(call, option)
             if value is not None:
                 read_options({option: value}, function.name, Options())
-        values = call.constants(function.check) if function.check is not None else None
-        if function.check is not None and values is not None:
+        if function.check is not None and (values := call.constants(function.check)) is not None:
             _check(function, values)
+    return sql
 
 
 def _value(call: ParsedCall, name: str) -> object:
     """The checked value of an argument; None if it is no constant."""
     try:
-        return call.constant(name) if name.lower() in call.given else None
+        return call.constant(name) if name.lower() in call.arguments else None
     except ValueError:
         return None
 

@@ -1,4 +1,4 @@
-"""A pass over SQL text: UPDATE, DELETE and MERGE as SELECTs of what they compute.
+"""UPDATE, DELETE and MERGE as SELECTs of what they compute.
 
 The SELECTs are for probes only, so that sqlglot may write them anew; the statement that runs is the user's.
 """
@@ -69,9 +69,9 @@ def _merged(statement: exp.Merge) -> list[exp.Select]:
         from_source = not when.args.get("matched") and not when.args.get("source")
         first, second = (source, target) if from_source else (target, source)
         query = exp.select(*own, *_then_values(when.args.get("then"))).from_(first.copy())
-        kind = "inner" if when.args.get("matched") else "anti"
+        join_type = "inner" if when.args.get("matched") else "anti"
         on_copy = on.copy() if isinstance(on, exp.Expr) else None
-        query = query.join(second.copy(), join_type=kind, on=on_copy, using=columns)
+        query = query.join(second.copy(), join_type=join_type, on=on_copy, using=columns)
         with_ = statement.args.get("with_")
         if with_ is not None:
             query.set("with_", with_.copy())

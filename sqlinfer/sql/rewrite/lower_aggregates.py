@@ -5,66 +5,74 @@ DuckDB allows those on its own aggregates alone, and ours are macros: so list() 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from sqlinfer.sql.rewrite.context import RewriteContext
+from sqlinfer.sql.rewrite.edits import Edits
+from sqlinfer.sql.rewrite.parsed_calls import call_spans
+from sqlinfer.sql.rewrite.tokens import Token, closing, first_keyword, split_at_commas, tokenize
 
-from sqlinfer.sql.rewrite.tokens import Token, closing, text_of, tokenize
+Tokens = tuple[Token, ...]
 
 
-def lower_aggregates(sql: str, list_names: Mapping[str, str]) -> str:
+def lower_aggregates(sql: str, context: RewriteContext) -> str:
     """Move what an AI aggregate's call says besides its arguments to list().
 
-    list_names: for each aggregate the function that takes a list. Texts are in the order of ORDER BY; without one,
-    sorted, so that equal groups ask the same; in a window, in its order, and sorted in one that has none.
+    Texts are in the order of ORDER BY; without one, sorted, so that equal groups give equal requests; in a window, in
+    its order, and sorted in one that has none.
 
-    >>> lower_aggregates("SELECT f(DISTINCT x, 'how?' ORDER BY y) FILTER (WHERE z) FROM t", {"f": "f_list"})
-    "SELECT f_list(list(DISTINCT x ORDER BY y) FILTER (WHERE z), 'how?') FROM t"
-    >>> lower_aggregates("SELECT f(x) FILTER (z), f(x, 'how?') FROM t", {"f": "f_list"})
-    "SELECT f_list(list(x ORDER BY x) FILTER (z)), f(x, 'how?') FROM t"
-    >>> lower_aggregates("SELECT f(x) OVER (ORDER BY y) FROM t", {"f": "f_list"})
-    'SELECT f_list(list(x) OVER (ORDER BY y)) FROM t'
-    >>> lower_aggregates("SELECT f(x) OVER (PARTITION BY y) FROM t", {"f": "f_list"})
-    'SELECT f_list(list_sort(list(x) OVER (PARTITION BY y))) FROM t'
+    >>> from sqlinfer.functions import load_functions
+    >>> context = RewriteContext(load_functions())
+    >>> lower_aggregates("SELECT ai_agg(DISTINCT x, 'how?' ORDER BY y) FILTER (WHERE z) FROM t", context)
+    "SELECT ai_agg_list(list(DISTINCT x ORDER BY y) FILTER (WHERE z), 'how?') FROM t"
+    >>> lower_aggregates("SELECT ai_agg(x, 'a') FILTER (z), ai_agg(x, 'b') FROM t", context)
+    "SELECT ai_agg_list(list(x ORDER BY x) FILTER (z), 'a'), ai_agg(x, 'b') FROM t"
+    >>> lower_aggregates("SELECT ai_agg(x, 'a') OVER (ORDER BY y) FROM t", context)
+    "SELECT ai_agg_list(list(x) OVER (ORDER BY y), 'a') FROM t"
+    >>> lower_aggregates("SELECT ai_agg(x, 'a') OVER (PARTITION BY y) FROM t", context)
+    "SELECT ai_agg_list(list_sort(list(x) OVER (PARTITION BY y)), 'a') FROM t"
     """
-    for index in reversed(range(len(tokens := tokenize(sql)))):
-        if tokens[index].word in list_names:
-            sql = _rewritten(sql, index, list_names[tokens[index].word])
-    return sql
+    tokens, edits, list_names = tokenize(sql), Edits(sql), context.functions.list_names
+    for index, end in reversed([*call_spans(tokens, list_names)]):
+        if index and tokens[index - 1].text == ".":
+            continue
+        call_end = _end_of_call(tokens, end)
+        call = _lowered(edits, tokens, (index, end, call_end))
+        if call:
+            start = tokens[index].start
+            edits.replace(start, tokens[call_end - 1].end, f"{list_names[tokens[index].word]}({call})")
+    return edits.apply()
 
 
-def _rewritten(sql: str, index: int, list_name: str) -> str:
-    """The text with the call at a token's index rewritten, if it is one and says more than arguments."""
-    tokens = tokenize(sql)
-    opening = index + 1
-    end = closing(tokens, opening) if opening < len(tokens) and tokens[opening].text == "(" else len(tokens)
-    if end == len(tokens) or (index > 0 and tokens[index - 1].text == "."):
-        return sql
-    after = _after(tokens, end)
-    inside = tokens[opening + 1 : end]
+def _lowered(edits: Edits, tokens: Tokens, span: tuple[int, int, int]) -> str:
+    """The arguments of the function over a list; "" if the call says no more than arguments. span: the index of the
+    name, of the closing parenthesis, and of the first token after FILTER and OVER."""
+    index, end, call_end = span
+    inside = tokens[index + 2 : end]
     is_distinct = bool(inside) and inside[0].keyword == "DISTINCT"
-    arguments, order = _parted(inside[1:] if is_distinct else inside, tokens[opening].depth + 1)
-    if not arguments or not (is_distinct or order or after > end + 1):
-        return sql
-    first, *rest = (text_of(sql, argument) for argument in arguments)
-    over = next(
-        (i for i in range(end, after) if tokens[i].keyword == "OVER" and tokens[i].depth == tokens[end].depth), 0
-    )
-    listed = "DISTINCT " * is_distinct + first
-    if order:
-        listed += " " + text_of(sql, order)
-    elif not over:
-        listed += f" ORDER BY {first}"
-    said = text_of(sql, tokens[end + 1 : after])
-    texts = f"list({listed})" + (f" {said}" if said else "")
-    if over and not order and not _has_order(tokens, over):
+    inside = inside[1:] if is_distinct else inside
+    depth = tokens[index].depth + 1
+    order_by = first_keyword(inside, "ORDER", depth=depth)
+    parts = [part for part in split_at_commas(inside[:order_by], depth) if part]
+    if not parts or not (is_distinct or order_by is not None or call_end > end + 1):
+        return ""
+    first, *rest = (edits.render(part[0].start, part[-1].end) for part in parts)
+    window = first_keyword(tokens[:call_end], "OVER", depth=tokens[end].depth, start=end)
+    texts = "DISTINCT " * is_distinct + first
+    if order_by is not None:
+        texts += " " + edits.render(inside[order_by].start, inside[-1].end)
+    elif window is None:
+        texts += f" ORDER BY {first}"
+    texts = f"list({texts})"
+    if call_end > end + 1:
+        texts += " " + edits.render(tokens[end + 1].start, tokens[call_end - 1].end)
+    if window is not None and order_by is None and not _has_order(tokens, window):
         texts = f"list_sort({texts})"
-    call = ", ".join([texts, *rest])
-    return f"{sql[: tokens[index].start]}{list_name}({call}){sql[tokens[after - 1].end :]}"
+    return ", ".join([texts, *rest])
 
 
-def _has_order(tokens: list[Token], over: int) -> bool:
+def _has_order(tokens: Tokens, over: int) -> bool:
     """Whether a window has an order: its own, or that of the named window it is or begins with."""
     opens = tokens[over + 1].text == "("
-    inside = tokens[over + 2 : closing(tokens, over + 1)] if opens else [tokens[over + 1]]
+    inside = tokens[over + 2 : closing(tokens, over + 1)] if opens else tokens[over + 1 : over + 2]
     if any(token.keyword == "ORDER" for token in inside):
         return True
     name = inside[0].word if inside else ""
@@ -74,20 +82,7 @@ def _has_order(tokens: list[Token], over: int) -> bool:
     return False
 
 
-def _parted(inside: list[Token], depth: int) -> tuple[list[list[Token]], list[Token]]:
-    """The arguments of a call, and its ORDER BY clause."""
-    arguments: list[list[Token]] = [[]]
-    for number, token in enumerate(inside):
-        if token.depth == depth and token.keyword == "ORDER":
-            return [argument for argument in arguments if argument], inside[number:]
-        if token.depth == depth and token.text == ",":
-            arguments.append([])
-        else:
-            arguments[-1].append(token)
-    return [argument for argument in arguments if argument], []
-
-
-def _after(tokens: list[Token], end: int) -> int:
+def _end_of_call(tokens: Tokens, end: int) -> int:
     """The index of the first token after a call and its FILTER and OVER; end: of its closing parenthesis."""
     position = end + 1
     for keyword in ("FILTER", "OVER"):

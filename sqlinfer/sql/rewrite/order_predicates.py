@@ -1,15 +1,18 @@
 """A pass over SQL text: put cheap conditions before AI conditions, whichever side of AND they stand on.
 
-DuckDB may run a boolean function before a cheap computed condition. In each conjunction of WHERE, ON, HAVING and
-QUALIFY that has both kinds, `ai AND cheap` becomes `cheap AND CASE WHEN cheap THEN ai END`: the same rows pass,
-and only rows that pass the cheap part are asked. Of several AI conditions the next is asked where the one before holds.
+Ordering of expensive predicates, written into the SQL: DuckDB may run a boolean function before a cheap computed
+condition. In each conjunction of WHERE, ON, HAVING and QUALIFY that has both, `ai AND cheap` becomes `cheap AND CASE
+WHEN cheap THEN ai END`: the same rows pass, and the model sees only rows that pass the cheap part. Of several AI
+conditions the next is computed where the one before holds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from sqlinfer.sql.rewrite.tokens import Token, has_name, text_of, tokenize
+from sqlinfer.sql.rewrite.context import RewriteContext
+from sqlinfer.sql.rewrite.edits import Edits
+from sqlinfer.sql.rewrite.tokens import Token, has_name, tokenize
 
 _OPENS = {"WHERE", "ON", "HAVING", "QUALIFY"}
 _ENDS = {
@@ -20,43 +23,54 @@ _ENDS = {
 _OTHER_JOINS = {"LEFT", "OUTER", "RIGHT", "FULL", "SEMI", "ANTI", "ASOF", "POSITIONAL", "NATURAL"}
 
 
-def order_predicates(sql: str, ai_names: Collection[str]) -> str:
-    """Guard the AI conditions of a statement; ai_names: the lower-case names that lead to an AI function.
+def order_predicates(sql: str, context: RewriteContext) -> str:
+    """Guard the AI conditions of a statement.
 
-    >>> order_predicates("FROM t WHERE f(x) AND n % 2 = 0", ["f"])
+    >>> from sqlinfer.functions import load_functions
+    >>> context = RewriteContext(load_functions(), ai_names=frozenset({"f"}))
+    >>> order_predicates("FROM t WHERE f(x) AND n % 2 = 0", context)
     'FROM t WHERE n % 2 = 0 AND CASE WHEN n % 2 = 0 THEN f(x) END'
-    >>> order_predicates("FROM t WHERE f(x) AND f(y)", ["f"])
+    >>> order_predicates("FROM t WHERE f(x) AND f(y)", context)
     'FROM t WHERE CASE WHEN f(x) THEN f(y) END'
-    >>> order_predicates("FROM t WHERE f(x) OR n = 0", ["f"])
+    >>> order_predicates("FROM t WHERE f(x) OR n = 0", context)
     'FROM t WHERE f(x) OR n = 0'
     """
-    tokens = tokenize(sql)
+    tokens, edits = tokenize(sql), Edits(sql)
     for index in reversed(range(len(tokens))):
         is_distinct_on = tokens[index].keyword == "ON" and index > 0 and tokens[index - 1].keyword == "DISTINCT"
         if tokens[index].keyword in _OPENS and not is_distinct_on:
-            sql = _guard_clause(sql, index, ai_names)
-    return sql
+            _guard_clause(edits, tokens, index, context.ai_names)
+    return edits.apply()
 
 
-def _guard_clause(sql: str, opening: int, ai_names: Collection[str]) -> str:
-    tokens = tokenize(sql)
+def nested_conditions(conditions: Sequence[str]) -> str:
+    """A conjunction in which each condition is computed only where all before it are true.
+
+    >>> nested_conditions(["a", "b", "c"])
+    'CASE WHEN a THEN CASE WHEN b THEN c END END'
+    """
+    *first, last = conditions
+    return "".join(f"CASE WHEN {condition} THEN " for condition in first) + last + " END" * len(first)
+
+
+def _guard_clause(edits: Edits, tokens: Sequence[Token], opening: int, ai_names: Collection[str]) -> None:
     clause = _clause(tokens, opening + 1)
-    if not clause or tokens[opening + 1].keyword == "CONFLICT":
-        return sql
-    conjuncts = _conjuncts(clause)
-    ai = [text_of(sql, part) for part in conjuncts if has_name(part, ai_names)]
-    cheap = [text_of(sql, part) for part in conjuncts if not has_name(part, ai_names)]
-    joined = _joined(sql, tokens, opening, ai_names)
-    if not ai or len(ai + cheap + joined) < 2:
-        return sql
+    if not has_name(clause, ai_names) or tokens[opening + 1].keyword == "CONFLICT":
+        return
+    parts = [(edits.render(part[0].start, part[-1].end), has_name(part, ai_names)) for part in _conjuncts(clause)]
+    ai = [text for text, is_ai in parts if is_ai]
+    cheap = [text for text, is_ai in parts if not is_ai]
+    joins = _join_conditions(edits, tokens, opening, ai_names)
+    if len(ai + cheap + joins) < 2:
+        return
     condition = [" AND ".join(cheap)] if cheap else []
-    guarded = [*condition, chained([*joined, *condition, *ai])]
-    return sql[: clause[0].start] + " AND ".join(guarded) + sql[clause[-1].end :]
+    guarded = [*condition, nested_conditions([*joins, *condition, *ai])]
+    edits.replace(clause[0].start, clause[-1].end, " AND ".join(guarded))
 
 
-def _joined(sql: str, tokens: list[Token], where: int, ai_names: Collection[str]) -> list[str]:
+def _join_conditions(edits: Edits, tokens: Sequence[Token], where: int, ai_names: Collection[str]) -> list[str]:
     """The conditions of the joins before a WHERE, if all are inner: they hold there, and name both sides, so that
-    DuckDB does not ask an AI condition below the join, of rows that find no partner."""
+    DuckDB does not compute an AI condition below the join, for rows that find no partner."""
     depth = tokens[where].depth
     before = [i for i in range(where) if tokens[i].depth == depth]
     start = next((i for i in reversed(before) if tokens[i].keyword in ("FROM", "SELECT")), None)
@@ -65,24 +79,14 @@ def _joined(sql: str, tokens: list[Token], where: int, ai_names: Collection[str]
     if tokens[start].keyword != "FROM" or _OTHER_JOINS & {tokens[i].keyword for i in before if i > start}:
         return []
     clauses = [_clause(tokens, i + 1) for i in before if i > start and tokens[i].keyword == "ON"]
-    cheap = [f"({text_of(sql, clause)})" for clause in clauses if clause and not has_name(clause, ai_names)]
-    return [" AND ".join(cheap)] if cheap else []
+    cheap = [clause for clause in clauses if clause and not has_name(clause, ai_names)]
+    return [" AND ".join(f"({edits.render(clause[0].start, clause[-1].end)})" for clause in cheap)] if cheap else []
 
 
-def chained(conditions: Sequence[str]) -> str:
-    """A conjunction in which each condition is computed only where all before it are true.
-
-    >>> chained(["a", "b", "c"])
-    'CASE WHEN a THEN CASE WHEN b THEN c END END'
-    """
-    *first, last = conditions
-    return "".join(f"CASE WHEN {condition} THEN " for condition in first) + last + " END" * len(first)
-
-
-def _clause(tokens: list[Token], first: int) -> list[Token]:
+def _clause(tokens: Sequence[Token], first: int) -> Sequence[Token]:
     """The tokens of the condition that begins at index first."""
     if first >= len(tokens):
-        return []
+        return ()
     depth = tokens[first].depth
     cases = 0
     for index in range(first, len(tokens)):
@@ -96,14 +100,14 @@ def _clause(tokens: list[Token], first: int) -> list[Token]:
     return tokens[first:]
 
 
-def _is_part(tokens: list[Token], index: int) -> bool:
+def _is_part(tokens: Sequence[Token], index: int) -> bool:
     """Whether a word that usually ends a condition is part of one here: `left(x, 2)` or `IS [NOT] DISTINCT FROM`."""
     called = index + 1 < len(tokens) and tokens[index + 1].text == "(" and tokens[index].keyword in ("LEFT", "RIGHT")
     distinct = index > 0 and tokens[index].keyword == "FROM" and tokens[index - 1].keyword == "DISTINCT"
     return called or distinct
 
 
-def _conjuncts(clause: list[Token]) -> list[list[Token]]:
+def _conjuncts(clause: Sequence[Token]) -> list[Sequence[Token]]:
     """The parts of a condition between its outermost ANDs; one part if it is no conjunction."""
     parts: list[list[Token]] = [[]]
     cases = betweens = 0
@@ -122,4 +126,4 @@ def _conjuncts(clause: list[Token]) -> list[list[Token]]:
                 parts.append([])
                 continue
         parts[-1].append(token)
-    return parts if all(parts) else [clause]
+    return [*parts] if all(parts) else [clause]

@@ -2,51 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from sqlinfer.errors import SqlinferError
-from sqlinfer.sql.rewrite.atomic_copy import copied_to
-from sqlinfer.sql.rewrite.probe_queries import created_table
-from sqlinfer.sql.rewrite.tokens import tokenize
+from sqlinfer.sql.rewrite.context import RewriteContext
+from sqlinfer.sql.rewrite.tokens import first_keyword, tokenize
+from sqlinfer.sql.rewrite.written_targets import copied_file, created_table
 from sqlinfer.sql_text import unquote
 
 
-def output_action(sql: str, action: str | None, exists: Callable[[str], bool]) -> str:
-    """The statement with an output_action of the job's settings. exists: whether a table is there.
+def output_action(sql: str, context: RewriteContext) -> str:
+    """The statement with the output_action of the job's settings.
 
     CREATE TABLE .. AS appends to a table that is there, replaces it, or is left to fail. COPY .. TO a file replaces
-    it if that was said, and refuses otherwise. What says itself what it does (OR REPLACE, INSERT) is left alone.
+    it if the setting says so, and refuses otherwise. OR REPLACE and INSERT say themselves what they do and stay.
 
-    >>> output_action("CREATE TABLE t AS SELECT f(x) FROM r", "append_row", lambda name: True)
+    >>> from sqlinfer.functions import load_functions
+    >>> append = RewriteContext(load_functions(), output_action="append_row", table_exists=lambda name: True)
+    >>> output_action("CREATE TABLE t AS SELECT f(x) FROM r", append)
     'INSERT INTO t SELECT f(x) FROM r'
-    >>> output_action("CREATE TABLE t AS SELECT f(x) FROM r", "replace", lambda name: True)
+    >>> output_action("CREATE TABLE t AS SELECT f(x) FROM r", RewriteContext(load_functions(), output_action="replace"))
     'CREATE OR REPLACE TABLE t AS SELECT f(x) FROM r'
     """
+    action = context.output_action
     table = created_table(sql)
     if table is not None and action in ("append_row", "replace"):
-        return _created(sql, table, action, exists)
-    target = _file_of(sql)
-    if target is not None and Path(target).is_file() and action != "replace":
+        return _create(sql, table, context)
+    target = copied_file(sql)
+    if target is None or action == "replace":
+        return sql
+    file = unquote(tokenize(sql)[target].text)
+    if Path(file).is_file():
         if action == "append_row":
-            raise SqlinferError(f"COPY cannot append to {target}, which is there; write another file, or replace it")
+            raise SqlinferError(f"COPY cannot append to {file}, which is there; write another file, or replace it")
         raise SqlinferError(
-            f"{target} exists already. Replace it: --output-action replace, or SET sqlinfer_output_action = 'replace'"
+            f"{file} exists already. Replace it: --output-action replace, or SET sqlinfer_output_action = 'replace'"
         )
     return sql
 
 
-def _created(sql: str, table: str, action: str, exists: Callable[[str], bool]) -> str:
+def _create(sql: str, table: str, context: RewriteContext) -> str:
     tokens = tokenize(sql)
-    if action == "replace":
+    if context.output_action == "replace":
         return f"{sql[: tokens[0].end]} OR REPLACE{sql[tokens[0].end :]}"
-    begins = next((token for token in tokens if token.depth == 0 and token.keyword == "AS"), None)
-    if begins is None or not exists(table):
+    query = first_keyword(tokens, "AS")
+    if query is None or not context.table_exists(table):
         return sql
-    return f"INSERT INTO {table} {sql[begins.end :].strip()}"
-
-
-def _file_of(sql: str) -> str | None:
-    tokens = tokenize(sql)
-    target = copied_to(tokens)
-    return None if target is None else unquote(tokens[target].text)
+    return f"INSERT INTO {table} {sql[tokens[query].end :].strip()}"

@@ -1,9 +1,10 @@
-"""The calls of AI functions in a SQL text with their arguments as text, and the values of those that are constants."""
+"""The calls of functions in a SQL text with their arguments, and the values of those that are constants."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -12,30 +13,40 @@ from typing import Any
 import duckdb
 
 from sqlinfer.functions import Function
-from sqlinfer.sql.rewrite.tokens import Token, closing, text_of, tokenize
+from sqlinfer.sql.rewrite.tokens import Token, closing, split_at_commas, text_of, tokenize
+from sqlinfer.sql_text import unquote
 
 _SCHEMAS = {"main", "temp", "ai"}
 _BUILDERS = {"map", "row", "struct_pack", "list_value", "array", "struct", "named_struct"}
 """What may be called in a constant."""
-_VALUES = {"true", "false", "null"}
+_LITERALS: dict[str, Any] = {"TRUE": True, "FALSE": False, "NULL": None}
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedCall:
-    """A call as it is written. given: the text of each argument, by its name in lower case. start: where it begins, in
-    characters; None for one behind an expression, as in (x || y).f(). end: where its last argument ends. close: where
-    it ends itself."""
+    """A call as it is written.
+
+    function: that it calls.
+    arguments: the text of each argument, by its name in lower case.
+    named: the names of the arguments that are passed by name, as written.
+    name: of the function, an alias at times, in lower case.
+    start: where it begins, in characters; None for one behind an expression, as in (x || y).f().
+    arguments_end: where its last argument ends, in characters.
+    end: where it ends itself, in characters.
+    """
 
     function: Function
-    given: Mapping[str, str]
+    arguments: Mapping[str, str]
+    named: Sequence[str]
+    name: str
     start: int | None
+    arguments_end: int
     end: int
-    close: int
 
     def constant(self, name: str) -> Any:
-        """The value of an argument by name; None if it is NULL or not said. Raises ValueError if it is no constant, and
+        """The value of an argument by name; None if it is NULL or absent. Raises ValueError if it is no constant, and
         SqlinferError if it is none that the function takes."""
-        value = constant(self.given.get(name.lower(), "NULL"))
+        value = constant(self.arguments.get(name.lower(), "NULL"))
         argument = next((a for a in self.function.arguments if a.name.lower() == name.lower()), None)
         if value is None or argument is None:
             return value
@@ -56,65 +67,75 @@ class ParsedCall:
         return values
 
 
+def call_spans(tokens: Sequence[Token], names: Collection[str]) -> Iterator[tuple[int, int]]:
+    """The calls of some functions: the index of the name and that of the closing parenthesis, in order of the names.
+
+    >>> list(call_spans(tokenize("SELECT f(g(x)), t.f(y), f, g("), ["f", "g"]))
+    [(1, 7), (3, 6), (11, 14)]
+    """
+    for index, (name, opening) in enumerate(pairwise(tokens)):
+        if name.word in names and opening.text == "(":
+            end = closing(tokens, index + 1)
+            if end < len(tokens):
+                yield index, end
+
+
 def parsed_calls(sql: str, functions: Mapping[str, Function]) -> Iterator[ParsedCall]:
-    """The calls of these functions in a text, in order."""
+    """The calls of AI functions in a text, in order."""
     tokens = tokenize(sql)
-    for index in range(len(tokens) - 1):
-        if tokens[index].word not in functions or tokens[index + 1].text != "(":
-            continue
-        function, end = functions[tokens[index].word], closing(tokens, index + 1)
-        if end == len(tokens):
-            continue
-        parts = _split(tokens[index + 2 : end])
+    for index, end in call_spans(tokens, functions):
+        function = functions[tokens[index].word]
+        inside = tokens[index + 2 : end]
+        parts = split_at_commas(inside, tokens[index].depth + 1) if inside else []
         if index > 1 and tokens[index - 1].text == "." and tokens[index - 2].word not in _SCHEMAS:
             parts.insert(0, [tokens[index - 2]])  # x.f(y) is f(x, y)
-        given: dict[str, str] = {}
+        arguments, named = dict[str, str](), list[str]()
         for position, part in enumerate(parts):
             if len(part) > 2 and part[1].text in (":=", "=>"):
-                given[part[0].word] = text_of(sql, part[2:])
+                arguments[part[0].word] = text_of(sql, part[2:])
+                named.append(part[0].text)
             elif position < len(function.arguments):
-                given[function.arguments[position].name.lower()] = text_of(sql, part)
-        yield ParsedCall(function, given, _start(tokens, index), tokens[end - 1].end, tokens[end].end)
+                arguments[function.arguments[position].name.lower()] = text_of(sql, part)
+        start, last = _start(tokens, index), tokens[end - 1]
+        yield ParsedCall(function, arguments, named, tokens[index].word, start, last.end, tokens[end].end)
 
 
-@lru_cache(maxsize=1024)
 def constant(text: str) -> Any:
     """The value of an expression that is made of literals alone. Raises ValueError for any other.
 
-    >>> constant("['a', 'b' || 'c']"), constant("{'n': 1}")
-    (['a', 'bc'], {'n': 1})
+    >>> constant("['a', 'b' || 'c']"), constant("{'n': 1}"), constant("'it''s'"), constant("7")
+    (['a', 'bc'], {'n': 1}, "it's", 7)
     """
-    tokens = tokenize(text)
-    if len(tokens) == 1 and tokens[0].word and tokens[0].word not in _VALUES:  # a column, most often
+    if re.fullmatch(r"'(?:[^']|'')*'", text):
+        return unquote(text)
+    if re.fullmatch(r"[0-9]{1,18}", text):
+        return int(text)
+    if text.upper() in _LITERALS:
+        return _LITERALS[text.upper()]
+    evaluated = _evaluated(text)
+    if evaluated is None:
         raise ValueError(text)
-    for word, opening in pairwise(tokens):
-        if word.word and opening.text == "(" and word.word not in _BUILDERS:
-            raise ValueError(text)
+    return evaluated[0]
+
+
+@lru_cache(maxsize=1024)
+def _evaluated(text: str) -> tuple[Any] | None:
+    """The value of an expression, as DuckDB computes it; None if it is no constant."""
+    tokens = tokenize(text)
+    if len(tokens) == 1 and tokens[0].word:  # a column, most often
+        return None
+    if any(name.word and opening.text == "(" and name.word not in _BUILDERS for name, opening in pairwise(tokens)):
+        return None
     try:
         with duckdb.connect(config={"enable_external_access": "false"}) as connection:
             row = connection.execute(f"SELECT {text}").fetchone()
-    except duckdb.Error as error:
-        raise ValueError(text) from error
-    if row is None or len(row) != 1:
-        raise ValueError(text)
-    return row[0]
+    except duckdb.Error:
+        return None
+    return None if row is None or len(row) != 1 else (row[0],)
 
 
-def _start(tokens: list[Token], index: int) -> int | None:
+def _start(tokens: Sequence[Token], index: int) -> int | None:
     """Where a call begins whose name is at an index: at its schema, or at the column whose method it is."""
     while index > 1 and tokens[index - 1].text == ".":
         index -= 2
     return tokens[index].start if tokens[index].word else None
-
-
-def _split(tokens: list[Token]) -> list[list[Token]]:
-    """The arguments between the parentheses of a call."""
-    if not tokens:
-        return []
-    depth, parts = min(token.depth for token in tokens), [[]]  # type: ignore[var-annotated]
-    for token in tokens:
-        if token.text == "," and token.depth == depth:
-            parts.append([])
-        else:
-            parts[-1].append(token)
-    return parts

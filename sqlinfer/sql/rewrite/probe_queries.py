@@ -1,6 +1,6 @@
-"""A pass over SQL text: the SELECT statements that ask what a statement will ask, and change nothing.
+"""The SELECT statements that record what a statement will ask, and change nothing.
 
-A probe drains them. They may ask too much or too little; the statement itself runs last and is exact.
+A probe drains them. They may record too much or too little; the statement itself runs last and is exact.
 What has no SELECT part gives none, and runs directly.
 """
 
@@ -9,82 +9,66 @@ from __future__ import annotations
 from itertools import pairwise
 
 from sqlinfer.sql.rewrite.dml_to_select import dml_to_select
-from sqlinfer.sql.rewrite.tokens import Token, closing, tokenize
+from sqlinfer.sql.rewrite.edits import Edits
+from sqlinfer.sql.rewrite.parsed_calls import call_spans
+from sqlinfer.sql.rewrite.tokens import Token, closing, first_keyword, keywords, tokenize
 
 QUERY_VERBS = {"SELECT", "FROM", "VALUES", "TABLE", "PIVOT", "UNPIVOT"}
 _CHANGES = {"INSERT", "UPDATE", "DELETE", "MERGE"}
+Tokens = tuple[Token, ...]
 
 
-def probe_queries(sql: str) -> list[str]:
+def probe_queries(sql: str) -> tuple[str, ...]:
     """The SELECT statements that stand for a statement in a probe.
 
     >>> probe_queries("CREATE TABLE t AS SELECT f(x) FROM r")
-    ['SELECT f(x) FROM r']
+    ('SELECT f(x) FROM r',)
     >>> probe_queries("INSERT INTO t (a) SELECT f(x) FROM r ON CONFLICT DO NOTHING")
-    ['SELECT f(x) FROM r']
+    ('SELECT f(x) FROM r',)
     >>> probe_queries("UPDATE t SET a = f(b) WHERE g(c)")
-    ['SELECT f(b) FROM t WHERE g(c)']
+    ('SELECT f(b) FROM t WHERE g(c)',)
     """
     tokens = tokenize(sql)
     if not tokens or _changes_inside(tokens):
-        return []
-    verb = next(
-        (i for i, t in enumerate(tokens) if t.depth == 0 and t.keyword in {*QUERY_VERBS, *_CHANGES, "CREATE"}), 0
-    )
-    prefix = sql[: tokens[verb].start] if tokens[0].keyword == "WITH" else ""
-    first = tokens[verb].keyword
-    if tokens[0].keyword not in ("WITH", "CREATE", "COPY", "(", *QUERY_VERBS, *_CHANGES) and tokens[0].text != "(":
-        return []
-    if tokens[0].keyword == "COPY":
-        return _copied(sql, tokens)
-    if first == "CREATE":
-        return _created(sql, tokens)
-    if first == "INSERT":
-        return [_nextval_out(prefix + part) for part in _inserted(sql, tokens, verb)]
-    if first in _CHANGES:
-        return [_nextval_out(query) for query in dml_to_select(sql)]
-    return [_nextval_out(sql)]
+        return ()
+    opening = tokens[0].keyword
+    if opening not in ("WITH", "CREATE", "COPY", *QUERY_VERBS, *_CHANGES) and tokens[0].text != "(":
+        return ()
+    verb = first_keyword(tokens, *QUERY_VERBS, *_CHANGES, "CREATE") or 0
+    action = tokens[verb].keyword
+    prefix = sql[: tokens[verb].start] if opening == "WITH" else ""
+    if opening == "COPY":
+        queries = _copied(sql, tokens)
+    elif action == "CREATE":
+        queries = _created(sql, tokens)
+    elif action == "INSERT":
+        queries = [prefix + query for query in _inserted(sql, tokens, verb)]
+    elif action in _CHANGES:
+        queries = dml_to_select(sql)
+    else:
+        queries = [sql]
+    return tuple(_without_nextval(query) for query in queries)
 
 
-def created_table(sql: str) -> str | None:
-    """The table that CREATE TABLE .. AS makes and may not be there yet, as written; None for other statements."""
-    tokens = tokenize(sql)
-    head = [token.keyword for token in tokens[:5]]
-    if head[:1] != ["CREATE"] or "TABLE" not in head or "REPLACE" in head:
-        return None
-    name = tokens[head.index("TABLE") + 1 :]
-    if not name or name[0].keyword == "IF":
-        return None
-    end = 0
-    while end + 2 < len(name) and name[end + 1].text == ".":
-        end += 2
-    return sql[name[0].start : name[end].end]
-
-
-def _copied(sql: str, tokens: list[Token]) -> list[str]:
+def _copied(sql: str, tokens: Tokens) -> list[str]:
     if len(tokens) < 2 or tokens[1].text != "(":
         return []
     end = closing(tokens, 1)
-    return [_nextval_out(sql[tokens[1].end : tokens[end].start])] if end < len(tokens) else []
+    return [sql[tokens[1].end : tokens[end].start]] if end < len(tokens) else []
 
 
-def _created(sql: str, tokens: list[Token]) -> list[str]:
-    head = [token.keyword for token in tokens[:5]]
-    if "TABLE" not in head:
+def _created(sql: str, tokens: Tokens) -> list[str]:
+    start = first_keyword(tokens, "AS")
+    if "TABLE" not in keywords(tokens[:5]) or start is None:
         return []
-    start = next((i for i, t in enumerate(tokens) if t.depth == 0 and t.keyword == "AS"), None)
-    if start is None:
-        return []
-    tail = [token.keyword for token in tokens[-3:]]
-    end = tokens[-1].end
+    tail = keywords(tokens[-3:])
     if tail[-2:] == ["NO", "DATA"]:
         return []
-    if tail[-2:] == ["WITH", "DATA"]:
-        end = tokens[-3].end
-    return [_nextval_out(sql[tokens[start].end : end].strip())]
+    end = tokens[-3].end if tail[-2:] == ["WITH", "DATA"] else tokens[-1].end
+    return [sql[tokens[start].end : end].strip()]
 
 
-def _inserted(sql: str, tokens: list[Token], verb: int) -> list[str]:
+def _inserted(sql: str, tokens: Tokens, verb: int) -> list[str]:
     into = next((i for i in range(verb, len(tokens)) if tokens[i].keyword == "INTO"), verb)
     for index in range(into + 1, len(tokens)):
         token = tokens[index]
@@ -100,7 +84,7 @@ def _inserted(sql: str, tokens: list[Token], verb: int) -> list[str]:
     return []
 
 
-def _insert_end(tokens: list[Token], start: int) -> int:
+def _insert_end(tokens: Tokens, start: int) -> int:
     """Where the query of an INSERT ends: before ON CONFLICT or RETURNING."""
     for index in range(start, len(tokens)):
         if tokens[index].depth != tokens[start].depth:
@@ -111,19 +95,18 @@ def _insert_end(tokens: list[Token], start: int) -> int:
     return tokens[-1].end
 
 
-def _changes_inside(tokens: list[Token]) -> bool:
+def _changes_inside(tokens: Tokens) -> bool:
     """Whether a common table expression changes data: such a statement may not run twice."""
     return any(
         before.text == "(" and token.keyword in _CHANGES and token.depth > 0 for before, token in pairwise(tokens)
     )
 
 
-def _nextval_out(sql: str) -> str:
+def _without_nextval(sql: str) -> str:
     """The same query without drawing from sequences: a probe would leave gaps."""
-    tokens = tokenize(sql)
-    for index in reversed(range(len(tokens) - 1)):
-        if tokens[index].word == "nextval" and tokens[index + 1].text == "(":
-            end = closing(tokens, index + 1)
-            if end < len(tokens):
-                sql = sql[: tokens[index].start] + "(0)" + sql[tokens[end].end :]
-    return sql
+    if "nextval" not in sql.lower():
+        return sql
+    tokens, edits = tokenize(sql), Edits(sql)
+    for index, end in reversed([*call_spans(tokens, {"nextval"})]):
+        edits.replace(tokens[index].start, tokens[end].end, "(0)")
+    return edits.apply()

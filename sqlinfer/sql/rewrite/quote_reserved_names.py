@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
+from sqlinfer.sql.rewrite.context import RewriteContext
+from sqlinfer.sql.rewrite.edits import Edits
+from sqlinfer.sql.rewrite.parsed_calls import call_spans
 from sqlinfer.sql.rewrite.tokens import tokenize
 
 RESERVED = frozenset({"summarize"})
-"""Names of SQL functions of ours that are reserved words in DuckDB (SUMMARIZE is a statement)."""
+"""Names of AI functions that are reserved words in DuckDB (SUMMARIZE is a statement)."""
 _QUERY = {"SELECT", "FROM", "WITH", "VALUES"}
 
 
-def quote_reserved_names(sql: str, functions: Collection[str]) -> str:
+def quote_reserved_names(sql: str, context: RewriteContext) -> str:
     """Quote each call of a function whose name DuckDB reserves; all else stays to the letter.
 
-    >>> quote_reserved_names("SELECT Summarize(x), t.summarize() FROM (SUMMARIZE t)", ["summarize"])
+    >>> from sqlinfer.functions import load_functions
+    >>> context = RewriteContext(load_functions())
+    >>> quote_reserved_names("SELECT Summarize(x), t.summarize() FROM (SUMMARIZE t)", context)
     'SELECT "summarize"(x), t.summarize() FROM (SUMMARIZE t)'
     """
-    tokens = tokenize(sql)
-    for index in reversed(range(len(tokens) - 2)):
-        token, opening, inside = tokens[index : index + 3]
-        reserved = token.keyword.lower() in RESERVED and token.word in functions
-        called = opening.text == "(" and inside.keyword not in _QUERY  # SUMMARIZE (SELECT ..) is a statement
-        if reserved and called and not (index > 0 and tokens[index - 1].text == "."):
-            sql = f'{sql[: token.start]}"{token.word}"{sql[token.end :]}'
-    return sql
+    tokens, edits = tokenize(sql), Edits(sql)
+    for index, _ in call_spans(tokens, RESERVED):
+        token, inside = tokens[index], tokens[index + 2]
+        # a name after a dot or in quotes is no keyword, and SUMMARIZE (SELECT ..) is a statement
+        if token.keyword and token.word in context.functions and inside.keyword not in _QUERY:
+            edits.replace(token.start, token.end, f'"{token.word}"')
+    return edits.apply()

@@ -10,7 +10,7 @@ from itertools import pairwise
 import duckdb
 
 from sqlinfer.sql.internal_names import PREFIX
-from sqlinfer.sql.rewrite.tokens import Token, tokenize
+from sqlinfer.sql.rewrite.tokens import tokenize
 
 Definitions = dict[str, list[str]]
 _DEFINITIONS = """
@@ -26,9 +26,12 @@ _REPEATABLE = {"nextval", "currval"}
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """names: the words of a statement that lead to an AI function, in lower case. num_calls: how many AI calls it
-    has in all, those in views and macros too; at least its AI depth. is_volatile: whether running it again may see
-    other rows or values (random(), uuid(), a sample)."""
+    """What a statement refers to, at any depth.
+
+    names: the words of the statement that lead to an AI function, in lower case.
+    num_calls: how many AI calls it has in all, those in views and macros too; at least its AI depth.
+    is_volatile: whether running it again may see other rows or values (random(), uuid(), a sample).
+    """
 
     names: frozenset[str]
     num_calls: int
@@ -36,27 +39,27 @@ class Dependencies:
 
 
 class References:
-    """Reads the statements of one connection.
+    """Resolves what the statements of one connection refer to, through its catalogue.
 
     The catalogue is read on a cursor when a statement has a word that was not seen before, so that the result that
-    the connection may hold stays; what only the connection itself sees, it is told to read by refresh.
+    the connection may hold stays; what only the connection itself sees, is read by refresh.
     """
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, functions: Collection[str]) -> None:
         self._connection = connection
         self._functions = frozenset(functions)
-        self._stability: dict[str, bool] = {}
+        self._is_volatile_by_name: dict[str, bool] = {}
         self._seen: set[str] = set()
-        self._committed: Definitions = {}
-        self._own: Definitions = {}
+        self._shared: Definitions = {}
+        self._local: Definitions = {}
 
-    def find(self, sql: str) -> Dependencies:
-        """What a statement mentions, at any depth."""
+    def resolve(self, sql: str) -> Dependencies:
+        """What a statement refers to."""
         used = _words(sql)
         if used - self._seen:
-            self._committed = self._read_on_cursor()
+            self._shared = self._read_on_cursor()
             self._seen |= used
-        definitions = self._committed | self._own
+        definitions = self._shared | self._local
         leading = set(self._functions)
         while more := {n for n, texts in definitions.items() if any(_words(t) & leading for t in texts)} - leading:
             leading |= more
@@ -67,7 +70,7 @@ class References:
 
     def refresh(self) -> None:
         """Read the catalogue on the connection itself: temporary and uncommitted views, macros, prepared statements."""
-        self._own = self._read(self._connection)
+        self._local = self._read(self._connection)
         self._seen.clear()
 
     def _read_on_cursor(self) -> Definitions:
@@ -87,29 +90,29 @@ class References:
         return definitions
 
     def _is_volatile(self, sql: str) -> bool:
-        built_in = self._built_in()
-        sampled = any(a.keyword == "USING" and b.keyword == "SAMPLE" for a, b in pairwise(_tokens(sql)))
-        return sampled or "tablesample" in _words(sql) or any(built_in.get(name, False) for name in _called(sql))
+        volatility = self._volatility()
+        sampled = any(a.keyword == "USING" and b.keyword == "SAMPLE" for a, b in pairwise(tokenize(sql)))
+        return sampled or "tablesample" in _words(sql) or any(volatility.get(name, False) for name in _called(sql))
 
-    def _built_in(self) -> Mapping[str, bool]:
+    def _volatility(self) -> Mapping[str, bool]:
         """DuckDB's own functions and whether they are volatile."""
-        if not self._stability:
+        if not self._is_volatile_by_name:
             with self._connection.cursor() as cursor:
                 rows = cursor.execute(_FUNCTIONS).fetchall()
             for name, stability in rows:
                 if not name.startswith(PREFIX):
                     volatile = stability == "VOLATILE" and name not in _REPEATABLE
-                    self._stability[name] = self._stability.get(name, False) or volatile
-        return self._stability
+                    self._is_volatile_by_name[name] = self._is_volatile_by_name.get(name, False) or volatile
+        return self._is_volatile_by_name
 
 
 def _closure(words: frozenset[str], definitions: Mapping[str, list[str]]) -> set[str]:
     """The definitions that some words reach."""
     reached: set[str] = set()
     open_words = set(words)
-    while found := (open_words & definitions.keys()) - reached:
-        reached |= found
-        open_words = {word for name in found for text in definitions[name] for word in _words(text)}
+    while names := (open_words & definitions.keys()) - reached:
+        reached |= names
+        open_words = {word for name in names for text in definitions[name] for word in _words(text)}
     return reached
 
 
@@ -117,7 +120,7 @@ def _num_calls(
     sql: str, functions: Collection[str], definitions: Mapping[str, list[str]], above: tuple[str, ...]
 ) -> int:
     count = 0
-    for token in _tokens(sql):
+    for token in tokenize(sql):
         if token.word in functions:
             count += 1
         elif token.word in definitions and token.word not in above and len(above) < 16:
@@ -127,15 +130,10 @@ def _num_calls(
 
 
 @lru_cache(maxsize=1024)
-def _tokens(sql: str) -> tuple[Token, ...]:
-    return tuple(tokenize(sql))
-
-
-@lru_cache(maxsize=1024)
 def _words(sql: str) -> frozenset[str]:
-    return frozenset(token.word for token in _tokens(sql) if token.word)
+    return frozenset(token.word for token in tokenize(sql) if token.word)
 
 
 @lru_cache(maxsize=1024)
 def _called(sql: str) -> frozenset[str]:
-    return frozenset(a.word for a, b in pairwise(_tokens(sql)) if a.word and b.text == "(")
+    return frozenset(a.word for a, b in pairwise(tokenize(sql)) if a.word and b.text == "(")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import duckdb
 
@@ -22,14 +23,19 @@ _LEXEME = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
+_LONG = 100_000
+"""Characters past which a text is not worth its place in the cache: a token takes far more memory than its text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """One lexeme: its text, its span in the SQL text in characters, and how many parentheses are open around it.
+    """One lexeme of a SQL text.
 
-    A closing parenthesis has the depth of its opening one. word: the name or keyword in lower case, without its
-    quotes; else "". keyword: the word in upper case where it can be one: not quoted, and not after a dot; else "".
+    text: as written.
+    start, end: its span in the SQL text, in characters.
+    depth: how many parentheses are open around it; a closing one has the depth of its opening one.
+    word: the name or keyword in lower case, without its quotes; else "".
+    keyword: the word in upper case where it can be one: not quoted, and not after a dot; else "".
     """
 
     text: str
@@ -40,12 +46,18 @@ class Token:
     keyword: str
 
 
-def tokenize(sql: str) -> list[Token]:
-    """The tokens of a text, comments left out; a text that DuckDB cannot tokenise gives what it could.
+def tokenize(sql: str) -> tuple[Token, ...]:
+    """The tokens of a text, comments left out; a text that DuckDB cannot tokenize gives what it could.
+
+    Cached: all passes over one text share its tokens.
 
     >>> [t.text for t in tokenize("select f(x) -- no\\n, 'it''s'")]
     ['select', 'f', '(', 'x', ')', ',', "'it''s'"]
     """
+    return (_tokens if len(sql) < _LONG else _tokens_of_long_text)(sql)
+
+
+def _lex(sql: str) -> tuple[Token, ...]:
     tokens: list[Token] = []
     depth = 0
     end = 0
@@ -63,10 +75,37 @@ def tokenize(sql: str) -> list[Token]:
         tokens.append(Token(text, start, end, depth, word, "" if is_name else word.upper()))
         if text in "([{":
             depth += 1
-    return tokens
+    return tuple(tokens)
 
 
-def closing(tokens: list[Token], opening: int) -> int:
+_tokens = lru_cache(maxsize=1024)(_lex)
+_tokens_of_long_text = lru_cache(maxsize=2)(_lex)
+
+
+def keywords(tokens: Sequence[Token]) -> list[str]:
+    """The keywords of some tokens; "" for what is none."""
+    return [token.keyword for token in tokens]
+
+
+def first_keyword(tokens: Sequence[Token], *wanted: str, depth: int = 0, start: int = 0) -> int | None:
+    """The index of the first token at a depth that is one of some keywords; None if there is none."""
+    return next(
+        (i for i in range(start, len(tokens)) if tokens[i].depth == depth and tokens[i].keyword in wanted), None
+    )
+
+
+def split_at_commas(tokens: Sequence[Token], depth: int) -> list[list[Token]]:
+    """The parts of some tokens between the commas at a depth; one empty part if there are no tokens."""
+    parts: list[list[Token]] = [[]]
+    for token in tokens:
+        if token.text == "," and token.depth == depth:
+            parts.append([])
+        else:
+            parts[-1].append(token)
+    return parts
+
+
+def closing(tokens: Sequence[Token], opening: int) -> int:
     """The index of the token that closes the parenthesis at index opening; len(tokens) if nothing does."""
     depth = tokens[opening].depth
     return next((i for i in range(opening + 1, len(tokens)) if tokens[i].depth == depth), len(tokens))

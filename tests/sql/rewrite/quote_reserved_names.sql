@@ -14,3 +14,11 @@ SELECT 'summarize(x)', $$summarize(x)$$ -- summarize(x)
 FROM (SUMMARIZE (SELECT 1)) 
 -->
 FROM (SUMMARIZE (SELECT 1))
+
+INSERT INTO t SELECT summarize('ü' || summarize(x /* summarize(y) */)) FROM r
+-->
+INSERT INTO t SELECT "summarize"('ü' || "summarize"(x /* summarize(y) */)) FROM r
+
+WITH q AS (SELECT SUMMARIZE(x) AS s FROM t) UPDATE o SET a = summarize(s) FROM q WHERE summarize (b) = 'summarize'
+-->
+WITH q AS (SELECT "summarize"(x) AS s FROM t) UPDATE o SET a = "summarize"(s) FROM q WHERE "summarize" (b) = 'summarize'

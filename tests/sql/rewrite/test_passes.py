@@ -2,38 +2,97 @@
 
 from __future__ import annotations
 
+import importlib
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
 import pytest
 
-from sqlinfer.sql.rewrite.lower_aggregates import lower_aggregates
+from sqlinfer.errors import SqlinferError
+from sqlinfer.functions import Functions, load_functions
+from sqlinfer.sql.rewrite import passes
+from sqlinfer.sql.rewrite.context import RewriteContext
+from sqlinfer.sql.rewrite.dml_to_select import dml_to_select
+from sqlinfer.sql.rewrite.name_parameters import name_parameters, named_values
 from sqlinfer.sql.rewrite.order_predicates import order_predicates
+from sqlinfer.sql.rewrite.passes import Pass
 from sqlinfer.sql.rewrite.probe_queries import probe_queries
-from sqlinfer.sql.rewrite.quote_reserved_names import quote_reserved_names
-from sqlinfer.sql.rewrite.split_statements import name_parameters, split
+from sqlinfer.sql.rewrite.semantic_joins import semantic_joins
+from sqlinfer.sql.rewrite.split_statements import split_statements
 from sqlinfer.sql.rewrite.tokens import tokenize
 
-PASSES: dict[str, Callable[[str], str]] = {
-    "lower_aggregates": lambda sql: lower_aggregates(sql, {"f": "f_list"}),
-    "order_predicates": lambda sql: order_predicates(sql, {"f", "g"}),
-    "probe_queries": lambda sql: "\n".join(probe_queries(sql)),
-    "quote_reserved_names": lambda sql: quote_reserved_names(sql, {"summarize"}),
+HERE = Path(__file__).parent
+PASSES: tuple[Pass, ...] = (
+    *passes.EXPLAIN_PASSES,
+    *passes.PASSES,
+    *passes.OUTPUT_PASSES,
+    *passes.PARAMETER_PASSES,
+    *passes.GUARD_PASSES,
+)
+BUILT_IN = {function.name: function for function in load_functions().values()}
+CONTEXT = RewriteContext(
+    Functions([*BUILT_IN.values(), replace(BUILT_IN["ai_agg"], name="f", aliases=())]),
+    ai_names=frozenset({"f", "g"}),
+    embedding_width={None: 64, "wide": 128}.get,
+    ai_schema=True,
+    parameters=["a", "b", "c"],
+    output_action="append_row",
+    table_exists=lambda name: "there" in name,
+)
+"""What all pairs know: f is an AI aggregate, f and g lead to AI functions, a table whose name holds `there` exists."""
+
+DERIVED: dict[str, Callable[[str], tuple[str, ...] | list[str]]] = {
+    "dml_to_select": dml_to_select,
+    "probe_queries": probe_queries,
+    "semantic_joins": lambda sql: semantic_joins(sql, CONTEXT),
+    "split_statements": split_statements,
 }
+"""What gives several texts, a line each."""
 
 
 def pairs(name: str) -> list[tuple[str, str]]:
-    text = (Path(__file__).parent / f"{name}.sql").read_text()
-    body = text.partition("\n")[2]
+    _, _, body = (HERE / f"{name}.sql").read_text(encoding="utf-8").partition("\n")
     blocks = [block.partition("-->") for block in body.split("\n\n")]
     return [(before.strip(), after.strip()) for before, _, after in blocks]
 
 
-@pytest.mark.parametrize(("name", "sql", "expected"), [(name, *pair) for name in PASSES for pair in pairs(name)])
-def test_a_pass_makes_of_a_statement_what_the_pair_says(name: str, sql: str, expected: str) -> None:
-    assert PASSES[name](sql).strip() == expected
+def rewritten(rewrite: Pass, sql: str) -> str:
+    """What a pass makes of a statement; an error that it raises as a text."""
+    try:
+        return rewrite(sql, CONTEXT)
+    except SqlinferError as error:
+        return f"Error: {error}"
+
+
+@pytest.mark.parametrize(
+    ("rewrite", "sql", "expected"),
+    [pytest.param(p, *pair, id=f"{p.__name__}-{pair[0][:40]}") for p in PASSES for pair in pairs(p.__name__)],
+)
+def test_a_pass_makes_of_a_statement_what_the_pair_says(rewrite: Pass, sql: str, expected: str) -> None:
+    assert rewritten(rewrite, sql).strip() == expected
+
+
+@pytest.mark.parametrize(("name", "sql", "expected"), [(name, *pair) for name in DERIVED for pair in pairs(name)])
+def test_a_statement_gives_the_texts_that_the_pair_says(name: str, sql: str, expected: str) -> None:
+    assert "\n".join(DERIVED[name](sql)).strip() == expected
+
+
+@pytest.mark.parametrize("rewrite", PASSES)
+def test_each_pass_is_a_file_of_its_name_with_a_doctest_and_pairs(rewrite: Pass) -> None:
+    module = importlib.import_module(f"sqlinfer.sql.rewrite.{rewrite.__name__}")
+    assert getattr(module, rewrite.__name__) is rewrite
+    assert ">>>" in (rewrite.__doc__ or "")
+    assert len(pairs(rewrite.__name__)) >= 5
+
+
+@pytest.mark.parametrize("rewrite", PASSES)
+def test_a_pass_leaves_what_is_no_call_alone(rewrite: Pass) -> None:
+    """Names in texts, comments and quoted names are no calls, whatever the letters around them."""
+    sql = "SELECT 'ai_gen(x) ü AND f(y)' AS \"ai_embed(é)\" /* WHERE f(x) AND y ? */ FROM t -- AI.IF(('a', b)) 😀"
+    assert rewrite(sql, CONTEXT) == sql
 
 
 def test_tokens_have_the_spans_that_they_say() -> None:
@@ -54,12 +113,12 @@ def test_tokens_have_the_spans_that_they_say() -> None:
     ],
 )
 def test_split_takes_no_semicolon_inside_texts_and_comments(text: str, statements: list[str]) -> None:
-    assert split(text) == statements
+    assert split_statements(text) == statements
 
 
 def test_parameters_are_named_in_their_order_and_question_marks_in_texts_stay() -> None:
-    sql, values = name_parameters("SELECT '?', ?, $2, ?1 -- ?", ["a", "b"])
-    assert (sql, values) == ("SELECT '?', $p1, $p2, $p1 -- ?", {"p1": "a", "p2": "b"})
+    assert name_parameters("SELECT '?', ?, $2, ?1 -- ?", CONTEXT) == "SELECT '?', $p1, $p2, $p1 -- ?"
+    assert named_values(["a", "b"]) == {"p1": "a", "p2": "b"}
 
 
 def test_a_guarded_condition_lets_the_same_rows_through() -> None:
@@ -77,7 +136,7 @@ def test_a_guarded_condition_lets_the_same_rows_through() -> None:
     for _ in range(200):
         condition = " AND ".join(source.sample(atoms, source.randint(1, 4)))
         sql = f"SELECT t.a, t.b FROM {source.choice(joins)} WHERE {condition} ORDER BY ALL"
-        rewritten = order_predicates(sql, {"f", "g"})
+        rewritten = order_predicates(sql, CONTEXT)
         guarded += rewritten != sql
         assert con.execute(rewritten).fetchall() == con.execute(sql).fetchall(), (sql, rewritten)
     con.close()

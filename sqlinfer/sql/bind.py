@@ -1,0 +1,99 @@
+"""Binds a statement once: one EXPLAIN tells whether its guards fit, what is wrong with it, and whether it joins tables
+by an AI condition. Nothing is asked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TypeVar
+
+import duckdb
+
+from sqlinfer.errors import SqlinferError, nearest
+from sqlinfer.functions import RETURNS, Functions
+from sqlinfer.sql.plan import AiStatement, Write
+from sqlinfer.sql.rewrite.context import RewriteContext
+from sqlinfer.sql.rewrite.parsed_calls import parsed_calls
+from sqlinfer.sql.rewrite.semantic_joins import plan_has_semantic_join, semantic_joins
+from sqlinfer.sql.rewrite.written_targets import Execute, table_exists
+
+_EXPLAIN = "EXPLAIN (FORMAT json) "
+_S = TypeVar("_S", bound=AiStatement)
+
+
+def bind(statement: _S, execute: Execute, functions: Functions) -> _S:
+    """The form of a statement that DuckDB takes, guarded if it can be, with has_semantic_join.
+
+    Raises DuckDB's own error, or SqlinferError for a parameter that a function does not have, for an argument that is
+    missing, or for a table that is there already. execute: the connection's.
+    """
+    try:
+        plans = _explain(statement, execute)
+    except duckdb.Error as error:
+        if statement.unguarded is not None:
+            return bind(statement.without_guards(), execute, functions)
+        if "does not support the supplied arguments" in str(error):
+            _check_arguments(statement.sql, functions)
+        raise type(error)(_without_explain(str(error))).with_traceback(None) from None
+    table = statement.created_table if isinstance(statement, Write) else None
+    if table is not None and table_exists(execute, table):
+        raise SqlinferError(
+            f"table {table} exists already; write CREATE OR REPLACE TABLE {table} to replace it, "
+            f"or INSERT INTO {table} to add rows"
+        )
+    return _with_semantic_join(statement, plans, execute, functions)
+
+
+def fits(statement: AiStatement, execute: Execute) -> bool:
+    """Whether DuckDB takes a statement."""
+    try:
+        _explain(statement, execute)
+    except duckdb.Error:
+        return False
+    return True
+
+
+def _explain(statement: AiStatement, execute: Execute) -> list[str]:
+    return [plan for _, plan in execute(_EXPLAIN + statement.sql, statement.values).fetchall()]
+
+
+def _with_semantic_join(statement: _S, plans: list[str], execute: Execute, functions: Functions) -> _S:
+    """Guards name both sides of a join, so that what they guard stands above it: where a guarded plan shows a semantic
+    join, the unguarded one decides."""
+    unguarded = statement.without_guards()
+    is_join = bool(semantic_joins(unguarded.sql, RewriteContext(functions)))
+    if not is_join and any(plan_has_semantic_join(plan, functions) for plan in plans):
+        plans = plans if unguarded is statement else _explain(unguarded, execute)
+        is_join = any(plan_has_semantic_join(plan, functions) for plan in plans)
+    return replace(statement, has_semantic_join=is_join)
+
+
+def _check_arguments(sql: str, functions: Functions) -> None:
+    """Refuse a named parameter that the function of its call does not have, then a call without an argument that has no
+    default."""
+    calls = list(parsed_calls(sql, functions))
+    for call in calls:
+        function = call.function
+        names = [*(argument.name for argument in function.arguments), *function.options]
+        names += [RETURNS] if function.type_of else []
+        for name in call.named:
+            if name.lower() not in map(str.lower, names):
+                raise SqlinferError(
+                    f"{call.name} has no parameter {name}. {nearest(name.lower(), names)} "
+                    f"Its signature: {function.signature}"
+                )
+    for call in calls:
+        missing = [a.name for a in call.function.arguments if a.required and a.name.lower() not in call.arguments]
+        if missing:
+            signature = call.function.signature
+            raise SqlinferError(f"{call.function.name} needs {' and '.join(missing)}. Its signature: {signature}")
+
+
+def _without_explain(message: str) -> str:
+    """DuckDB's message as if EXPLAIN had not stood before the statement; the caret moves along."""
+    lines = message.split("\n")
+    for number, line in enumerate(lines):
+        if line.startswith("LINE 1: " + _EXPLAIN):
+            lines[number] = line.replace(_EXPLAIN, "", 1)
+            if number + 1 < len(lines) and lines[number + 1].strip(" ").startswith("^"):
+                lines[number + 1] = lines[number + 1][len(_EXPLAIN) :]
+    return "\n".join(lines)

@@ -1,0 +1,37 @@
+"""What the passes over a statement's text may know besides the text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlinfer.functions import Functions
+
+Parameters = Sequence[Any] | Mapping[str, Any] | None
+"""The values of a statement's parameters, by position or by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class RewriteContext:
+    """What is known of one statement and of the session that runs it; the same for all passes.
+
+    functions: the AI functions.
+    ai_names: the words of the statement that lead to an AI function, in lower case; those of views and macros too.
+    embedding_width: the n of FLOAT[n] of a model, by the name that a call says, None for the default one; None if it
+        cannot be told.
+    ai_schema: whether functions may have the names that BigQuery gives them, in a schema `ai`.
+    parameters: the values of the statement's parameters.
+    output_action: of the job's settings.
+    table_exists: whether a table or view has a name, which is as it stands in SQL.
+    first_site: the number of the statement's first AI call.
+    """
+
+    functions: Functions
+    ai_names: frozenset[str] = frozenset()
+    embedding_width: Callable[[str | None], int | None] = lambda _: None
+    ai_schema: bool = False
+    parameters: Parameters = None
+    output_action: str | None = None
+    table_exists: Callable[[str], bool] = lambda _: False
+    first_site: int = 1

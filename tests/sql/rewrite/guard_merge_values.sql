@@ -1,0 +1,36 @@
+-- The values of a MERGE that lead to AI functions are computed for the rows of their WHEN alone.
+MERGE INTO t USING s ON t.i = s.i WHEN MATCHED THEN UPDATE SET a = f(s.a), b = s.b
+-->
+MERGE INTO t USING s ON t.i = s.i WHEN MATCHED THEN UPDATE SET a = CASE WHEN (t.i = s.i) THEN f(s.a) END, b = s.b
+
+MERGE INTO t USING s ON t.i = s.i WHEN MATCHED AND s.n > 1 THEN UPDATE SET a = f(s.a) WHEN MATCHED AND s.n < 0 THEN UPDATE SET a = g(s.a, ',') WHEN MATCHED THEN UPDATE SET a = f('é')
+-->
+MERGE INTO t USING s ON t.i = s.i WHEN MATCHED AND s.n > 1 THEN UPDATE SET a = CASE WHEN (t.i = s.i) THEN CASE WHEN (s.n > 1) THEN f(s.a) END END WHEN MATCHED AND s.n < 0 THEN UPDATE SET a = CASE WHEN (t.i = s.i) THEN CASE WHEN NOT coalesce((s.n > 1), false) THEN CASE WHEN (s.n < 0) THEN g(s.a, ',') END END END WHEN MATCHED THEN UPDATE SET a = CASE WHEN (t.i = s.i) THEN CASE WHEN NOT coalesce((s.n > 1), false) THEN CASE WHEN NOT coalesce((s.n < 0), false) THEN f('é') END END END
+
+MERGE INTO t AS u USING (SELECT * FROM s WHERE g(x)) AS v ON u.i = v.i WHEN NOT MATCHED THEN INSERT (i, a) VALUES (v.i, f(v.x, 'why, and how?')) WHEN NOT MATCHED BY SOURCE AND u.i > 3 THEN UPDATE SET a = f(u.a) RETURNING f(a)
+-->
+MERGE INTO t AS u USING (SELECT * FROM s WHERE g(x)) AS v ON u.i = v.i WHEN NOT MATCHED THEN INSERT (i, a) VALUES (v.i, CASE WHEN NOT EXISTS (SELECT 1 FROM t AS u WHERE u.i = v.i) THEN f(v.x, 'why, and how?') END) WHEN NOT MATCHED BY SOURCE AND u.i > 3 THEN UPDATE SET a = CASE WHEN NOT EXISTS (SELECT 1 FROM (SELECT * FROM s WHERE g(x)) AS v WHERE u.i = v.i) THEN CASE WHEN (u.i > 3) THEN f(u.a) END END RETURNING f(a)
+
+WITH v AS (SELECT 1 AS i) MERGE INTO t USING v ON t.i = v.i WHEN NOT MATCHED BY TARGET THEN INSERT VALUES (v.i, f('x' /* y */))
+-->
+WITH v AS (SELECT 1 AS i) MERGE INTO t USING v ON t.i = v.i WHEN NOT MATCHED BY TARGET THEN INSERT VALUES (v.i, CASE WHEN NOT EXISTS (SELECT 1 FROM t WHERE t.i = v.i) THEN f('x' /* y */) END)
+
+MERGE INTO t USING s ON f(t.x, s.x) WHEN MATCHED THEN UPDATE SET a = f(s.a)
+-->
+MERGE INTO t USING s ON f(t.x, s.x) WHEN MATCHED THEN UPDATE SET a = f(s.a)
+
+MERGE INTO t USING s USING (i) WHEN MATCHED THEN UPDATE SET a = f(s.a)
+-->
+MERGE INTO t USING s USING (i) WHEN MATCHED THEN UPDATE SET a = f(s.a)
+
+MERGE INTO t USING s ON t.i = s.i WHEN MATCHED THEN UPDATE SET (a, b) = (f(s.a), 3)
+-->
+MERGE INTO t USING s ON t.i = s.i WHEN MATCHED THEN UPDATE SET (a, b) = (f(s.a), 3)
+
+MERGE INTO t USING s ON t.i = s.i WHEN MATCHED THEN DELETE
+-->
+MERGE INTO t USING s ON t.i = s.i WHEN MATCHED THEN DELETE
+
+SELECT f(x) AS merge, 'MERGE INTO t USING s ON a WHEN MATCHED THEN UPDATE SET x = f(y)' FROM t
+-->
+SELECT f(x) AS merge, 'MERGE INTO t USING s ON a WHEN MATCHED THEN UPDATE SET x = f(y)' FROM t
