@@ -321,6 +321,9 @@ class Session:
             self.references.refresh()
 
     def _run_and_open(self, statement: Statement) -> pa.RecordBatchReader | None:
+        """Run a statement, and stream its rows; None if it gives none."""
+        if isinstance(statement, ModelCommand):
+            return run_model_statement(self.runtime.store.registry, statement.text).to_reader()
         self.run(statement)
         return None if isinstance(statement, SetCommand) else open_result(self._connection)
 

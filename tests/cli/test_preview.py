@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sqlinfer.backends import TRANSFORMERS
 from tests.cli.conftest import Invoke
 from tests.conftest import EchoEngine
 
@@ -18,7 +20,8 @@ TABLE = "CREATE TABLE t AS SELECT 'text ' || range AS s FROM range(30); "
 
 @pytest.fixture
 def shown(invoke: Invoke, query: Query, echoing: EchoEngine, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    monkeypatch.setattr("sqlinfer.sql.explain.preview.read_prompt", lambda _, request: f"read {request.text}")
+    backend = replace(TRANSFORMERS, read_prompt=lambda _, request: f"read {request.text}")
+    monkeypatch.setattr("sqlinfer.backends.BACKENDS", {"": backend})
 
     def preview(sql: str, *words: str) -> list[dict[str, Any]]:
         return list(json.loads(invoke("preview", query(TABLE + sql), "--model", "echo", "--json", *words).stdout))
