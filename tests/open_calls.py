@@ -40,7 +40,7 @@ _NAMED = {name: Value(f"'{word}'", "VARCHAR", word) for name, word in _WORDS.ite
     "fields": _TEXTS,
     "modelParameters": Value("{'top_p': 1}", "STRUCT(top_p INTEGER)", {"top_p": 1}),
 }
-_OF_KIND: dict[Any, Value] = {
+_OF_TYPE: dict[Any, Value] = {
     bool: Value("true", "BOOLEAN", True),
     int: _NUMBER,
     float: Value("0.5::DOUBLE", "DOUBLE", 0.5),
@@ -68,7 +68,7 @@ class OpenCall:
 def open_calls(name: str) -> list[OpenCall]:
     """For each argument and option of a function a call that leaves it open; options are left out else."""
     function = FUNCTIONS[name]
-    values = {a.name: _value(function, name, a.name, a.kind) for a in function.arguments}
+    values = {a.name: _value(function, name, a.name, a.python_type) for a in function.arguments}
     required = [a.name for a in function.arguments if a.required]
     optional = [a.name for a in function.arguments if not a.required] + list(function.options)
     optional += [RETURNS] if function.type_of else []
@@ -150,7 +150,7 @@ def _as_text(value: Any) -> Any:
     return as_json(value).replace(", ", ",").replace(": ", ":") if isinstance(value, (dict, list)) else value
 
 
-def _value(function: Function, name: str, argument: str, kind: Any) -> Value:
+def _value(function: Function, name: str, argument: str, python_type: Any) -> Value:
     if name in function.list_names and argument == function.arguments[0].name:
         return _TEXT
-    return _NAMED.get(argument) or _OF_KIND.get(kind, _TEXT)
+    return _NAMED.get(argument) or _OF_TYPE.get(python_type, _TEXT)
