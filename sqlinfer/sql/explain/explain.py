@@ -86,7 +86,7 @@ class _Found:
 
     def add(self, sample: Sample) -> None:
         """Take in what one origin asks in one statement."""
-        asker = CallKey.of(sample.origin)
+        asker = CallKey.of(sample.route)
         if asker in self.totals:
             self.totals[asker].add(sample)
         else:
@@ -175,7 +175,7 @@ def _call(call: Call, asker: CallKey, found: _Found, costs: Mapping[CallKey, Est
         call,
         model=str(found.tally.versions[asker.fingerprint]),
         requests=found.tally.requests[asker].count(),
-        known=found.tally.known[asker].count(),
+        known=found.tally.cached[asker].count(),
     )
     if asker not in costs:
         return call
