@@ -1,16 +1,17 @@
-"""The budget of a job: what it may ask, read, write and take. Knows counts and settings, and no engine."""
+"""The budget of a job: how many requests, tokens and seconds it may use. Knows counts and settings, and no engine."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
 
 from sqlinfer.config.job_settings import JobSettings
-from sqlinfer.errors import StoppedEarly
+from sqlinfer.errors import Interrupted, StoppedEarly
+from sqlinfer.inference.cancellation import Cancel, Deadline
 from sqlinfer.inference.counters import JobCounters
+from sqlinfer.inference.stage import Generate, Inference, closing
+from sqlinfer.types import AnyRequest, Completion
 
-Asked = TypeVar("Asked")
 _UNITS = {
     "max_requests": "requests",
     "max_prompt_tokens": "prompt tokens",
@@ -23,6 +24,21 @@ _GO_ON = (
 )
 
 
+def within_budget(
+    generate: Generate, inference: Inference, requests: Iterator[AnyRequest], cancel: Cancel
+) -> Iterator[Completion]:
+    """Let through what the job may ask. Raises StoppedEarly when the budget is used up, Interrupted at a stop."""
+    budget = Budget(inference.settings, inference.job.counts)
+    requests = budget.limited(inference.job.allowed(requests))
+    with closing(generate(requests, Deadline(cancel, budget.deadline_s))) as completions:
+        for completion in completions:
+            budget.check()
+            yield completion
+    if cancel.is_set():
+        raise Interrupted
+    budget.end()
+
+
 class Budget:
     """What is left of a job's budget while one model is asked. counts: of the job so far."""
 
@@ -30,7 +46,7 @@ class Budget:
         self._settings = settings
         self._counts = counts
         self._taken = self._ended = 0
-        self._asked_before = counts.asked
+        self._computed_before = counts.computed
         self._is_cut = False
 
     @property
@@ -50,11 +66,11 @@ class Budget:
                     f"these requests was asked. {_go_on(name)}."
                 )
 
-    def limited(self, asked: Iterable[Asked]) -> Iterator[Asked]:
+    def limited(self, requests: Iterable[AnyRequest]) -> Iterator[AnyRequest]:
         """The requests, up to max_requests."""
         bound = self._settings.max_requests
-        for request in asked:
-            if bound is not None and self._asked_before + self._taken >= bound:
+        for request in requests:
+            if bound is not None and self._computed_before + self._taken >= bound:
                 self._is_cut = True
                 return
             self._taken += 1
@@ -79,7 +95,7 @@ class Budget:
     def _spent(self, name: str) -> float:
         counts = self._counts
         if name == "max_requests":
-            return counts.asked
+            return counts.computed
         return float(getattr(counts, name.removeprefix("max_")))
 
     def _stop(self, name: str) -> None:

@@ -1,4 +1,4 @@
-"""What each call of a script asks, counted while a probe runs. Knows no SQL and no engine."""
+"""Per-call statistics of a script's AI calls, counted while it is probed. Knows no SQL and no engine."""
 
 from __future__ import annotations
 
@@ -12,41 +12,47 @@ from sqlinfer.types import ModelVersion
 
 
 class CallKey(NamedTuple):
-    """One call asking one model version. site: the call's number; 0 for calls that have none."""
+    """One call on one model version."""
 
     site: int
+    """The call's number; 0 for calls that have none."""
     function: str
     fingerprint: str
 
     @classmethod
-    def of(cls, origin: Route) -> CallKey:
-        return cls(origin.site, origin.function.name, origin.version.fingerprint)
+    def of(cls, route: Route) -> CallKey:
+        return cls(route.site, route.function.name, route.version.fingerprint)
 
 
 class CallStats:
-    """rows: that a call saw, by its number and function. requests: distinct ones; known: those of them that have an
-    answer already. versions: that are asked, by fingerprint."""
+    """What calls bring.
+
+    rows: by the call's number and function.
+    requests: distinct ones.
+    cached: those of them that are cached.
+    versions: of the models, by fingerprint.
+    """
 
     def __init__(self) -> None:
         self.rows: dict[tuple[int, str], int] = {}
         self.requests: dict[CallKey, DistinctCounter] = {}
-        self.known: dict[CallKey, DistinctCounter] = {}
+        self.cached: dict[CallKey, DistinctCounter] = {}
         self.versions: dict[str, ModelVersion] = {}
         self._lock = threading.Lock()
 
-    def saw(self, site: int, function: str, num_rows: int) -> None:
-        """Note rows of a call."""
+    def count_rows(self, site: int, function: str, num_rows: int) -> None:
+        """Count rows of a call."""
         with self._lock:
             self.rows[site, function] = self.rows.get((site, function), 0) + num_rows
 
-    def met(self, questions: Sequence[KeyedRequest], known: Collection[bytes]) -> None:
-        """Note questions, and which of their keys have an answer."""
-        by_asker: dict[CallKey, list[bytes]] = {}
+    def count_requests(self, requests: Sequence[KeyedRequest], cached: Collection[bytes]) -> None:
+        """Count requests. cached: the keys of those that have an answer."""
+        by_call: dict[CallKey, list[bytes]] = {}
         with self._lock:
-            for question in questions:
-                asker = CallKey.of(question.origin)
-                by_asker.setdefault(asker, []).append(question.key)
-                self.versions[asker.fingerprint] = question.origin.version
-            for asker, keys in by_asker.items():
-                self.requests.setdefault(asker, DistinctCounter()).add(keys)
-                self.known.setdefault(asker, DistinctCounter()).add(key for key in keys if key in known)
+            for request in requests:
+                call = CallKey.of(request.route)
+                by_call.setdefault(call, []).append(request.key)
+                self.versions[call.fingerprint] = request.route.version
+            for call, keys in by_call.items():
+                self.requests.setdefault(call, DistinctCounter()).add(keys)
+                self.cached.setdefault(call, DistinctCounter()).add(key for key in keys if key in cached)

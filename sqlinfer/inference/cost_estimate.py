@@ -24,15 +24,18 @@ _UNKNOWN_ANSWER_TOKENS = 256
 
 @dataclass(slots=True)
 class Sample:
-    """Requests of one origin. requests: how many; characters: of all their texts; sample: at most 200 a statement."""
+    """Requests of one route."""
 
-    origin: Route
+    route: Route
     requests: int
+    """How many there are."""
     characters: int
+    """Of all their texts."""
     sample: list[AnyRequest]
+    """At most 200 of each statement."""
 
     def add(self, other: Sample) -> None:
-        """Take the requests of another statement in."""
+        """Merge the requests of another statement."""
         self.requests += other.requests
         self.characters += other.characters
         self.sample += other.sample
@@ -40,34 +43,36 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """prompt_tokens: give or take prompt_tokens_error (95 % of samples). completion_tokens: at most. seconds: from
-    the model's speed in earlier jobs here if is_measured, else from a guess; prompt_seconds: of them at least.
-    row_tokens: prompt and answer of the longest request of the sample; 0 if no weights are needed."""
+    """What requests will cost."""
 
     prompt_tokens: int
     prompt_tokens_error: int
+    """How far off prompt_tokens may be, for 95 % of samples."""
     completion_tokens: int
+    """At most."""
     seconds: float
     prompt_seconds: float
+    """Of the seconds, those for the prompts: at least so many."""
     is_measured: bool
+    """Whether the seconds come from the model's speed in earlier jobs here, or from a guess."""
     row_tokens: int
+    """Prompt and answer of the longest request of the sample; 0 if no weights are needed."""
 
 
-def samples(pending: RequestSpool) -> list[Sample]:
-    """A sample for each origin that has requests."""
-    found = []
-    for _, origins in pending.by_model():
-        for origin in origins:
-            requests, characters = pending.measure([origin])
-            every = max(1, requests // _SAMPLE)
-            sample = [request for _, request in islice(pending.requests([origin], every), _SAMPLE)]
-            found.append(Sample(origin, requests, characters, sample))
-    return found
+def samples(spool: RequestSpool) -> list[Sample]:
+    """A sample for each route that has requests."""
+    sampled = []
+    for _, routes in spool.by_model():
+        for route in routes:
+            num_requests, num_characters = spool.measure([route])
+            requests = spool.requests([route], every=max(1, num_requests // _SAMPLE))
+            sampled.append(Sample(route, num_requests, num_characters, list(islice(requests, _SAMPLE))))
+    return sampled
 
 
 def estimate(runtime: Runtime, total: Sample) -> Estimate:
-    """What the requests of one origin cost."""
-    version = total.origin.version
+    """What the requests of one route cost."""
+    version = total.route.version
     counted = backend_of(version).count_prompt_tokens(version, total.sample)
     prompt_tokens, error = _prompt_tokens(counted, total)
     most = [(r.parameters.max_tokens or _UNKNOWN_ANSWER_TOKENS) if r.is_decoded else 0 for r in total.sample]
@@ -83,22 +88,22 @@ def estimate(runtime: Runtime, total: Sample) -> Estimate:
     return Estimate(prompt_tokens, error, answer_tokens, seconds, prompt_seconds, is_measured, row_tokens)
 
 
-def expect(runtime: Runtime, pending: RequestSpool, settings: Iterable[JobSettings]) -> dict[str, float]:
-    """The least that pending requests need of a budget, by the name of its bound; tokens are counted only if some
+def expect(runtime: Runtime, spool: RequestSpool, settings: Iterable[JobSettings]) -> dict[str, float]:
+    """The least that spooled requests need of a budget, by the name of its bound; tokens are counted only if some
     bound asks for them."""
-    held = list(settings)
-    num_requests = pending.count()
+    budgets = list(settings)
+    num_requests = spool.count()
     expected: dict[str, float] = {"max_requests": num_requests}
-    by_tokens = any(each.max_prompt_tokens is not None for each in held)
-    by_time = any(each.max_seconds is not None for each in held) and any(
-        runtime.store.jobs.speed(version.fingerprint) for version, _ in pending.by_model()
+    by_tokens = any(budget.max_prompt_tokens is not None for budget in budgets)
+    by_time = any(budget.max_seconds is not None for budget in budgets) and any(
+        runtime.store.jobs.speed(version.fingerprint) for version, _ in spool.by_model()
     )
     if by_tokens or by_time:
-        found = [estimate(runtime, sample) for sample in samples(pending)]
-        expected["max_prompt_tokens"] = sum(each.prompt_tokens - each.prompt_tokens_error for each in found)
-        expected["max_seconds"] = sum(each.prompt_seconds for each in found if each.is_measured)
-    if any(each.max_completion_tokens is not None for each in held):
-        expected["max_completion_tokens"] = sum(map(_least_answer_tokens, samples(pending)))
+        costs = [estimate(runtime, sample) for sample in samples(spool)]
+        expected["max_prompt_tokens"] = sum(cost.prompt_tokens - cost.prompt_tokens_error for cost in costs)
+        expected["max_seconds"] = sum(cost.prompt_seconds for cost in costs if cost.is_measured)
+    if any(budget.max_completion_tokens is not None for budget in budgets):
+        expected["max_completion_tokens"] = sum(map(_least_answer_tokens, samples(spool)))
     return expected
 
 

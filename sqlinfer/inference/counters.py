@@ -13,11 +13,18 @@ from sqlinfer.types import Completion
 
 
 class JobCounters:
-    """Counts of one job. requests: distinct requests that its statements met; known: answered before it began.
-    unanswered: requests that a model failed. refused: rows that could not be asked, each a failed request. unread:
-    answers that their function could not read. expected: requests that will have ended when all that is known to be
-    asked is. phases: seconds by name. usage: by function and model: requests that ended, failed ones, tokens read,
-    tokens written."""
+    """The counts of one job.
+
+    rows: that its statements gave.
+    generated: requests that a model answered.
+    unanswered: requests that a model failed.
+    refused: rows that cannot be asked, each a failed request.
+    unread: answers that their function could not read.
+    prompt_tokens, completion_tokens: of all completions.
+    expected: requests that will have ended when all that are recorded have.
+    phases: seconds by name.
+    usage: by function and model: requests that ended, failed ones, prompt tokens, completion tokens.
+    """
 
     def __init__(self) -> None:
         self.rows = 0
@@ -32,16 +39,18 @@ class JobCounters:
         self._started_s = time.perf_counter()
         self._requests = DistinctCounter()
 
-    def seen(self, keys: Iterable[bytes]) -> None:
-        """Note that these requests were met; equal ones count once."""
+    def count_requests(self, keys: Iterable[bytes]) -> None:
+        """Count requests; equal ones count once."""
         self._requests.add(keys)
 
-    def finished(self, completion: Completion, function: str = "", model: str = "", batch_fill: float = 0.0) -> None:
-        """Note one completion of the engine. batch_fill: how full its batch was, 0..1."""
+    def count_completion(self, completion: Completion, batch_fill: float = 0.0) -> None:
+        """Count a completion of the engine. batch_fill: how full its batch was, 0..1."""
         is_failed = completion.output is None
-        used = self.usage.setdefault((function, model), [0, 0, 0, 0])
-        for place, amount in enumerate((1, is_failed, completion.prompt_tokens, completion.completion_tokens)):
-            used[place] += amount
+        route = completion.request.route
+        name = ("", "") if route is None else (route.function.name, str(route.version))
+        used = self.usage.setdefault(name, [0, 0, 0, 0])
+        for i, amount in enumerate((1, is_failed, completion.prompt_tokens, completion.completion_tokens)):
+            used[i] += amount
         self._fill += batch_fill
         if is_failed:
             self.unanswered += 1
@@ -52,14 +61,17 @@ class JobCounters:
 
     @property
     def requests(self) -> int:
+        """Distinct requests of its statements, and rows that cannot be asked."""
         return self._requests.count() + self.refused
 
     @property
     def known(self) -> int:
+        """Requests that were cached before."""
         return max(0, self.requests - max(self.ended, self.expected))
 
     @property
     def failed(self) -> int:
+        """Requests without a value."""
         return self.unanswered + self.refused + self.unread
 
     @property
@@ -68,19 +80,19 @@ class JobCounters:
         return time.perf_counter() - self._started_s
 
     @property
-    def asked(self) -> int:
+    def computed(self) -> int:
         """Requests that a model ended in this job, with an answer or without."""
         return self.generated + self.unanswered
 
     @property
     def ended(self) -> int:
         """Requests that ended in this job, those that could not be asked among them."""
-        return self.asked + self.refused
+        return self.computed + self.refused
 
     @property
     def batch_fill(self) -> float:
-        """How full batches were on average, 0..1; 0 if no engine told."""
-        return self._fill / self.asked if self.asked else 0.0
+        """How full batches were on average, 0..1; 0 if no engine says."""
+        return self._fill / self.computed if self.computed else 0.0
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:

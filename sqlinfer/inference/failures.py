@@ -8,28 +8,41 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import islice
 
+from sqlinfer.errors import EXCERPT
+from sqlinfer.types import Completion
+
 _EXAMPLES = 3
 _KINDS = 5
 _TEXT = 60
-_OWN = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\d[\d,.]*""")
+_SPECIFIC = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\d[\d,.]*""")
 """What differs between two errors of a kind: quoted texts and numbers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a request has no answer, or why a row asks nothing. model: "" for a row that asks nothing. excerpt: the
-    beginning of its text. step: of its call, the first is 1."""
+    """Why a request has no answer, or why a row has no request."""
 
     function: str
     model: str
+    """The version; "" for a row without a request."""
     excerpt: str
+    """The start of its text."""
     error: str
     step: int = 1
+    """Of its call; the first is 1."""
+
+    @classmethod
+    def of(cls, completion: Completion) -> Failure | None:
+        """The failure of a request; None if it has an answer."""
+        if completion.output is not None:
+            return None
+        route, text = completion.request.route, completion.request.text
+        return cls(route.function.name, str(route.version), text[:EXCERPT], completion.error or "no answer")
 
     @property
     def kind(self) -> str:
-        """The error without what is this request's own."""
-        return _OWN.sub("..", self.error)
+        """The error without what is specific to this request."""
+        return _SPECIFIC.sub("..", self.error)
 
     def __str__(self) -> str:
         where = f" in step {self.step}" if self.step > 1 else ""
@@ -38,8 +51,8 @@ class Failure:
         return f"{self.function}{where}{model} on {text!r}: {self.error}"
 
 
-def summary(failures: Collection[Failure], retry: str, job_id: int | None = None) -> str:
-    """What failed. retry: how the failed requests are asked again."""
+def summary(failures: Collection[Failure], retry_hint: str, job_id: int | None = None) -> str:
+    """What failed. retry_hint: how the failed requests are asked again."""
     count = f"{len(failures):,} request{'s' if len(failures) != 1 else ''}"
     lines = [f"{count} failed; all other answers are kept."]
     kinds = Counter(failure.kind for failure in failures)
@@ -51,5 +64,5 @@ def summary(failures: Collection[Failure], retry: str, job_id: int | None = None
     names = {failure.function for failure in failures}
     listed = f" `sqlinfer jobs errors {job_id}` lists all." if job_id is not None and len(failures) > 1 else ""
     function = f"{min(names)}(..., on_error := 'null')"
-    lines.append(f"Ask them again: {retry}.{listed} Write {function} to get NULL for failed rows")
+    lines.append(f"Ask them again: {retry_hint}.{listed} Write {function} to get NULL for failed rows")
     return "\n".join(lines)

@@ -10,29 +10,33 @@ from sqlinfer.types import AnyRequest, ModelVersion, Parameters
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where requests come from and who answers them: one function asking one model version. site: the call's number
-    in the script; 0 if nobody counts the calls. is_constant: all rows of the call ask this model."""
+    """Where requests come from, and which model version answers them."""
 
     function: Function
     version: ModelVersion
     site: int = 0
+    """The call's number in the script; 0 if nobody counts the calls."""
     is_constant: bool = False
+    """Whether all rows of the call ask this model."""
 
 
 @dataclass(slots=True)
 class KeyedRequest:
-    """What a row asks: the function's request, the parameters that hold, the answer's key, who asks whom, and in which
-    step of the row's call; the first is 1. order_key: under which the order of its columns will be kept, if it is still
-    to be chosen; there is no answer before that."""
+    """A function's request for one row, and what the session adds to it."""
 
-    asked: AnyRequest
+    draft: AnyRequest
+    """As the function made it."""
     parameters: Parameters
+    """Those that hold: of the call, then the function's, then the model's."""
     key: bytes
-    origin: Route
+    """Of its answer."""
+    route: Route
     step: int
+    """Of the row's call; the first is 1."""
     order_key: bytes = b""
+    """Under which the order of its fields will be cached, if it is still to be chosen; no answer is cached before."""
 
     @property
     def request(self) -> AnyRequest:
         """As the engine gets it."""
-        return replace(self.asked, parameters=self.parameters, key=self.key, route=self.origin)
+        return replace(self.draft, parameters=self.parameters, key=self.key, route=self.route)

@@ -1,4 +1,4 @@
-"""The questions that a probe recorded: a set on disk, so that memory does not grow with the rows.
+"""The requests that a probe recorded: spooled to disk, so that memory does not grow with the rows.
 
 Equal requests are one. It is private to one statement and goes away with it.
 """
@@ -19,16 +19,20 @@ from sqlinfer.types import AnyRequest, Generate, ModelVersion
 
 _SCHEMA = """
 CREATE TABLE shared (id INTEGER PRIMARY KEY, request BLOB);
-CREATE TABLE pending (key BLOB UNIQUE, version INTEGER, shared INTEGER, beginning TEXT, size INTEGER,
+CREATE TABLE pending (key BLOB UNIQUE, route INTEGER, shared INTEGER, prefix TEXT, size INTEGER,
   text TEXT);
 """
-_BEGINNING = 256
+_PREFIX = 256
 _REMEMBERED = 65_536
 
 
 class RequestSpool:
-    """A set of requests by key, grouped by origin. has_steps: whether one is a further step of its call.
-    num_added: how many were added, those that prefer forgot among them."""
+    """A set of requests by key, grouped by route.
+
+    routes: of the requests, in order of coming.
+    has_steps: whether one is a further step of its call.
+    num_added: how many were added, those that prefer forgot among them.
+    """
 
     def __init__(self) -> None:
         # SQLite unlinks a database named "" as it opens it: no text stays behind when the process is killed.
@@ -38,16 +42,16 @@ class RequestSpool:
         self._lock = threading.Lock()
         self._shared: dict[Any, int] = {}
         self._num_shared = 0
-        self.origins: list[Route] = []
+        self.routes: list[Route] = []
         self.has_steps = False
         self.num_added = 0
 
-    def add(self, asked: Iterable[tuple[Route, AnyRequest]]) -> None:
-        """Record requests; each one names its key. Safe from several threads."""
+    def add(self, requests: Iterable[AnyRequest]) -> None:
+        """Record requests with their keys and routes. Safe from several threads."""
         with self._lock:
             rows = [
-                (r.key, self._origin(origin), self._shared_id(r), _beginning(r), len(r.text), _stored(r.text))
-                for origin, r in asked
+                (r.key, self._route_id(r.route), self._shared_id(r), _prefix(r), len(r.text), _stored(r.text))
+                for r in requests
             ]
             with _finding_room():
                 added = self._db.executemany("INSERT OR IGNORE INTO pending VALUES (?, ?, ?, ?, ?, ?)", rows)
@@ -58,49 +62,48 @@ class RequestSpool:
         return int(self._db.execute("SELECT count(*) FROM pending").fetchone()[0])
 
     def prefer(self, is_first: Callable[[Route], bool]) -> None:
-        """Forget all other requests while there are requests of origins that come first."""
-        first = [origin for origin in self.origins if is_first(origin)]
+        """Forget all other requests while there are requests of routes that come first."""
+        first = [route for route in self.routes if is_first(route)]
         if first:
-            where, numbers = self._of(first)
-            self._db.execute(f"DELETE FROM pending WHERE NOT {where}", numbers)
+            where, route_ids = self._of(first)
+            self._db.execute(f"DELETE FROM pending WHERE NOT {where}", route_ids)
 
     def by_model(self) -> list[tuple[ModelVersion, list[Route]]]:
-        """The model versions that are asked, each with the origins that ask it and have requests."""
-        used = {row[0] for row in self._db.execute("SELECT DISTINCT version FROM pending")}
+        """The model versions of the requests, each with its routes."""
+        used = {row[0] for row in self._db.execute("SELECT DISTINCT route FROM pending")}
         grouped: dict[str, tuple[ModelVersion, list[Route]]] = {}
-        for number, origin in enumerate(self.origins):
-            if number in used:
-                grouped.setdefault(origin.version.fingerprint, (origin.version, []))[1].append(origin)
+        for route_id, route in enumerate(self.routes):
+            if route_id in used:
+                grouped.setdefault(route.version.fingerprint, (route.version, []))[1].append(route)
         return list(grouped.values())
 
-    def requests(self, origins: Sequence[Route], every: int = 1) -> Iterator[tuple[Route, AnyRequest]]:
-        """The requests of some origins, those that share an instruction together, then those whose columns begin alike,
-        and longest first.
+    def requests(self, routes: Sequence[Route], every: int = 1) -> Iterator[AnyRequest]:
+        """The requests of some routes: those that share an instruction together, then those whose fields share a
+        prefix, and longest first.
 
         every: 10 gives one in ten of them.
         """
-        where, numbers = self._of(origins)
-        in_order = "ORDER BY shared, beginning, size DESC, rowid"
+        where, route_ids = self._of(routes)
+        in_order = "ORDER BY shared, prefix, size DESC, rowid"
         with _finding_room():
             rowids = self._db.execute(
-                f"SELECT rowid FROM pending WHERE {where} AND rowid % ? = 0 {in_order}", [*numbers, every]
+                f"SELECT rowid FROM pending WHERE {where} AND rowid % ? = 0 {in_order}", [*route_ids, every]
             )
         shared = -1
         for (rowid,) in rowids:
-            key, number, shared_id, text = self._db.execute(
-                "SELECT key, version, shared, text FROM pending WHERE rowid = ?", (rowid,)
+            key, route_id, shared_id, text = self._db.execute(
+                "SELECT key, route, shared, text FROM pending WHERE rowid = ?", (rowid,)
             ).fetchone()
             if shared_id != shared:
                 (stored,) = self._db.execute("SELECT request FROM shared WHERE id = ?", (shared_id,)).fetchone()
                 shared, template = shared_id, pickle.loads(stored)
             text = text if isinstance(text, str) else text.decode("utf-8", "surrogatepass")
-            origin = self.origins[number]
-            yield origin, replace(template, text=text, key=key, route=origin)
+            yield replace(template, text=text, key=key, route=self.routes[route_id])
 
-    def measure(self, origins: Sequence[Route]) -> tuple[int, int]:
-        """How many requests some origins have, and how many characters their texts have in all."""
-        where, numbers = self._of(origins)
-        row = self._db.execute(f"SELECT count(*), coalesce(sum(size), 0) FROM pending WHERE {where}", numbers)
+    def measure(self, routes: Sequence[Route]) -> tuple[int, int]:
+        """How many requests some routes have, and how many characters their texts have in all."""
+        where, route_ids = self._of(routes)
+        row = self._db.execute(f"SELECT count(*), coalesce(sum(size), 0) FROM pending WHERE {where}", route_ids)
         num_requests, num_characters = row.fetchone()
         return num_requests, num_characters
 
@@ -108,20 +111,20 @@ class RequestSpool:
         """Forget everything."""
         self._db.close()
 
-    def _of(self, origins: Sequence[Route]) -> tuple[str, list[int]]:
-        numbers = [self._origin(origin) for origin in origins]
-        return f"version IN ({','.join('?' * len(numbers))})", numbers
+    def _of(self, routes: Sequence[Route]) -> tuple[str, list[int]]:
+        route_ids = [self._route_id(route) for route in routes]
+        return f"route IN ({','.join('?' * len(route_ids))})", route_ids
 
-    def _origin(self, origin: Route) -> int:
-        for number, known in enumerate(self.origins):
-            if known is origin or (
-                known.function is origin.function
-                and known.version.fingerprint == origin.version.fingerprint
-                and known.site == origin.site
+    def _route_id(self, route: Route) -> int:
+        for route_id, other in enumerate(self.routes):
+            if other is route or (
+                other.function is route.function
+                and other.version.fingerprint == route.version.fingerprint
+                and other.site == route.site
             ):
-                return number
-        self.origins.append(origin)
-        return len(self.origins) - 1
+                return route_id
+        self.routes.append(route)
+        return len(self.routes) - 1
 
     def _shared_id(self, request: AnyRequest) -> int:
         template = replace(request, text="", key=b"", route=None)
@@ -142,15 +145,15 @@ def _finding_room() -> Iterator[None]:
         yield
     except sqlite3.OperationalError as error:
         raise StoreUnusable(
-            f"The questions of a statement wait in a temporary file, which cannot grow ({error}). Make room in the "
+            f"The requests of a statement wait in a temporary file, which cannot grow ({error}). Make room in the "
             "folder for such files, or name another one in the environment: SQLITE_TMPDIR=/path. What was answered "
             "is kept."
         ) from error
 
 
-def _beginning(request: AnyRequest) -> str | bytes:
-    """What requests are put together by, besides all that they share."""
-    return _stored(request.text[:_BEGINNING]) if isinstance(request, Generate) and request.reorder else ""
+def _prefix(request: AnyRequest) -> str | bytes:
+    """What requests are ordered by, besides all that they share: so do they share prefixes."""
+    return _stored(request.text[:_PREFIX]) if isinstance(request, Generate) and request.reorder else ""
 
 
 def _stored(text: str) -> str | bytes:

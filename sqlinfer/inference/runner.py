@@ -1,27 +1,20 @@
-"""Asks models what statements ask, within the job's budget and error threshold; notes what fails. Knows no rows."""
+"""A job under way: what it counts, what failed in it, and when it must stop. Knows no rows and no engine."""
 
 from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 
 from sqlinfer.config.job_settings import JobSettings
-from sqlinfer.config.process_settings import logging_level
-from sqlinfer.errors import EXCERPT, Interrupted, StoppedEarly
-from sqlinfer.inference.budget import Budget
+from sqlinfer.errors import StoppedEarly
 from sqlinfer.inference.cancellation import holding
 from sqlinfer.inference.counters import JobCounters
 from sqlinfer.inference.failures import Failure, summary
-from sqlinfer.inference.keyed_request import Route
 from sqlinfer.inference.runtime import Runtime
 from sqlinfer.redact import redact
 from sqlinfer.types import AnyRequest, Completion, ModelVersion
-
-_MEASURED_TOKENS = 1000
-"""Fewer tokens than this say little about a model's speed."""
 
 _log = logging.getLogger(__name__)
 
@@ -61,56 +54,16 @@ class JobRunner:
         with holding(self.runtime.asking, self.cancel):
             yield
 
-    def infer(
-        self,
-        version: ModelVersion,
-        asked: Iterator[tuple[Route, AnyRequest]],
-        failures: dict[bytes, Failure] | None = None,
-    ) -> Iterator[Completion]:
-        """Ask one model version; failures are noted (where: None is the statement's). Raises Interrupted when the user
-        stops it, and StoppedEarly at the job's budget and at its error threshold."""
-        failures = self.failures if failures is None else failures
-        labels: dict[bytes, tuple[Route, str]] = {}
-        started_s, before = time.perf_counter(), (self.counts.prompt_tokens, self.counts.completion_tokens)
-        settings = self.runtime.settings.over(version.settings)
-        budget = Budget(settings, self.counts)
-        self.check_error_threshold(settings)
+    def count(self, completion: Completion, batch_fill: float) -> None:
+        """Count a completion. batch_fill: how full its batch was, 0..1."""
+        with self._lock:
+            self.counts.count_completion(completion, batch_fill)
 
-        def labelled() -> Iterator[tuple[Route, AnyRequest]]:
-            for origin, request in budget.limited(self._allowed(asked)):
-                labels[request.key] = origin, request.text[:EXCERPT]
-                yield origin, request
-
-        with (
-            logging_level(settings.logging_level),
-            closing(self.runtime.infer(version, labelled(), self.cancel, budget.deadline_s)) as completions,
-        ):
-            for completion in completions:
-                origin, excerpt = labels.pop(completion.request.key)
-                with self._lock:
-                    function = origin.function.name
-                    self.counts.finished(completion, function, str(version), self.runtime.batch_fill)
-                if completion.output is None:
-                    failure = Failure(function, str(version), excerpt, completion.error or "no answer")
-                    self.note(completion.request.key, failure, failures)
-                    self.check_error_threshold(settings, failures)
-                self.progress(self.counts)
-                budget.check()
-                yield completion
-            tokens = self.counts.prompt_tokens - before[0], self.counts.completion_tokens - before[1]
-            seconds = time.perf_counter() - started_s
-            _log.info("%s read %d tokens and wrote %d in %.1f s", version, *tokens, seconds)
-        if self.cancel.is_set():
-            raise Interrupted
-        budget.end()
-        if sum(tokens) >= _MEASURED_TOKENS:
-            self.runtime.store.jobs.record_speed(version.fingerprint, *tokens, seconds)
-
-    def _allowed(self, asked: Iterator[tuple[Route, AnyRequest]]) -> Iterator[tuple[Route, AnyRequest]]:
+    def allowed(self, requests: Iterator[AnyRequest]) -> Iterator[AnyRequest]:
         """The requests that may be asked; the others are counted."""
-        for origin, request in asked:
+        for request in requests:
             if self.only is None or request.key in self.only:
-                yield origin, request
+                yield request
             else:
                 self._num_skipped += 1
 

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from collections.abc import Callable
 
 from sqlinfer.backends import backend_of, open_engine
 from sqlinfer.config.job_settings import SettingsLayers
-from sqlinfer.config.process_settings import environment
 from sqlinfer.errors import ModelUnusable, SqlinferError
 from sqlinfer.functions import Function, Functions
 from sqlinfer.inference.keyed_request import Route
-from sqlinfer.inference.retry import ask
-from sqlinfer.inference.single_flight import SingleFlight
 from sqlinfer.store import Store
-from sqlinfer.types import AnyRequest, Completion, Engine, ModelVersion
+from sqlinfer.types import AnyRequest, Engine, ModelVersion
 
 _FALLBACK = (
     "No model is named: {} answers, a tiny model for trying things. To choose another: --model NAME, "
@@ -32,7 +27,6 @@ class Runtime:
 
     model: the model of calls that name none; None leaves it to the registry. settings: of the jobs. open_engine: how
     an engine is had for a model version. asking: held while questions are asked, so that each is asked once.
-    batch_fill: how full the engine's batch was last, 0..1.
     """
 
     def __init__(
@@ -43,9 +37,8 @@ class Runtime:
         self.model = model
         self.settings = settings or SettingsLayers()
         self.asking = threading.Lock()
-        self.batch_fill = 0.0
         self.num_sessions = 0
-        self._told: set[str] = set()
+        self._warnings: set[str] = set()
         self.counting = threading.RLock()  # the garbage collector may close a session at any place
         self.open_engine: Callable[[ModelVersion], Engine] = open_engine
 
@@ -77,37 +70,14 @@ class Runtime:
         """The registry's model for a task. A built-in one that nobody chose answers only after a word about it."""
         name = self.store.registry.default(task)
         if self.store.registry.chosen_default(task) is None:
-            self._tell(_FALLBACK.format(name))
+            self.warn_once(_FALLBACK.format(name))
         return name
 
-    def _tell(self, word: str) -> None:
-        """Log a word once."""
-        if word not in self._told:
-            self._told.add(word)
-            _log.warning(word)
-
-    def infer(
-        self,
-        version: ModelVersion,
-        asked: Iterator[tuple[Route, AnyRequest]],
-        cancel: threading.Event,
-        deadline_s: float | None = None,
-    ) -> Generator[Completion]:
-        """Ask one model version, until time.monotonic() is deadline_s; every answer is kept as it finishes, then
-        handed on."""
-        settings = self.settings.over(version.settings)
-        asking = SingleFlight(self.store, asked, cancel)
-        with environment(settings.environment), closing(asking.rounds()) as rounds:
-            if settings.mini_batch_size is not None:
-                self._tell("mini_batch_size changes nothing: batches are filled by tokens, as far as the memory goes")
-            for requests in rounds:
-                engine = self.open_engine(version)
-                for completion in ask(engine, requests, settings, cancel, deadline_s):
-                    self.batch_fill = getattr(engine, "batch_fill", 0.0)
-                    asking.keep(completion, version)
-                    yield completion
-                if deadline_s is not None and time.monotonic() > deadline_s:
-                    return
+    def warn_once(self, warning: str) -> None:
+        """Log a warning that was not logged yet."""
+        if warning not in self._warnings:
+            self._warnings.add(warning)
+            _log.warning(warning)
 
 
 def _fits(version: ModelVersion, request: AnyRequest) -> bool:

@@ -1,83 +1,98 @@
-"""The requests of one inference that are this process's to ask: not those that are known, nor those that another
-process asks just now. Knows no engine."""
+"""Single flight: each request is asked by one process, others wait for its answer. Cached requests are asked by none.
+
+The name is that of Go's golang.org/x/sync/singleflight; a lease in the store says who asks what.
+"""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Generator, Iterator
 from itertools import islice
 
-from sqlinfer.inference.keyed_request import Route
+from sqlinfer.inference.cancellation import POLL_S, Cancel
+from sqlinfer.inference.stage import Generate, Inference, closing
 from sqlinfer.store import Store
 from sqlinfer.types import AnyRequest, Completion, ModelVersion
 
-_WINDOW = 512
+WINDOW = 512
+"""Requests that are looked up in the store at a time."""
 _MOST_DEFERRED = 8192
 """Requests that are held while others answer them: a bound on memory."""
-_POLL_S = 0.2
 
-Asked = tuple[Route, AnyRequest]
+
+def single_flight(
+    generate: Generate, inference: Inference, requests: Iterator[AnyRequest], cancel: Cancel
+) -> Iterator[Completion]:
+    """Ask what is neither cached nor asked by another process, and cache each answer before it is handed on."""
+    flight = SingleFlight(inference.job.runtime.store, inference.version, requests, cancel)
+    with closing(flight.rounds()) as rounds:
+        for leased in rounds:
+            with closing(generate(leased, cancel)) as completions:
+                for completion in completions:
+                    flight.keep(completion)
+                    yield completion
 
 
 class SingleFlight:
-    """Requests to ask, and what becomes of them. asked: in the order to ask; cancel: ends the waiting for others."""
+    """The requests of one inference that this process asks. cancel: ends the waiting for other processes."""
 
-    def __init__(self, store: Store, asked: Iterator[Asked], cancel: threading.Event) -> None:
+    def __init__(self, store: Store, version: ModelVersion, requests: Iterator[AnyRequest], cancel: Cancel) -> None:
         self._store = store
-        self._lease = store.lease()
-        self._asked = asked
+        self._version = version
+        self._requests = requests
         self._cancel = cancel
-        self._deferred: list[Asked] = []
-        self._names: dict[bytes, str] = {}
+        self._lease = store.lease()
+        self._in_flight: set[bytes] = set()
+        self._deferred: list[AnyRequest] = []
         self._is_checked = False
 
     def rounds(self) -> Generator[Iterator[AnyRequest]]:
-        """The requests to ask; then those that others claimed and did not answer, until all have been answered.
+        """The requests to ask; then those that others had leased and did not answer, until all have been answered.
 
-        A round must be asked to its end before the next one: what is claimed here waits for nobody.
+        A round must be asked to its end before the next one: what is leased here waits for nobody.
         """
         try:
             while True:
                 before = len(self._deferred)
-                yield self._requests()
+                yield self._round()
                 if not self._deferred or self._cancel.is_set():
                     return
                 if before and len(self._deferred) >= before:
-                    self._cancel.wait(_POLL_S)
+                    self._cancel.wait(POLL_S)
         finally:
             self._store.answers.flush()
             self._lease.release()
 
-    def keep(self, completion: Completion, version: ModelVersion) -> None:
-        """Take note of a completion; an answer is kept. Raises ModelUnusable if the model's files have changed."""
+    def keep(self, completion: Completion) -> None:
+        """Cache an answer. Raises ModelUnusable if the model's files have changed."""
         if not self._is_checked:  # the weights are read by now, and not before the first completion
-            self._store.registry.check_unchanged(version)
+            self._store.registry.check_unchanged(self._version)
             self._is_checked = True
-        function = self._names.pop(completion.request.key)
+        self._in_flight.discard(completion.request.key)
         if completion.output is not None:
-            self._store.answers.put(completion, fingerprint=version.fingerprint, function=function)
+            function = completion.request.route.function.name
+            self._store.answers.put(completion, fingerprint=self._version.fingerprint, function=function)
         self._lease.touch()
 
-    def _requests(self) -> Iterator[AnyRequest]:
-        first, self._deferred = self._deferred, []
-        for at in range(0, len(first), _WINDOW):
-            yield from self._ours(first[at : at + _WINDOW])
-        while len(self._deferred) < _MOST_DEFERRED and (window := list(islice(self._asked, _WINDOW))):
-            yield from self._ours(window)
+    def _round(self) -> Iterator[AnyRequest]:
+        deferred, self._deferred = self._deferred, []
+        for at in range(0, len(deferred), WINDOW):
+            yield from self._leased(deferred[at : at + WINDOW])
+        while len(self._deferred) < _MOST_DEFERRED and (window := list(islice(self._requests, WINDOW))):
+            yield from self._leased(window)
 
-    def _ours(self, window: list[Asked]) -> Iterator[AnyRequest]:
-        """Those of a window that are to be asked here. Claimed first: what is known now was so before or is ours."""
-        keys = [request.key for _, request in window]
+    def _leased(self, window: list[AnyRequest]) -> Iterator[AnyRequest]:
+        """Those of a window that are asked here. Leased first: what is cached after that was so before, or is ours."""
+        keys = [request.key for request in window]
         self._store.answers.flush()
-        taken = self._lease.take(keys, self._names)
-        known = self._store.answers.texts(keys)
-        ours = []
-        for origin, request in window:
-            if request.key in known:
+        theirs = self._lease.take(keys, self._in_flight)
+        cached = self._store.answers.texts(keys)
+        mine = []
+        for request in window:
+            if request.key in cached:
                 continue
-            if request.key in taken:
-                self._deferred.append((origin, request))
+            if request.key in theirs:
+                self._deferred.append(request)
             else:
-                self._names[request.key] = origin.function.name
-                ours.append(request)
-        yield from ours
+                self._in_flight.add(request.key)
+                mine.append(request)
+        yield from mine

@@ -1,4 +1,4 @@
-"""What asks for calls that no phases come before: a plain DuckDB connection or a server gets them chunk by chunk."""
+"""Queues for calls that no phases come before: a plain DuckDB connection or a server brings them chunk by chunk."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import threading
 from collections.abc import Iterator
 
 from sqlinfer.inference.job import recorded
-from sqlinfer.inference.keyed_request import Route
-from sqlinfer.inference.request_queue import Failures, RequestQueue
+from sqlinfer.inference.pipeline import infer
+from sqlinfer.inference.request_queue import RequestQueue
+from sqlinfer.inference.runner import JobRunner
 from sqlinfer.inference.runtime import Runtime
-from sqlinfer.sql.udf.evaluator import CallEvaluator
 from sqlinfer.types import AnyRequest, Completion, ModelVersion
-
-Asked = Iterator[tuple[Route, AnyRequest]]
 
 
 def engine_queue(runtime: Runtime) -> RequestQueue:
     """A queue whose runs are no jobs: what is asked counts against the budget as long as the queue lives."""
-    asker = CallEvaluator(runtime)
-    return RequestQueue(asker.infer, runtime.store.answers.texts, asker.cancel)
+    job = JobRunner(runtime)
+    return RequestQueue(
+        lambda version, requests: infer(requests, job, version, {}), runtime.store.answers.texts, job.cancel
+    )
 
 
 def recorded_queue(runtime: Runtime, label: str) -> RequestQueue:
@@ -26,20 +26,20 @@ def recorded_queue(runtime: Runtime, label: str) -> RequestQueue:
     for the statement, which a server does not see."""
     stop = threading.Event()
 
-    def infer(version: ModelVersion, asked: Asked, failures: Failures) -> Iterator[Completion]:
-        asker, keys = CallEvaluator(runtime), list[bytes]()
-        asker.cancel = stop
+    def run(version: ModelVersion, requests: Iterator[AnyRequest]) -> Iterator[Completion]:
+        job, keys = JobRunner(runtime), list[bytes]()
+        job.cancel = stop
 
-        def noted() -> Asked:
-            for origin, request in asked:
+        def noted() -> Iterator[AnyRequest]:
+            for request in requests:
                 keys.append(request.key)
-                yield origin, request
+                yield request
 
-        with recorded(asker, f"{label}: {version}") as counts:
+        with recorded(job, f"{label}: {version}") as counts:
             try:
-                yield from asker.infer(version, noted(), failures)
+                yield from infer(noted(), job, version, {})
             finally:
-                counts.seen(keys)
+                counts.count_requests(keys)
                 counts.rows = len(keys)
 
-    return RequestQueue(infer, runtime.store.answers.texts, stop)
+    return RequestQueue(run, runtime.store.answers.texts, stop)

@@ -13,6 +13,7 @@ from sqlinfer.errors import StoppedEarly
 from sqlinfer.inference.budget import Budget
 from sqlinfer.inference.cost_estimate import expect
 from sqlinfer.inference.keyed_request import KeyedRequest, Route
+from sqlinfer.inference.pipeline import infer
 from sqlinfer.inference.request_spool import RequestSpool
 from sqlinfer.sql.udf.evaluator import CallEvaluator
 
@@ -61,7 +62,7 @@ def ask(answerer: CallEvaluator, pending: RequestSpool) -> None:
         for each in settings:
             Budget(each, answerer.counts).refuse(**expected)
     for version, origins in asked:
-        for _ in answerer.infer(version, pending.requests(origins)):
+        for _ in infer(pending.requests(origins), answerer, version):
             pass
     answerer.check_skipped()
 
@@ -145,15 +146,15 @@ def _recorder(
             questions = [*in_no_order, *choose([question for question in questions if not question.order_key])]
         if not questions:
             return
-        is_filter = questions[0].origin.function.returns == "BOOLEAN"
+        is_filter = questions[0].route.function.returns == "BOOLEAN"
         if is_filter and not filters_open:
             filters_open = True
             answerer.orders.forget()
         if is_filter or not filters_open:
             answerer.orders.note(questions)
             pending.has_steps |= any(question.step > 1 for question in questions)
-            pending.add((question.origin, question.request) for question in questions)
+            pending.add(question.request for question in questions)
             if is_filter and answerer.asks_pairs:
-                _check_pairs(answerer, pending, questions[0].origin)
+                _check_pairs(answerer, pending, questions[0].route)
 
     return record

@@ -14,7 +14,8 @@ import pytest
 from sqlinfer.config.job_settings import JobSettings
 from sqlinfer.config.process_settings import environment
 from sqlinfer.errors import RequestsFailed, SqlinferError, StoppedEarly
-from sqlinfer.inference.retry import ask
+from sqlinfer.inference.cancellation import Deadline
+from sqlinfer.inference.retry import attempts
 from sqlinfer.sql import Session
 from sqlinfer.types import Completion, Request, Text
 from tests.conftest import EchoEngine
@@ -65,7 +66,7 @@ def asked(*texts: str) -> list[Request]:
 
 
 def outcomes(engine: Any, settings: JobSettings, *texts: str) -> dict[bytes, str | None]:
-    return {c.request.key: c.output for c in ask(engine, asked(*texts), settings, threading.Event())}
+    return {c.request.key: c.output for c in attempts(engine.generate, asked(*texts), threading.Event(), settings)}
 
 
 @pytest.mark.parametrize("raises", [None, OSError("connection reset")])
@@ -100,7 +101,9 @@ def test_a_batch_that_finishes_nothing_in_time_fails_and_the_rest_goes_on() -> N
 
 
 def test_at_the_deadline_a_model_that_answers_nothing_ends_too() -> None:
-    late = ask(Hanging(), asked("a", "slow", "b"), JobSettings(), threading.Event(), time.monotonic() + 0.5)
+    late = attempts(
+        Hanging().generate, asked("a", "slow", "b"), Deadline(threading.Event(), time.monotonic() + 0.5), JobSettings()
+    )
     assert [completion.output for completion in late] == ["<a>"]
 
 

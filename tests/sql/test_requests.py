@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
@@ -29,16 +30,16 @@ REQUESTS = (
 
 
 @pytest.fixture
-def pending() -> Iterator[RequestSpool]:
-    with closing(RequestSpool()) as spool:
-        yield spool
+def spool() -> Iterator[RequestSpool]:
+    with closing(RequestSpool()) as opened:
+        yield opened
 
 
-def test_spooled_requests_come_back_as_they_were(pending: RequestSpool, con: Session) -> None:
+def test_spooled_requests_come_back_as_they_were(spool: RequestSpool, con: Session) -> None:
     function = con.runtime.functions["ai_gen"]
-    origin = Route(function, con.answerer.origin(function, None, "generate").version)
-    pending.add((origin, request) for request in REQUESTS)
-    back = [(request, request.key) for _, request in pending.requests([origin])]
+    route = Route(function, con.answerer.origin(function, None, "generate").version)
+    spool.add(replace(request, route=route) for request in REQUESTS)
+    back = [(request, request.key) for request in spool.requests([route])]
     assert sorted(back, key=lambda pair: pair[1]) == [(request, request.key) for request in REQUESTS]
 
 

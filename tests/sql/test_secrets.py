@@ -15,7 +15,7 @@ import pytest
 import sqlinfer
 from sqlinfer.config.job_settings import JobSettings
 from sqlinfer.errors import RequestsFailed, SqlinferError
-from sqlinfer.inference.retry import ask
+from sqlinfer.inference.retry import attempts
 from sqlinfer.sql import Session
 from sqlinfer.types import Completion, Request, Text
 from tests.conftest import EchoEngine
@@ -80,6 +80,6 @@ class Refusing:
 def test_the_log_holds_no_secret(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sqlinfer.inference.retry._BACKOFF_S", 0.001)
     with caplog.at_level(logging.DEBUG, "sqlinfer"):
-        list(ask(Refusing(), [Request("a", key=b"a")], JobSettings(), threading.Event()))
+        list(attempts(Refusing().generate, [Request("a", key=b"a")], threading.Event(), JobSettings()))
     assert "asked again" in caplog.text
     assert SECRET not in caplog.text

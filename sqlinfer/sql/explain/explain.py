@@ -121,7 +121,7 @@ class _Probes:
 
     def add(self, sample: Sample) -> None:
         """Take in what one route asks in one statement."""
-        key = CallKey.of(sample.origin)
+        key = CallKey.of(sample.route)
         if key in self.totals:
             self.totals[key].add(sample)
         else:
@@ -222,7 +222,7 @@ def _call(call: Call, key: CallKey, probes: _Probes, costs: Mapping[CallKey, Est
         call,
         model=str(probes.stats.versions[key.fingerprint]),
         requests=probes.stats.requests[key].count(),
-        known=probes.stats.known[key].count(),
+        known=probes.stats.cached[key].count(),
     )
     if key not in costs:
         return call

@@ -67,7 +67,7 @@ class _Trace:
             self.calls[question.key] = call
 
     def _take(self, question: KeyedRequest, is_followed: bool) -> bool:
-        call_key = CallKey.of(question.origin)
+        call_key = CallKey.of(question.route)
         if question.step > 1:
             if not is_followed:
                 return False
@@ -113,11 +113,11 @@ def _preview(session: Session, text: str, num_rows: int) -> Iterator[Shown]:
     for key, question in trace.chosen.items():
         failure, call = answerer.failures.get(key), trace.calls.get(key)
         yield Shown(
-            call_texts.get(question.origin.site, question.origin.function.name),
-            str(question.origin.version),
-            backend_of(question.origin.version).read_prompt(question.origin.version, question.request),
+            call_texts.get(question.route.site, question.route.function.name),
+            str(question.route.version),
+            backend_of(question.route.version).read_prompt(question.route.version, question.request),
             trace.answers.get(key),
-            _value(call, question.origin.function) if call is not None else None,
+            _value(call, question.route.function) if call is not None else None,
             failure.error if failure is not None else None,
         )
 

@@ -18,6 +18,7 @@ from sqlinfer.functions.call_options import Options
 from sqlinfer.inference.call_stats import CallStats
 from sqlinfer.inference.failures import Failure, summary
 from sqlinfer.inference.keyed_request import KeyedRequest, Route
+from sqlinfer.inference.pipeline import infer
 from sqlinfer.inference.request_queue import RequestQueue
 from sqlinfer.inference.runner import JobRunner
 from sqlinfer.inference.runtime import Runtime
@@ -89,7 +90,7 @@ class CallEvaluator(JobRunner):
         if marks.missing:
             raise SqlinferError(f"{function.name} needs {marks.missing}. Its signature: {function.signature}")
         if self.tally is not None:
-            self.tally.saw(marks.site, function.name, len(columns[0]))
+            self.tally.count_rows(marks.site, function.name, len(columns[0]))
         rows = Rows([*arrays, *options.values()], len(columns[0]))
         values = self.values(function, tuple(options), rows.distinct, marks)
         return to_array(values, rows.index, function.returns)
@@ -132,10 +133,10 @@ class CallEvaluator(JobRunner):
         if self.record is None:
             self.orders.settle(questions)
         by_key = {q.key: q for q in questions}
-        self.counts.seen(by_key)
+        self.counts.count_requests(by_key)
         known = self._known(by_key)
         if self.tally is not None:
-            self.tally.met(questions, known)
+            self.tally.count_requests(questions, known)
         if len(known) < len(by_key):
             unasked = [q for key, q in by_key.items() if key not in known and key not in failures]
             self._check_models(unasked)
@@ -150,18 +151,18 @@ class CallEvaluator(JobRunner):
         """Refuse a model of the wrong kind once, if it is the same for all rows of the call; else it costs its rows."""
         checked: Route | None = None
         for question in questions:
-            if question.origin.is_constant and question.origin is not checked:
-                checked = question.origin
-                self.runtime.check_kind(checked, question.asked)
+            if question.route.is_constant and question.route is not checked:
+                checked = question.route
+                self.runtime.check_kind(checked, question.draft)
 
     def _known(self, questions: Mapping[bytes, KeyedRequest]) -> dict[bytes, Any]:
         """The outputs of those of the questions, all of one function, that have an answer."""
         if not questions:
             return {}
-        answers, function = self.runtime.store.answers, next(iter(questions.values())).origin.function
+        answers, function = self.runtime.store.answers, next(iter(questions.values())).route.function
         if function.is_text:
             return answers.texts(list(questions))
-        requests = {key: question.asked for key, question in questions.items()}
+        requests = {key: question.draft for key, question in questions.items()}
         if not function.is_in_steps:
             return answers.outputs(requests)
         outputs: dict[bytes, Any] = {}
@@ -184,7 +185,7 @@ class CallEvaluator(JobRunner):
             last = call.asks[-1]
             answer = encode(answers[-1])[:EXCERPT]
             said = f"{call.function.path} cannot use the answer {answer!r}: {type(error).__name__}: {error}"
-            failure = Failure(call.function.name, str(last.origin.version), last.asked.text[:EXCERPT], said)
+            failure = Failure(call.function.name, str(last.route.version), last.draft.text[:EXCERPT], said)
             self.note(last.key, failure, failures, "unread")
             call.failure = last.key
             return False
@@ -192,15 +193,14 @@ class CallEvaluator(JobRunner):
     def _ask(self, questions: list[KeyedRequest], failures: dict[bytes, Failure]) -> None:
         """Ask on the spot."""
         if self.queue is not None:
-            failures |= self.queue.ask(questions, self.cancel)
+            failures |= self.queue.compute(questions, self.cancel)
             return
-        by_model: dict[str, list[tuple[Route, AnyRequest]]] = {}
+        by_model: dict[str, list[AnyRequest]] = {}
         for question in questions:
-            asked = by_model.setdefault(question.origin.version.fingerprint, [])
-            asked.append((question.origin, question.request))
+            by_model.setdefault(question.route.version.fingerprint, []).append(question.request)
         with self.turn():
-            for pairs in by_model.values():
-                for _ in self.infer(pairs[0][0].version, iter(pairs), failures):
+            for requests in by_model.values():
+                for _ in infer(iter(requests), self, requests[0].route.version, failures):
                     pass
             self.check_skipped()
 

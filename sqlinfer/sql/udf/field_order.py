@@ -42,8 +42,8 @@ class FieldOrders:
                 grouped.setdefault(question.order_key, []).append(question)
         for key, noted in grouped.items():
             with self._lock:
-                seen = self._seen.setdefault(key, _Seen(noted[0].origin))
-            seen.add([json.loads(question.asked.text) for question in noted])
+                seen = self._seen.setdefault(key, _Seen(noted[0].route))
+            seen.add([json.loads(question.draft.text) for question in noted])
 
     def forget(self) -> None:
         """Forget what was noted."""
@@ -57,7 +57,7 @@ class FieldOrders:
                 if self.find(key) is not None:
                     continue  # another thread was first
                 chosen = Completion(Generate("", key=key), Text(json.dumps(seen.order)))
-                version, function = seen.origin.version, seen.origin.function
+                version, function = seen.route.version, seen.route.function
                 self._answers.put(chosen, fingerprint=version.fingerprint, function=function.name)
             has_chosen = bool(self._seen)
             self._seen.clear()
@@ -71,14 +71,14 @@ class FieldOrders:
             self.choose()
         for question in left:
             names = self.find(question.order_key)
-            reorder_fields(question, names or tuple(json.loads(question.asked.text)))
+            reorder_fields(question, names or tuple(json.loads(question.draft.text)))
 
 
 class _Seen:
     """The distinct values of columns, by name."""
 
-    def __init__(self, origin: Route) -> None:
-        self.origin = origin
+    def __init__(self, route: Route) -> None:
+        self.route = route
         self._values: dict[str, DistinctCounter] = {}
 
     def add(self, rows: Sequence[dict[str, object]]) -> None:
@@ -99,9 +99,9 @@ def order_key(keys: AnswerKeys, asked: AnyRequest, parameters: Parameters) -> by
 
 def reorder_fields(request: KeyedRequest, names: Names) -> None:
     """Put the fields of a request's text into the order that was chosen; its key is then the final one."""
-    keys = AnswerKeys(request.origin.version.fingerprint, request.origin.function.answer_hash)
-    request.asked = replace(request.asked, text=in_order(request.asked.text, names))
-    request.key, request.order_key = keys(request.asked, request.parameters), b""
+    keys = AnswerKeys(request.route.version.fingerprint, request.route.function.answer_hash)
+    request.draft = replace(request.draft, text=in_order(request.draft.text, names))
+    request.key, request.order_key = keys(request.draft, request.parameters), b""
 
 
 def in_order(text: str, names: Iterable[str]) -> str:

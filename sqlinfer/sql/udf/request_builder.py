@@ -78,7 +78,7 @@ class RequestBuilder:
 
     def _put_in_order(self, question: KeyedRequest, shared: _Shared) -> None:
         """Ask the columns in the order that was chosen; until then the question has a key without answer."""
-        key = order_key(shared.keys, question.asked, shared.parameters)
+        key = order_key(shared.keys, question.draft, shared.parameters)
         names = self._find_order(key)
         if names is not None:
             reorder_fields(question, names)
