@@ -1,6 +1,7 @@
-"""Continuous batching (Orca, OSDI 2022): schedule, run the model once, choose tokens; finished sequences leave at once.
+"""Continuous batching (Orca, OSDI 2022): schedule, run the model once, sample; finished sequences leave at once.
 
-One loop serves one call of generate. When memory runs out, sequences are preempted and the batch is halved.
+One loop serves one call of generate; a step is nano-vllm's. When memory runs out, sequences are preempted and the batch
+is halved.
 """
 
 from __future__ import annotations
