@@ -14,9 +14,9 @@ import torch
 
 from sqlinfer.engine.attention.packed_encoder import can_pack, forward_packed
 from sqlinfer.engine.input.encoder_inputs import EncoderInput, EncoderLimits, first_position
-from sqlinfer.engine.input.prompts import failed
 from sqlinfer.engine.model.device import is_out_of_memory, release_memory
 from sqlinfer.engine.model.pooling import PoolingHead, load_layers, pool
+from sqlinfer.engine.sequence import failed
 from sqlinfer.types import AnyRequest, Choose, Completion, Embedding, Output, Probabilities, yes_or_no
 
 CPU_TOKENS, CPU_PASS = 1024, 64  # a batch's states stay in the cache of a core
@@ -26,19 +26,19 @@ GPU_TOKENS, GPU_PASS = 32768, 4096
 class Encoder:
     """The weights of one model and how its output becomes a completion."""
 
-    def __init__(self, model: Any, reader: EncoderLimits, head: PoolingHead | None) -> None:
+    def __init__(self, model: Any, limits: EncoderLimits, head: PoolingHead | None) -> None:
         is_cpu = model.device.type == "cpu"
         self.max_tokens = CPU_TOKENS if is_cpu else GPU_TOKENS
         """Tokens of a batch, padding counted; halved for good when memory runs out."""
         self.pass_tokens = CPU_PASS if is_cpu else GPU_PASS
         """The fixed cost of a pass, in tokens: more padding than that costs more than another batch."""
         self._model = model
-        self._reader = reader
+        self._limits = limits
         self._modes = head.pooling if head else ()
         self._layers = load_layers(head, model.device) if head else []
-        self._has_types = reader.kind == "rerank" and getattr(model.config, "type_vocab_size", 0) > 1
+        self._has_types = limits.kind == "rerank" and getattr(model.config, "type_vocab_size", 0) > 1
         self._first_position = first_position(model.config)
-        self.is_packed = is_cpu and reader.kind == "embed" and can_pack(model, self._first_position)
+        self.is_packed = is_cpu and limits.kind == "embed" and can_pack(model, self._first_position)
         """Whether batches have no padding."""
         self._is_multilabel = getattr(model.config, "problem_type", None) == "multi_label_classification"
 
@@ -87,7 +87,7 @@ class Encoder:
     def _forward(self, batch: list[EncoderInput]) -> torch.Tensor:
         lengths = torch.tensor([len(text.ids) for text in batch])
         mask = (torch.arange(len(batch[0].ids)) < lengths[:, None]).to(self._model.device)  # (rows, tokens)
-        if self._reader.kind != "embed":
+        if self._limits.kind != "embed":
             logits: torch.Tensor = self._forward_padded(batch, mask).logits.double().cpu()
             return logits  # (rows, labels)
         if self.is_packed:
@@ -121,7 +121,7 @@ class Encoder:
         if not bool(row.isfinite().all()):
             problem = "the model's output for this row is not a number (NaN or infinite); float32 may help"
             return failed(request, problem, len(text.ids))
-        if self._reader.kind == "embed":
+        if self._limits.kind == "embed":
             output: Output = Embedding(row.numpy().astype("f4").tobytes())
         else:
             output = self._probabilities(request, row)
@@ -133,9 +133,9 @@ class Encoder:
         Of a classifier whose labels exclude each other, those of the choices sum to one, as if there were no others;
         a label that is asked about alone has its probability among all labels.
         """
-        labels = self._reader.labels
+        labels = self._limits.labels
         names = request.choices if isinstance(request, Choose) else labels
-        if self._reader.kind == "rerank":
+        if self._limits.kind == "rerank":
             score = logits.sigmoid()
             probabilities = torch.cat([score, 1 - score])
         elif all(name in labels for name in names):
