@@ -16,7 +16,7 @@ from sqlinfer.engine.engine_pool import (
     unsupported_reason,
 )
 from sqlinfer.engine.input.grammar import compile_schema
-from sqlinfer.engine.input.text_splitter import places as split_points
+from sqlinfer.engine.input.text_splitter import split_points
 from sqlinfer.engine.model.builtin import BUILTINS, DEFAULTS, WEIGHTS
 from sqlinfer.engine.model.device import peak_memory
 from sqlinfer.engine.model.memory_estimate import MemoryEstimate, estimate_memory

@@ -51,7 +51,7 @@ class EncoderRunner:
 
     def describe(self) -> dict[str, Any]:
         """How much the model reads, and its labels or how it embeds, under its kind."""
-        limits, head = self._loaded.inputs.reader, self._loaded.pooling_head
+        limits, head = self._loaded.inputs.limits, self._loaded.pooling_head
         facts: dict[str, Any] = {"max_tokens": limits.max_tokens}
         if limits.labels:
             facts["labels"] = list(limits.labels)

@@ -45,7 +45,7 @@ class Generator:
                 bounds, max_tokens=min(batch.max_tokens, limits.max_tokens if limits else batch.max_tokens)
             )
         bounds = replace(bounds, can_refill=bounds.can_refill and batch.can_merge, is_packed=batch.is_packed)
-        return GenerationLoop(batch, bounds, self._loaded.prompts.text)
+        return GenerationLoop(batch, bounds, self._loaded.prompts.decode)
 
     def complete(self, finished: Sequence) -> Completion:
         """The completion of a finished sequence."""

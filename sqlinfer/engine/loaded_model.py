@@ -116,7 +116,7 @@ class LoadedModel:
         from sqlinfer.engine.batch.encoder import Encoder
 
         with self._lock:
-            self._encoder = self._encoder or Encoder(self.model, self.inputs.reader, self.pooling_head)
+            self._encoder = self._encoder or Encoder(self.model, self.inputs.limits, self.pooling_head)
             return self._encoder
 
     @property

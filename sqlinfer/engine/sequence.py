@@ -8,7 +8,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from sqlinfer.engine.generation_settings import GenerationSettings
-from sqlinfer.types import Choose, FinishReason, Generate, Probabilities
+from sqlinfer.types import AnyRequest, Choose, Completion, FinishReason, Generate, Probabilities
+
+RENDER_ERRORS = (ValueError, TypeError, KeyError, OverflowError, RuntimeError)
+"""What rendering and tokenising a request may raise, for which that request alone fails."""
 
 
 class Sequence:
@@ -41,7 +44,7 @@ class Sequence:
         """For each of its slots the one, among them, that it continues: beams fork and die."""
         self.num_uncomputed_tokens = 0
         """Tokens of the output that are not in the KV cache yet."""
-        self.choices: Any = None
+        self.choice_trie: Any = None
         """Choices (choice_trie), if the request is scored."""
         self.constraint: Any = None
         """Constraint (grammar), if the answer must satisfy a schema."""
@@ -148,3 +151,8 @@ def decode_width(rows: Iterable[Sequence], *, padded: bool) -> int:
     if not padded:
         return min(counts)
     return max(w for w in {1, *counts} if 4 * sum(min(count, w) for count in counts) >= 3 * w * len(counts))
+
+
+def failed(request: AnyRequest, message: str, prompt_tokens: int = 0) -> Completion:
+    """The completion of a request that got no answer."""
+    return Completion(request, prompt_tokens=prompt_tokens, finish_reason="error", error=message)

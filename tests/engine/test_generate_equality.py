@@ -32,7 +32,7 @@ def generate(engine: TransformersEngine, text: str, task: str = "generate", **op
     output = engine.loaded.model.generate(
         prompt, attention_mask=torch.ones_like(prompt), eos_token_id=eos, do_sample=False, **options
     )[0].tolist()
-    return engine.loaded.prompts.text(output[len(sequence.decoder_prompt) :])
+    return engine.loaded.prompts.decode(output[len(sequence.decoder_prompt) :])
 
 
 @pytest.mark.parametrize("shape", SHAPES)

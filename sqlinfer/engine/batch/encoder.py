@@ -14,9 +14,9 @@ import torch
 
 from sqlinfer.engine.attention.packed_encoder import can_pack, forward_packed
 from sqlinfer.engine.input.encoder_inputs import EncoderInput, EncoderLimits, first_position
-from sqlinfer.engine.input.prompts import failed
 from sqlinfer.engine.model.device import is_out_of_memory, release_memory
 from sqlinfer.engine.model.pooling import PoolingHead, load_layers, pool
+from sqlinfer.engine.sequence import failed
 from sqlinfer.types import AnyRequest, Choose, Completion, Embedding, Output, Probabilities, yes_or_no
 
 CPU_TOKENS, CPU_PASS = 1024, 64  # a batch's states stay in the cache of a core

@@ -1,4 +1,4 @@
-"""The possible answers of a scored request as a trie of tokens, and what a model must read to choose among them.
+"""The labels of a choice as a trie of tokens, and the token sequences whose logits decide among them.
 
 Knows no torch and no tokenizer.
 """
@@ -11,96 +11,105 @@ from dataclasses import dataclass, replace
 
 from sqlinfer.engine.generation_settings import GenerationSettings
 
-END = -1  # in place of a token id: whichever token ends an answer
-Path = tuple[int, ...]
+END = -1  # stands for every token that ends an answer
+TokenIds = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Fork:
-    """Where choices part. feed: the line, among the feeds, after whose token at position the next token decides; None
-    for the prompt's own last token. tokens: the next tokens, END among them where a choice is at its end."""
+    """A node of the trie with more than one child.
 
-    feed: int | None
+    suffix: index of the suffix whose logits decide; None where those after the prompt do.
+    position: of the deciding token in that suffix.
+    tokens: the children, END among them where a label ends here.
+    """
+
+    suffix: int | None
     position: int
-    tokens: tuple[int, ...]
+    tokens: TokenIds
 
 
 @dataclass(frozen=True, slots=True)
-class Choices:
-    """Choices as a trie: what begins alike is read once, and tokens without an alternative are not read at all.
+class ChoiceTrie:
+    """Labels as a trie: shared prefixes are computed once, and tokens without an alternative not at all.
 
-    names: as the request has them. forks: where they part. turns: for each choice the (fork, place in its tokens) that
-    lead to it. feeds: what the model reads after the prompt, a line each; none for choices that differ at once.
+    labels: as the request has them.
+    forks: the nodes where labels part.
+    paths: for each label the (fork, index of its child) that lead to it.
+    suffixes: token ids that the model runs after the prompt; none for labels that differ in their first token.
     """
 
-    names: tuple[str, ...]
+    labels: tuple[str, ...]
     forks: tuple[Fork, ...]
-    turns: tuple[tuple[tuple[int, int], ...], ...]
-    feeds: tuple[Path, ...]
+    paths: tuple[tuple[tuple[int, int], ...], ...]
+    suffixes: tuple[TokenIds, ...]
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest feed."""
-        return max(map(len, self.feeds), default=0)
+        """Tokens of the longest suffix."""
+        return max(map(len, self.suffixes), default=0)
 
 
-def build_choices(names: Series[str], tokens: Series[Series[int]], start: Series[int], *, has_end: bool) -> Choices:
-    """The trie of choices, given the tokens of each.
+def build_choice_trie(
+    labels: Series[str], tokens: Series[Series[int]], start: Series[int], *, has_end: bool
+) -> ChoiceTrie:
+    """The trie of labels, given the tokens of each.
 
-    start: tokens that every answer begins with. has_end: whether the model has a token that ends an answer; only that
-    tells a choice from one that begins with it. Raises ValueError for choices that cannot be told apart.
+    start: tokens that every answer begins with. has_end: whether the model has a token that ends an answer, without
+    which a label cannot be told from one that continues it. Raises ValueError for labels that cannot be told apart.
     """
-    by_tokens: dict[Path, str] = {}
-    for name, ids in zip(names, tokens, strict=True):
+    by_tokens: dict[TokenIds, str] = {}
+    for label, ids in zip(labels, tokens, strict=True):
         if not ids:
-            raise ValueError(f"the choice {name!r} has no tokens; leave it out")
+            raise ValueError(f"the choice {label!r} has no tokens; leave it out")
         twin = by_tokens.get(tuple(ids))
         if twin is not None:
-            raise ValueError(f"the choices {twin!r} and {name!r} have the same tokens; name one of them otherwise")
-        by_tokens[tuple(ids)] = name
-    followers = _followers(by_tokens)
-    forks_at = {path: tokens for path, tokens in followers.items() if len(tokens) > 1}
-    for path, following in forks_at.items():
-        if END in following and not has_end:
-            name = by_tokens[path]
-            raise ValueError(f"another choice begins with {name!r}, and the model has no end token; rename one of them")
-    feeds, line_of = _feeds([(*start, *path) for path in forks_at])
+            raise ValueError(f"the choices {twin!r} and {label!r} have the same tokens; name one of them otherwise")
+        by_tokens[tuple(ids)] = label
+    children_at = {prefix: tokens for prefix, tokens in _children(by_tokens).items() if len(tokens) > 1}
+    for prefix, children in children_at.items():
+        if END in children and not has_end:
+            label = by_tokens[prefix]
+            raise ValueError(
+                f"another choice begins with {label!r}, and the model has no end token; rename one of them"
+            )
+    suffixes, suffix_of = _suffixes([(*start, *prefix) for prefix in children_at])
     forks = [
-        Fork(line_of.get((*start, *path)), len(start) + len(path) - 1, tuple(following))
-        for path, following in forks_at.items()
+        Fork(suffix_of.get((*start, *prefix)), len(start) + len(prefix) - 1, tuple(children))
+        for prefix, children in children_at.items()
     ]
-    number = {path: i for i, path in enumerate(forks_at)}
-    turns = [
+    fork_at = {prefix: i for i, prefix in enumerate(children_at)}
+    paths = [
         tuple(
-            (number[ids[:place]], forks_at[ids[:place]].index(token))
-            for place, token in enumerate((*ids, END))
-            if ids[:place] in number
+            (fork_at[ids[:i]], children_at[ids[:i]].index(token))
+            for i, token in enumerate((*ids, END))
+            if ids[:i] in fork_at
         )
         for ids in by_tokens
     ]
-    return Choices(tuple(names), tuple(forks), tuple(turns), feeds)
+    return ChoiceTrie(tuple(labels), tuple(forks), tuple(paths), suffixes)
 
 
-def scored_settings(settings: GenerationSettings, choices: Choices) -> GenerationSettings:
-    """Settings of a request that is scored: one line, room for the longest feed, nothing that changes logits."""
-    return replace(settings, max_tokens=max(choices.longest, 1), min_tokens=0, temperature=0.0, num_beams=1, model={})
+def scored_settings(settings: GenerationSettings, trie: ChoiceTrie) -> GenerationSettings:
+    """Settings of a scored request: one slot, tokens enough for the longest suffix, nothing that changes logits."""
+    return replace(settings, max_tokens=max(trie.longest, 1), min_tokens=0, temperature=0.0, num_beams=1, model={})
 
 
-def _followers(paths: Iterable[Path]) -> dict[Path, list[int]]:
-    """For each beginning of a path the tokens that come next, END where the path ends."""
-    followers: dict[Path, dict[int, None]] = {}
-    for path in paths:
-        for place, token in enumerate((*path, END)):
-            followers.setdefault(path[:place], {})[token] = None
-    return {path: list(following) for path, following in followers.items()}
+def _children(labels: Iterable[TokenIds]) -> dict[TokenIds, list[int]]:
+    """For each prefix of a label the tokens that come next, END where the label ends."""
+    children: dict[TokenIds, dict[int, None]] = {}
+    for ids in labels:
+        for i, token in enumerate((*ids, END)):
+            children.setdefault(ids[:i], {})[token] = None
+    return {prefix: list(tokens) for prefix, tokens in children.items()}
 
 
-def _feeds(paths: Series[Path]) -> tuple[tuple[Path, ...], dict[Path, int]]:
-    """The paths that no other begins with, and for each path the place of one that begins with it."""
-    feeds: list[Path] = []
-    line_of: dict[Path, int] = {}
-    for path in sorted(filter(None, paths), reverse=True):  # a path comes right after those that begin with it
-        if not feeds or feeds[-1][: len(path)] != path:
-            feeds.append(path)
-        line_of[path] = len(feeds) - 1
-    return tuple(feeds), line_of
+def _suffixes(prefixes: Series[TokenIds]) -> tuple[tuple[TokenIds, ...], dict[TokenIds, int]]:
+    """The prefixes that no other continues, and for each prefix the index of one that continues it."""
+    suffixes: list[TokenIds] = []
+    suffix_of: dict[TokenIds, int] = {}
+    for prefix in sorted(filter(None, prefixes), reverse=True):  # right after those that continue it
+        if not suffixes or suffixes[-1][: len(prefix)] != prefix:
+            suffixes.append(prefix)
+        suffix_of[prefix] = len(suffixes) - 1
+    return tuple(suffixes), suffix_of

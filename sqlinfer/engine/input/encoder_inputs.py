@@ -1,4 +1,4 @@
-"""Requests to token ids for a model that reads and does not write: the bare text, or the pair (query, text).
+"""Requests to the token ids of an encoder's input: the bare text, or the pair (query, text).
 
 Needs a tokenizer and no weights. Knows no torch.
 """
@@ -10,8 +10,8 @@ from collections.abc import Sequence as Series
 from dataclasses import dataclass
 from typing import Any
 
-from sqlinfer.engine.input.prompts import RENDER_ERRORS, failed
 from sqlinfer.engine.model.model_kind import unsupported_reason
+from sqlinfer.engine.sequence import RENDER_ERRORS, failed
 from sqlinfer.errors import nearest
 from sqlinfer.types import (
     AnyRequest,
@@ -37,7 +37,13 @@ POSITIONS_AFTER_PADDING = (
 
 @dataclass(frozen=True, slots=True)
 class EncoderInput:
-    """A request as its model reads it. type_ids: 1 for the tokens of a pair's second text."""
+    """A tokenised request.
+
+    request: the request.
+    ids: its token ids.
+    type_ids: 1 for the tokens of a pair's second text, else 0.
+    truncated: whether tokens were cut off.
+    """
 
     request: AnyRequest
     ids: list[int]
@@ -47,8 +53,15 @@ class EncoderInput:
 
 @dataclass(frozen=True, slots=True)
 class EncoderLimits:
-    """What a model takes. max_tokens: special ones too. labels: a classifier's, in the order of its logits. prompt:
-    stands before each text."""
+    """What an encoder takes.
+
+    kind: what the model is for.
+    max_tokens: of a text, special tokens counted.
+    vocabulary: token ids are below it.
+    labels: a classifier's, in the order of its logits.
+    prompt: precedes each text.
+    is_lower_case: whether texts are turned to lower case.
+    """
 
     kind: ModelKind
     max_tokens: int
@@ -59,75 +72,79 @@ class EncoderLimits:
 
 
 class EncoderInputs:
-    """Tokenises for one model; a lock guards the tokenizer, which is not safe among threads."""
+    """Tokenises the inputs of one model; a lock guards the tokenizer, which is not safe among threads.
 
-    def __init__(self, version: ModelVersion, tokenizer: Any, reader: EncoderLimits) -> None:
+    version: the model.
+    limits: what it takes.
+    """
+
+    def __init__(self, version: ModelVersion, tokenizer: Any, limits: EncoderLimits) -> None:
         self.version = version
-        self.reader = reader
-        self._known = {*reader.labels, *(choice for label in reader.labels for choice in yes_or_no(label))}
+        self.limits = limits
+        self._choices = {*limits.labels, *(choice for label in limits.labels for choice in yes_or_no(label))}
         self._tokenizer = tokenizer
         self._lock = threading.Lock()
 
     def prepare(self, requests: Series[AnyRequest]) -> list[EncoderInput | Completion]:
         """An input for each request, or the completion of one that needs no model: counted or failed."""
-        refusals = [self._refusal(request) for request in requests]
-        asked = [request for request, refusal in zip(requests, refusals, strict=True) if not refusal]
-        inputs = iter(self._read_all(asked))
-        return [failed(r, refusal) if refusal else next(inputs) for r, refusal in zip(requests, refusals, strict=True)]
+        reasons = [self._unsupported_reason(request) for request in requests]
+        supported = [request for request, reason in zip(requests, reasons, strict=True) if not reason]
+        inputs = iter(self._tokenize_all(supported))
+        return [failed(r, reason) if reason else next(inputs) for r, reason in zip(requests, reasons, strict=True)]
 
     def count(self, requests: Series[AnyRequest]) -> list[int]:
-        """Tokens that the model reads of each request; 0 for one that cannot be asked."""
-        return [len(o.ids) if isinstance(o, EncoderInput) else o.prompt_tokens for o in self.prepare(requests)]
+        """Tokens of each request's input; 0 for one that fails."""
+        return [len(p.ids) if isinstance(p, EncoderInput) else p.prompt_tokens for p in self.prepare(requests)]
 
-    def _refusal(self, request: AnyRequest) -> str:
-        """Why a model of this kind cannot answer a request; "" if it can."""
-        labels, model = self.reader.labels, f"model {self.version}"
-        if wrong := unsupported_reason(self.reader.kind, request):
-            return f"{model} {wrong}"
-        if self.reader.kind != "classify" or not isinstance(request, Choose):
+    def _unsupported_reason(self, request: AnyRequest) -> str:
+        """Why the model cannot answer a request; "" if it can."""
+        labels, model = self.limits.labels, f"model {self.version}"
+        if reason := unsupported_reason(self.limits.kind, request):
+            return f"{model} {reason}"
+        if self.limits.kind != "classify" or not isinstance(request, Choose):
             return ""
-        unknown = [choice for choice in request.choices if choice not in self._known]
+        unknown = [choice for choice in request.choices if choice not in self._choices]
         if not unknown:
             return ""
-        label, _, said = unknown[0].rpartition(": ")
-        named = label if said in ("yes", "no") else unknown[0]
+        label, _, answer = unknown[0].rpartition(": ")
+        named = label if answer in ("yes", "no") else unknown[0]
         return f"{model} does not know the label {named!r}. {nearest(named, labels)}"
 
-    def _read_all(self, requests: Series[AnyRequest]) -> list[EncoderInput | Completion]:
-        """One call of the tokenizer for the whole window; row by row only if that fails."""
+    def _tokenize_all(self, requests: Series[AnyRequest]) -> list[EncoderInput | Completion]:
+        """One call of the tokenizer for all requests; row by row only if that fails."""
         try:
-            return self._read(requests)
+            return self._tokenize(requests)
         except RENDER_ERRORS:
-            return [self._read_one(request) for request in requests]
+            return [self._tokenize_one(request) for request in requests]
 
-    def _read_one(self, request: AnyRequest) -> EncoderInput | Completion:
+    def _tokenize_one(self, request: AnyRequest) -> EncoderInput | Completion:
         try:
-            return self._read([request])[0]
+            return self._tokenize([request])[0]
         except UnicodeEncodeError as error:
             where = f"U+{ord(error.object[error.start]):04X} at character {error.start}"
             return failed(request, f"the text is not valid Unicode: half of a surrogate pair, {where}")
         except RENDER_ERRORS as error:
             return failed(request, f"the text could not be tokenised: {type(error).__name__}: {error}")
 
-    def _read(self, requests: Series[AnyRequest]) -> list[EncoderInput | Completion]:
+    def _tokenize(self, requests: Series[AnyRequest]) -> list[EncoderInput | Completion]:
         for request in requests:
-            request.text.encode()  # the tokenizer's own error for a lone surrogate names neither text nor place
+            request.text.encode()  # the tokenizer's own error for a lone surrogate names neither text nor position
         counted = [r for r in requests if isinstance(r, CountTokens)]
-        asked = [r for r in requests if not isinstance(r, CountTokens)]
+        others = [r for r in requests if not isinstance(r, CountTokens)]
         with self._lock:
             counts = iter(self._encode([r.text for r in counted], add_special_tokens=False))
-            inputs = iter(self._encode(*self._texts(asked), truncation=True, max_length=self.reader.max_tokens))
+            inputs = iter(self._encode(*self._texts(others), truncation=True, max_length=self.limits.max_tokens))
         return [
             self._counted(r, next(counts)) if isinstance(r, CountTokens) else self._input(r, next(inputs))
             for r in requests
         ]
 
     def _texts(self, requests: Series[AnyRequest]) -> list[list[str]]:
-        """The first texts and, for a model that reads pairs, the second ones."""
-        texts = [self.reader.prompt + request.text for request in requests]
-        if self.reader.is_lower_case:
+        """The first texts and, for a reranker, the second ones."""
+        texts = [self.limits.prompt + request.text for request in requests]
+        if self.limits.is_lower_case:
             texts = [text.lower() for text in texts]
-        if self.reader.kind != "rerank":
+        if self.limits.kind != "rerank":
             return [texts]
         return [[request.query for request in requests if isinstance(request, Choose)], texts]
 
@@ -142,20 +159,19 @@ class EncoderInputs:
         return Completion(request, Count(len(encoding.ids)), prompt_tokens=len(encoding.ids))
 
     def _input(self, request: AnyRequest, encoding: Any) -> EncoderInput | Completion:
-        ids, limit = encoding.ids, self.reader.max_tokens
+        ids, limit = encoding.ids, self.limits.max_tokens
         if not ids:
             return failed(request, "the text is empty, and the model reads at least one token")
         if encoding.overflowing and getattr(request, "overflow", "") == "error":
             remedy = "Shorten it, for example left(text, 1000), or let it be cut (overflow: truncate)"
             return failed(request, f"the text has more than the {limit} tokens that {self.version} reads. {remedy}")
-        if max(ids) >= self.reader.vocabulary:
-            what = f"the tokenizer of model {self.version} gives token {max(ids)}, and the model knows "
-            return failed(
-                request, f"{what}{self.reader.vocabulary} tokens; tokenizer and weights do not belong together"
-            )
+        if max(ids) >= self.limits.vocabulary:
+            problem = f"the tokenizer of model {self.version} gives token {max(ids)}, and the model knows "
+            remedy = "tokenizer and weights do not belong together"
+            return failed(request, f"{problem}{self.limits.vocabulary} tokens; {remedy}")
         return EncoderInput(request, ids, encoding.type_ids, bool(encoding.overflowing))
 
 
 def first_position(config: Any) -> int:
-    """The position of a text's first token: RoBERTa and its kin count theirs from the padding's id."""
+    """The position of a text's first token: RoBERTa and similar models count positions from the padding's id."""
     return int(config.pad_token_id) + 1 if config.model_type in POSITIONS_AFTER_PADDING else 0

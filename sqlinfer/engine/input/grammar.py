@@ -1,6 +1,6 @@
-"""JSON schemas as grammars that an answer's tokens must follow: which tokens may come next, and which must.
+"""Constrained decoding: JSON schemas as grammars, which tell what tokens may come next, and which must.
 
-Built on llguidance. Knows no torch: masks are bits in numpy arrays.
+Built on llguidance. Knows no torch: token masks are bits in numpy arrays.
 """
 
 from __future__ import annotations
@@ -15,51 +15,51 @@ import numpy as np
 from llguidance import LLExecutor, LLMatcher, LLTokenizer
 from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask, fill_next_token_bitmask_par
 
-_WRITTEN: Any = {
+_JSON_STYLE: Any = {
     "whitespace_flexible": False,
     "item_separator": ", ",
     "key_separator": ": ",
     "json_allowed_escapes": '"\\nrt',
 }
-"""JSON as json.dumps writes it, and no escape that may stand for half of a character."""
-_SLACK = 24  # tokens: a number goes on to its own end
-_LONGEST_CLOSE = 2000  # tokens
+"""JSON as json.dumps writes it, without escapes that may stand for half of a character."""
+_NUMBER_TOKENS = 24  # that a number may still take when an answer is to be closed
+_MAX_COMPLETION = 2000  # tokens
 _NESTED = ("properties", "$defs", "definitions")
 _LISTED = ("anyOf", "oneOf", "allOf", "prefixItems")
 _SINGLE = ("items", "additionalProperties")
 
 
 def compile_schema(schema: str) -> str:
-    """The grammar of a JSON schema. Raises ValueError that names the place in it that is not understood, or that
-    nothing satisfies."""
+    """The grammar of a JSON schema. Raises ValueError that names the part of it that is not supported, or that nothing
+    satisfies."""
     try:
-        read = json.loads(schema)
+        parsed = json.loads(schema)
     except ValueError as error:
         raise ValueError(f"the schema is not JSON: {error}") from None
     except RecursionError:
         raise ValueError("the schema is nested too deeply") from None
-    if isinstance(read, bool) or not isinstance(read, dict):
+    if not isinstance(parsed, dict):
         raise ValueError(f"a JSON schema is an object, as {{'type': 'string'}}, not {schema[:60]}")
-    grammar: str = LLMatcher.grammar_from_json_schema(schema, overrides=_WRITTEN)
-    if said := _fault(grammar):
-        place = _place(read, read, ()) or "the schema"
-        raise ValueError(f"{place}: {' '.join(said.split())}")
+    grammar: str = LLMatcher.grammar_from_json_schema(schema, overrides=_JSON_STYLE)
+    if problem := _grammar_error(grammar):
+        part = _find_refused_part(parsed, parsed, ()) or "the schema"
+        raise ValueError(f"{part}: {' '.join(problem.split())}")
     return grammar
 
 
-def _fault(grammar: str) -> str:
-    """What llguidance has against a grammar; it panics where it would cut a message inside of a character."""
+def _grammar_error(grammar: str) -> str:
+    """What llguidance has against a grammar; it panics where it would cut its message inside of a character."""
     try:
-        said: str = LLMatcher.validate_grammar(grammar)
+        problem: str = LLMatcher.validate_grammar(grammar)
     except BaseException as panic:
         if type(panic).__name__ != "PanicException":
             raise
-        said = f"it is not understood ({panic})"
-    return said
+        problem = f"it is not understood ({panic})"
+    return problem
 
 
-def _place(schema: Any, root: dict[str, Any], path: tuple[str, ...]) -> str:
-    """The innermost part of a schema that is refused on its own, as `properties.price`; "" if the whole is meant."""
+def _find_refused_part(schema: Any, root: dict[str, Any], path: tuple[str, ...]) -> str:
+    """The innermost part of a schema that is refused by itself, such as `properties.price`; "" for the whole."""
     parts: list[tuple[str, Any]] = [
         (key, name) for key in _NESTED if isinstance(schema.get(key), dict) for name in schema[key]
     ]
@@ -67,12 +67,12 @@ def _place(schema: Any, root: dict[str, Any], path: tuple[str, ...]) -> str:
     inner: list[tuple[tuple[str, ...], Any]] = [((key, str(at)), schema[key][at]) for key, at in parts]
     inner += [((key,), schema[key]) for key in _SINGLE if key in schema]
     definitions = {key: root[key] for key in ("$defs", "definitions") if key in root}
-    for where, part in inner:
+    for keys, part in inner:
         if isinstance(part, dict):
-            alone = part if path or where[0] in definitions else {**definitions, **part}
-            grammar = LLMatcher.grammar_from_json_schema(json.dumps(alone), overrides=_WRITTEN)
-            if _fault(grammar):
-                return _place(part, root, (*path, *where)) or ".".join((*path, *where))
+            alone = part if path or keys[0] in definitions else {**definitions, **part}
+            grammar = LLMatcher.grammar_from_json_schema(json.dumps(alone), overrides=_JSON_STYLE)
+            if _grammar_error(grammar):
+                return _find_refused_part(part, root, (*path, *keys)) or ".".join((*path, *keys))
     return ".".join(path)
 
 
@@ -84,13 +84,13 @@ class Grammars:
         self._vocabulary = vocabulary
         self._eos = sorted(eos)
         self._lock = threading.Lock()
-        self._words: VocabularyMasks | None = None
-        self._read = lru_cache(maxsize=256)(self._compile)
+        self._masks: VocabularyMasks | None = None
+        self._cached_grammar = lru_cache(maxsize=256)(self._compile)
 
     def constraint(self, schema: str, max_tokens: int) -> Constraint:
-        """What holds an answer of at most max_tokens to a schema. Raises ValueError."""
+        """The constraint of an answer of at most max_tokens to a schema. Raises ValueError."""
         with self._lock:
-            grammar = self._read(schema)
+            grammar = self._cached_grammar(schema)
         if max_tokens < grammar.shortest:
             least = f"an answer to the schema has at least {grammar.shortest}"
             raise ValueError(f"max_tokens is {max_tokens}, and {least}; ask for more")
@@ -98,21 +98,24 @@ class Grammars:
 
     def _compile(self, schema: str) -> Grammar:
         grammar = compile_schema(schema)
-        if self._words is None:
+        if self._masks is None:
             from llguidance.hf import from_tokenizer  # loads transformers
 
             if not self._tokenizer.is_fast or not self._eos:
                 raise ValueError("the model cannot be held to a schema: its tokenizer is slow or has no end token")
-            self._words = VocabularyMasks(
+            self._masks = VocabularyMasks(
                 from_tokenizer(self._tokenizer, n_vocab=self._vocabulary, eos_token=self._eos)
             )
-        return Grammar(grammar, self._words)
+        return Grammar(grammar, self._masks)
 
 
 class VocabularyMasks:
-    """What the tokens of a vocabulary say, as sets of tokens: bits, as llguidance has them.
+    """Sets of a vocabulary's tokens, as bit masks like llguidance's.
 
-    quotes, nulls, commas, opens: tokens that begin so. closes: those that do nothing else, or end the answer.
+    tokenizer: llguidance's.
+    quotes, nulls, commas: tokens that start with a quote, with null, with a comma.
+    opens: tokens that open an object, a list or a string.
+    closes: tokens of closing brackets only, and those that end the answer.
     """
 
     def __init__(self, tokenizer: LLTokenizer) -> None:
@@ -126,47 +129,55 @@ class VocabularyMasks:
         self.opens = self._bits([text[:1] in (b"{", b"[", b'"') for text in texts])
 
     def _bits(self, chosen: list[bool]) -> np.ndarray:
-        words = allocate_token_bitmask(1, len(chosen))[0]
+        mask = allocate_token_bitmask(1, len(chosen))[0]
         packed = np.packbits(np.array(chosen, dtype=bool), bitorder="little")
-        bits = np.zeros(words.nbytes, dtype=np.uint8)
+        bits = np.zeros(mask.nbytes, dtype=np.uint8)
         bits[: len(packed)] = packed
         return bits.view(np.int32)
 
 
 class Grammar:
-    """What answers to one schema may look like. reserve: tokens that are enough to bring any answer to its end."""
+    """The grammar of one schema in a model's tokens.
 
-    def __init__(self, grammar: str, words: VocabularyMasks) -> None:
-        self.words = words
-        self._first = LLMatcher(words.tokenizer, grammar, log_level=0)
-        if self._first.is_error():
-            raise ValueError(f"the model cannot write an answer to the schema: {self._first.get_error()}")
+    masks: sets of the vocabulary's tokens.
+    shortest: tokens of the shortest answer.
+    reserve: tokens that suffice to complete any answer.
+    """
+
+    def __init__(self, grammar: str, masks: VocabularyMasks) -> None:
+        self.masks = masks
+        self._initial = LLMatcher(masks.tokenizer, grammar, log_level=0)
+        if self._initial.is_error():
+            raise ValueError(f"the model cannot write an answer to the schema: {self._initial.get_error()}")
         self.shortest, self.reserve = self._measure()
 
     def begin(self) -> LLMatcher:
-        """A matcher at the beginning of an answer."""
-        return self._first.deep_copy()
+        """A matcher at the start of an answer."""
+        return self._initial.deep_copy()
 
     def _measure(self) -> tuple[int, int]:
-        """Tokens of the shortest answer, and of an answer that opens what it can and closes it at once."""
-        least = self._walk(())
-        if least is None:
+        """Tokens of the shortest answer, and of one that opens what it can and closes it at once with some to spare."""
+        shortest = self._shortest_completion(())
+        if shortest is None:
             raise ValueError("the model cannot write an answer to the schema in its tokens, or none is short")
-        most = self._walk((self.words.opens,)) or least
-        return least, max(least, most) + most // 4 + _SLACK
+        nested = self._shortest_completion((self.masks.opens,)) or shortest
+        return shortest, max(shortest, nested) + nested // 4 + _NUMBER_TOKENS
 
-    def _walk(self, preferred: tuple[np.ndarray, ...]) -> int | None:
-        """Tokens of an answer that is closed as soon as it can be; None if that takes too many or leads nowhere."""
-        constraint = Constraint(self, _LONGEST_CLOSE)
+    def _shortest_completion(self, preferred: tuple[np.ndarray, ...]) -> int | None:
+        """Tokens of an answer that is closed as soon as possible; None if that takes too many or is a dead end.
+
+        preferred: masks of tokens to take before those that close.
+        """
+        constraint = Constraint(self, _MAX_COMPLETION)
         tokens: list[int] = []
-        while len(tokens) < _LONGEST_CLOSE:
-            mask = allocate_token_bitmask(1, self.words.tokenizer.vocab_size)
+        while len(tokens) < _MAX_COMPLETION:
+            mask = allocate_token_bitmask(1, self.masks.tokenizer.vocab_size)
             fill_next_token_bitmask(constraint.matcher, mask, 0)
             allowed = constraint.closing(mask[0], tokens, preferred)
-            found = np.flatnonzero(np.unpackbits(allowed.view(np.uint8), bitorder="little"))
-            if not len(found):
+            candidates = np.flatnonzero(np.unpackbits(allowed.view(np.uint8), bitorder="little"))
+            if not len(candidates):
                 return None
-            tokens.append(int(found[-1 if preferred else 0]))
+            tokens.append(int(candidates[-1 if preferred else 0]))
             tokens += constraint.advance(tokens[-1])
             if constraint.is_complete:
                 return len(tokens)
@@ -174,7 +185,11 @@ class Grammar:
 
 
 class Constraint:
-    """One answer on its way through its grammar. is_cut: whether it was brought to its end as its tokens ran out."""
+    """One answer in the course of its grammar.
+
+    grammar: that it follows.
+    is_cut: whether it was closed early because its tokens ran out.
+    """
 
     def __init__(self, grammar: Grammar, max_tokens: int) -> None:
         self.grammar = grammar
@@ -195,7 +210,7 @@ class Constraint:
         self.is_cut = False
 
     def allowed(self, mask: np.ndarray, tokens: Sequence[int]) -> np.ndarray:
-        """Of the tokens that the grammar allows those that may come next: all, until the rest is needed to close."""
+        """Of the tokens that the grammar allows those that may come next: all, until the rest is needed for closing."""
         left = self._max_tokens - len(tokens)
         close = self.grammar.reserve + self._bytes(tokens).count(b"{") if left <= self._max_tokens // 2 else 0
         if left > close:
@@ -204,7 +219,7 @@ class Constraint:
         return self.closing(mask, tokens)
 
     def advance(self, token: int) -> list[int]:
-        """Take a token that was allowed; the tokens that must follow it, which are taken too."""
+        """Consume an allowed token. Returns the tokens that must follow it, which are consumed too."""
         self.matcher.consume_token(token)
         forced: list[int] = [] if self.matcher.is_stopped() else self.matcher.compute_ff_tokens()
         if forced:
@@ -213,44 +228,44 @@ class Constraint:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the answer is at its end: nothing may follow."""
+        """Whether nothing may follow."""
         return self.matcher.is_stopped() and not self.matcher.is_error()
 
     @property
     def may_end(self) -> bool:
-        """Whether what is there is an answer already."""
+        """Whether the tokens so far are a complete answer."""
         return not self.matcher.is_error() and self.matcher.is_accepting()
 
     def text(self, tokens: Sequence[int]) -> str:
-        """The answer that tokens say."""
+        """The text of the answer."""
         return self._bytes(tokens).decode("utf-8", "replace")
 
     def closing(self, mask: np.ndarray, tokens: Sequence[int], preferred: tuple[np.ndarray, ...] = ()) -> np.ndarray:
-        """Of the allowed tokens those that bring the answer to its end soonest: texts and lists are cut, what may be
-        null is, and a number goes on as the model wants."""
-        words = self.grammar.words
-        said = self._bytes(tokens)
-        in_text = _is_in_text(said)
-        ways = (words.quotes,) if in_text else (*preferred, words.closes, words.nulls, words.commas)
-        if not in_text and (said[-1:].isdigit() or said[-1:] in (b"-", b".")):
+        """Of the allowed tokens those that complete the answer soonest: strings and lists end, what may be null is,
+        and a number continues as the model wants."""
+        masks = self.grammar.masks
+        text = self._bytes(tokens)
+        in_string = _is_in_string(text)
+        choices = (masks.quotes,) if in_string else (*preferred, masks.closes, masks.nulls, masks.commas)
+        if not in_string and (text[-1:].isdigit() or text[-1:] in (b"-", b".")):
             return mask
-        for way in ways:
-            allowed: np.ndarray = mask & way
+        for choice in choices:
+            allowed: np.ndarray = mask & choice
             if allowed.any():
                 return allowed
         return mask
 
     def _bytes(self, tokens: Sequence[int]) -> bytes:
-        tokenizer = self.grammar.words.tokenizer
+        tokenizer = self.grammar.masks.tokenizer
         eos = set(tokenizer.eos_tokens)
-        said: bytes = tokenizer.decode_bytes([token for token in tokens if token not in eos])
-        return said
+        text: bytes = tokenizer.decode_bytes([token for token in tokens if token not in eos])
+        return text
 
 
 def allowed_tokens(answers: Sequence[tuple[Constraint, Sequence[int]]]) -> np.ndarray:
-    """Which tokens may come next in each answer, given the tokens so far: bits in an int32 array (answers, words of 32
-    tokens)."""
-    mask = allocate_token_bitmask(len(answers), answers[0][0].grammar.words.tokenizer.vocab_size)
+    """Which tokens may come next in each answer, given the tokens so far: bits in an int32 array (answers,
+    vocabulary / 32)."""
+    mask = allocate_token_bitmask(len(answers), answers[0][0].grammar.masks.tokenizer.vocab_size)
     matchers = [(constraint.matcher, i) for i, (constraint, _) in enumerate(answers)]
     fill_next_token_bitmask_par(_executor(), matchers, mask)
     for i, (constraint, tokens) in enumerate(answers):
@@ -263,10 +278,10 @@ def _executor() -> LLExecutor:
     return LLExecutor()
 
 
-def _is_in_text(said: bytes) -> bool:
+def _is_in_string(text: bytes) -> bool:
     """Whether JSON that has not ended yet is inside a string.
 
-    >>> _is_in_text(b'{"a": "b'), _is_in_text(b'{"a": "b\\\\"'), _is_in_text(b'{"a"')
+    >>> _is_in_string(b'{"a": "b'), _is_in_string(b'{"a": "b\\\\"'), _is_in_string(b'{"a"')
     (True, True, False)
     """
-    return said.replace(b"\\\\", b"").replace(b'\\"', b"").count(b'"') % 2 == 1
+    return text.replace(b"\\\\", b"").replace(b'\\"', b"").count(b'"') % 2 == 1

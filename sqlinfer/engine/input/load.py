@@ -1,4 +1,4 @@
-"""From a model's folder to its tokenizer side: prompts for a model that writes, inputs for an encoder; no weights.
+"""Loads the tokenizer side of a model's folder, without weights: a PromptBuilder, or EncoderInputs for an encoder.
 
 Local files only, no code from the folder is ever run. Knows no torch.
 """
@@ -17,20 +17,20 @@ from sqlinfer.engine.model.weights import LOCAL, RELATIVE_POSITIONS, first_line,
 from sqlinfer.types import ModelVersion
 
 UNKNOWN_LENGTH = 10**9  # tokenizers write 1e30 where they know no length
-STRETCHED = ("longrope", "dynamic")  # kinds of rotary positions
+BATCH_SCALED = ("longrope", "dynamic")  # RoPE scaling that depends on the longest row of a batch
 END_MARK = "sqlinfer"
 
 
 def load_prompts(version: ModelVersion, config: Any) -> PromptBuilder:
-    """The prompt side of a model, without weights. Raises ModelUnusable."""
+    """The prompt builder of a model that generates. Raises ModelUnusable."""
     tokenizer = _load_tokenizer(version)
     generation = _load_generation(version)
     is_encoder_decoder = bool(config.is_encoder_decoder)
     decoder = config.get_text_config(decoder=True)
-    learned = config.model_type not in RELATIVE_POSITIONS
-    positions = _steady_positions(decoder) if learned else None
-    known = tokenizer.model_max_length or UNKNOWN_LENGTH
-    tokenizer.model_max_length = int(1e30)  # or it warns; lengths are our business
+    is_relative = config.model_type in RELATIVE_POSITIONS
+    positions = None if is_relative else _unscaled_positions(decoder)
+    max_length = tokenizer.model_max_length or UNKNOWN_LENGTH
+    tokenizer.model_max_length = int(1e30)  # or it warns; the PromptBuilder checks lengths
     defaults = Defaults(
         generation,
         getattr(config, "task_specific_params", None) or {},
@@ -39,23 +39,23 @@ def load_prompts(version: ModelVersion, config: Any) -> PromptBuilder:
         is_encoder_decoder=is_encoder_decoder,
     )
     context = ContextLimits(
-        tokens=_reads(config, positions, known if known < UNKNOWN_LENGTH else None),
+        max_tokens=_max_tokens(config, positions, max_length if max_length < UNKNOWN_LENGTH else None),
         vocabulary=int(decoder.vocab_size),
-        start=_decoder_start(version, config, generation) if is_encoder_decoder else (),
+        decoder_start=_decoder_start(version, config, generation) if is_encoder_decoder else (),
     )
     return PromptBuilder(version, tokenizer, defaults, context)
 
 
-def _steady_positions(decoder: Any) -> int | None:
-    """Tokens of a row up to which its positions are its own: some models stretch those of a whole batch beyond."""
+def _unscaled_positions(decoder: Any) -> int | None:
+    """The length up to which positions do not depend on the other rows: beyond, some models scale a whole batch's."""
     positions = getattr(decoder, "max_position_embeddings", None)
     rotary = getattr(decoder, "rope_parameters", None) or {}
-    stretches = rotary.get("rope_type") in STRETCHED
-    return rotary.get("original_max_position_embeddings") or positions if stretches else positions
+    is_scaled = rotary.get("rope_type") in BATCH_SCALED
+    return rotary.get("original_max_position_embeddings") or positions if is_scaled else positions
 
 
 def load_inputs(version: ModelVersion, config: Any) -> EncoderInputs:
-    """The tokenizer's side of a model that reads and does not write, without weights. Raises ModelUnusable."""
+    """The inputs of an encoder. Raises ModelUnusable."""
     tokenizer = _load_tokenizer(version)
     if not tokenizer.is_fast:
         raise unusable(version, "its tokenizer has no tokenizer.json", "Convert it with transformers")
@@ -63,7 +63,7 @@ def load_inputs(version: ModelVersion, config: Any) -> EncoderInputs:
     bounds = [head and head.max_tokens, _positions(config), tokenizer.model_max_length]
     tokenizer.model_max_length = int(1e30)
     kind = find_model_kind(version, config)
-    reader = EncoderLimits(
+    limits = EncoderLimits(
         kind=kind,
         max_tokens=min((int(bound) for bound in bounds if bound), default=UNKNOWN_LENGTH),
         vocabulary=int(config.vocab_size),
@@ -71,7 +71,7 @@ def load_inputs(version: ModelVersion, config: Any) -> EncoderInputs:
         prompt=head.prompt if head else "",
         is_lower_case=bool(head and head.is_lower_case),
     )
-    return EncoderInputs(version, tokenizer, reader)
+    return EncoderInputs(version, tokenizer, limits)
 
 
 def _positions(config: Any) -> int | None:
@@ -89,12 +89,12 @@ def _load_tokenizer(version: ModelVersion) -> Any:
         with quiet():
             return AutoTokenizer.from_pretrained(version.path, **LOCAL)
     except Exception as error:
-        what = f"its tokenizer cannot be loaded ({first_line(error)})"
-        raise unusable(version, what, "Copy tokenizer.json and tokenizer_config.json into the folder") from error
+        problem = f"its tokenizer cannot be loaded ({first_line(error)})"
+        raise unusable(version, problem, "Copy tokenizer.json and tokenizer_config.json into the folder") from error
 
 
 def _load_generation(version: ModelVersion) -> dict[str, Any]:
-    """What generation_config.json sets, or config.json in its place, where older models have it."""
+    """The settings of generation_config.json, or of config.json, where older models have them."""
     from transformers import GenerationConfig
 
     name = "generation_config.json"
@@ -104,8 +104,8 @@ def _load_generation(version: ModelVersion) -> dict[str, Any]:
         with quiet():
             generation = GenerationConfig.from_pretrained(version.path, config_file_name=name, local_files_only=True)
     except (ValueError, TypeError, OSError) as error:
-        what = f"the generation settings in {name} cannot be read ({first_line(error)})"
-        raise unusable(version, what, "Fetch the file again") from error
+        problem = f"the generation settings in {name} cannot be read ({first_line(error)})"
+        raise unusable(version, problem, "Fetch the file again") from error
     return {k: v for k, v in generation.to_dict().items() if v is not None}
 
 
@@ -124,15 +124,15 @@ def _chat_end(tokenizer: Any) -> list[int]:
     chat = [{"role": "user", "content": "?"}, {"role": "assistant", "content": END_MARK}]
     try:
         rendered = tokenizer.apply_chat_template(chat, tokenize=False)
-    except Exception:  # noqa: BLE001 - a template may raise anything for a chat that it does not foresee
+    except Exception:  # noqa: BLE001 - a template may raise anything for a chat that it does not expect
         return []
     tail = tokenizer(rendered.rpartition(END_MARK)[2].lstrip(), add_special_tokens=False)["input_ids"]
     return [t for t in tail[:1] if t in tokenizer.all_special_ids or t in tokenizer.added_tokens_decoder]
 
 
-def _reads(config: Any, positions: int | None, known: int | None) -> int | None:
-    """Tokens of a prompt: what the positions allow, else what the model was trained on, else unbounded."""
-    trained = known or getattr(config, "n_positions", None)
+def _max_tokens(config: Any, positions: int | None, max_length: int | None) -> int | None:
+    """Tokens of a prompt: what the positions allow, else what the model was trained on, else None."""
+    trained = max_length or getattr(config, "n_positions", None)
     if not config.is_encoder_decoder:
         return positions or trained
     bounds = [b for b in (positions, trained) if b]

@@ -1,6 +1,6 @@
-"""What a model is for: to write text, to embed it, to classify it, or to score pairs of texts; what requests need.
+"""The kind of a model: it generates, embeds, classifies or reranks; and which kinds answer a request.
 
-Knows no torch: configuration and folder tell.
+Knows no torch: configuration and folder decide.
 """
 
 from __future__ import annotations
@@ -47,8 +47,7 @@ _ANSWERED_BY: Mapping[type[AnyRequest], tuple[ModelKind, ...]] = {
 
 
 def find_model_kind(version: ModelVersion, config: Any) -> ModelKind:
-    """A classifier's head, or the lack of any head, says it; version.task "embed" turns a writing model into one that
-    embeds."""
+    """The kind by the architecture's head, or the lack of one; version.task "embed" makes a generative model embed."""
     heads = config.architectures or []
     if any(head.endswith("ForSequenceClassification") for head in heads):
         return "rerank" if config.num_labels == 1 else "classify"
@@ -59,15 +58,15 @@ def find_model_kind(version: ModelVersion, config: Any) -> ModelKind:
 
 
 def guess_model_kind(version: ModelVersion) -> ModelKind | None:
-    """The kind that config.json tells by itself, at once: transformers, which knows defaults too, takes seconds to
-    load. None if the file cannot be read."""
+    """The kind by config.json alone, without transformers, which knows the defaults but takes seconds to load; None if
+    the file cannot be read."""
     try:
-        said = json.loads((version.path / "config.json").read_text(encoding="utf-8"))
-        named = {name: said.get(name) for name in ("architectures", "is_encoder_decoder")}
-        labels = len(said.get("id2label") or {}) or said.get("num_labels", 2)
+        config = json.loads((version.path / "config.json").read_text(encoding="utf-8"))
+        fields = {name: config.get(name) for name in ("architectures", "is_encoder_decoder")}
+        labels = len(config.get("id2label") or {}) or config.get("num_labels", 2)
     except (OSError, ValueError, AttributeError, TypeError):
         return None
-    return find_model_kind(version, SimpleNamespace(num_labels=labels, **named))
+    return find_model_kind(version, SimpleNamespace(num_labels=labels, **fields))
 
 
 def _is_encoder(head: str) -> bool:
@@ -82,9 +81,9 @@ def answering_kinds(request: AnyRequest) -> tuple[ModelKind, ...]:
 
 
 def unsupported_reason(kind: ModelKind, request: AnyRequest) -> str:
-    """Why a model of a kind cannot answer a request, to be said after its name; "" if it can."""
+    """Why a model of a kind cannot answer a request, to follow its name; "" if it can."""
     kinds = answering_kinds(request)
     if kind in kinds:
         return ""
-    wanted = " or ".join(DOES[other] for other in kinds)
-    return f"{DOES[kind]}{_FOR[kind]}, and this needs one that {wanted}"
+    required = " or ".join(DOES[other] for other in kinds)
+    return f"{DOES[kind]}{_FOR[kind]}, and this needs one that {required}"

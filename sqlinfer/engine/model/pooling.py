@@ -1,7 +1,7 @@
-"""What turns a model's states into an embedding, as the files of a sentence-transformers folder say it.
+"""The pooling head that turns hidden states into an embedding, read from the files of a sentence-transformers folder.
 
-A plain encoder's folder says nothing: the mean over its tokens is taken, not normalised; a decoder's last token, if it
-was registered to embed. Knows no tokenizer, and no torch before it pools.
+Without such files an encoder gets mean pooling, not normalised, and a decoder registered to embed its last token's
+state. Knows no tokenizer, and no torch before it pools.
 """
 
 from __future__ import annotations
@@ -27,14 +27,19 @@ _OLD_NAMES = {
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "lasttoken",
 }
-_KINDS = ("Transformer", "Pooling", "Normalize", "Dense")
+_MODULE_TYPES = ("Transformer", "Pooling", "Normalize", "Dense")
 
 
 @dataclass(frozen=True, slots=True)
 class PoolingHead:
-    """pooling: one mode, or several whose vectors are joined. layers: what follows, in order: the folder of a dense
-    layer, or None to normalise. folder: of the transformer's own files. max_tokens: of a text, if the folder says.
-    prompt: what stands before each text."""
+    """How a model embeds.
+
+    pooling: one mode, or several whose vectors are concatenated.
+    layers: what follows, in order: the folder of a dense layer, or None to normalise.
+    max_tokens: of a text; None if the folder sets no limit.
+    is_lower_case: whether texts are turned to lower case.
+    prompt: precedes each text.
+    """
 
     pooling: tuple[str, ...] = ("mean",)
     layers: tuple[Path | None, ...] = ()
@@ -43,33 +48,33 @@ class PoolingHead:
     prompt: str = ""
 
     def width(self, hidden: int) -> int:
-        """Numbers in an embedding, given those in a state of the model."""
+        """Dimensions of an embedding, given those of a hidden state."""
         dense = [path for path in self.layers if path is not None]
         return int(_read(dense[-1] / "config.json")["out_features"]) if dense else hidden * len(self.pooling)
 
 
 def load_head(version: ModelVersion, config: Any) -> PoolingHead | None:
-    """How a model that embeds does it; None for another kind. Raises ModelUnusable."""
+    """The head of a model that embeds; None for others. Raises ModelUnusable."""
     if find_model_kind(version, config) != "embed":
         return None
     try:
         return read_head(version.path, config)
     except (ValueError, KeyError, OSError, TypeError) as error:
-        what = f"how it pools cannot be read ({first_line(error)})"
-        raise unusable(version, what, "Copy the model's whole folder") from error
+        problem = f"how it pools cannot be read ({first_line(error)})"
+        raise unusable(version, problem, "Copy the model's whole folder") from error
 
 
 def read_head(folder: Path, config: Any) -> PoolingHead:
-    """The head of a model's folder. Raises ValueError for modules that are not known, OSError, KeyError."""
+    """The head of a model's folder. Raises ValueError for unknown modules, OSError, KeyError."""
     if not (folder / MODULES).is_file():
         causal = any(name.endswith("ForCausalLM") for name in config.architectures or [])
         return PoolingHead(("lasttoken",) if causal else ("mean",))
-    modules = [(each["type"].rpartition(".")[2], folder / each["path"]) for each in _read(folder / MODULES)]
-    kinds = [kind for kind, _ in modules]
-    if unknown := [kind for kind in kinds if kind not in _KINDS]:
-        raise ValueError(f"{MODULES} names a module {unknown[0]}; {', '.join(_KINDS)} are known")
-    if kinds[:2] != ["Transformer", "Pooling"] or {"Transformer", "Pooling"} & set(kinds[2:]):
-        raise ValueError(f"{MODULES} must name a Transformer and a Pooling, and then others; it names {kinds}")
+    modules = [(entry["type"].rpartition(".")[2], folder / entry["path"]) for entry in _read(folder / MODULES)]
+    types = [name for name, _ in modules]
+    if unknown := [name for name in types if name not in _MODULE_TYPES]:
+        raise ValueError(f"{MODULES} names a module {unknown[0]}; {', '.join(_MODULE_TYPES)} are known")
+    if types[:2] != ["Transformer", "Pooling"] or {"Transformer", "Pooling"} & set(types[2:]):
+        raise ValueError(f"{MODULES} must name a Transformer and a Pooling, and then others; it names {types}")
     if modules[0][1] != folder:
         raise ValueError(f"{MODULES} puts the transformer into {modules[0][1].name}; its files must lie beside it")
     sentence = _read(folder / "sentence_bert_config.json", {})
@@ -80,7 +85,7 @@ def read_head(folder: Path, config: Any) -> PoolingHead:
         raise ValueError(f"its prompt {prompt!r} is to be left out of the pooling, which is not supported")
     return PoolingHead(
         pooling=_modes(pooling),
-        layers=tuple(path if kind == "Dense" else None for kind, path in modules[2:]),
+        layers=tuple(path if name == "Dense" else None for name, path in modules[2:]),
         max_tokens=sentence.get("max_seq_length"),
         is_lower_case=bool(sentence.get("do_lower_case")),
         prompt=prompt,
@@ -88,7 +93,7 @@ def read_head(folder: Path, config: Any) -> PoolingHead:
 
 
 def load_layers(head: PoolingHead, device: torch.device) -> list[Any]:
-    """What follows the pooling, in float32, as callables on (rows, width). Raises ValueError, OSError, KeyError."""
+    """The layers after the pooling, in float32, as callables on (rows, width). Raises ValueError, OSError, KeyError."""
     import torch
 
     def unit(vectors: torch.Tensor) -> torch.Tensor:
@@ -121,26 +126,26 @@ def _pooled(states: torch.Tensor, mask: torch.Tensor, mode: str) -> torch.Tensor
 
 
 def _modes(pooling: dict[str, Any]) -> tuple[str, ...]:
-    said = pooling.get("pooling_mode")
-    if said is None:
-        said = [mode for key, mode in _OLD_NAMES.items() if pooling.get(key)] or ["mean"]
-    modes = (said,) if isinstance(said, str) else tuple(said)
+    names = pooling.get("pooling_mode")
+    if names is None:
+        names = [mode for key, mode in _OLD_NAMES.items() if pooling.get(key)] or ["mean"]
+    modes = (names,) if isinstance(names, str) else tuple(names)
     if unknown := [mode for mode in modes if mode not in MODES]:
         raise ValueError(f"its pooling {unknown[0]!r} is not known; {', '.join(MODES)} are")
     return modes
 
 
 def _dense(path: Path) -> Any:
-    """The dense layer of a folder: config.json says its size and activation, model.safetensors its weights."""
+    """The dense layer of a folder: its size and activation in config.json, its weights in model.safetensors."""
     import torch
     from safetensors.torch import load_file
 
-    said = _read(path / "config.json")
-    name = str(said.get("activation_function", "torch.nn.modules.activation.Tanh")).rpartition(".")[2]
+    config = _read(path / "config.json")
+    name = str(config.get("activation_function", "torch.nn.modules.activation.Tanh")).rpartition(".")[2]
     activation = getattr(torch.nn, name, None) if name in ("Tanh", "Identity", "ReLU", "GELU", "Sigmoid") else None
     if activation is None:
         raise ValueError(f"the activation {name} of its dense layer is not known")
-    linear = torch.nn.Linear(said["in_features"], said["out_features"], bias=said.get("bias", True))
+    linear = torch.nn.Linear(config["in_features"], config["out_features"], bias=config.get("bias", True))
     layer = torch.nn.Sequential(linear, activation())
     linear.load_state_dict({k.removeprefix("linear."): v for k, v in load_file(path / "model.safetensors").items()})
     return layer

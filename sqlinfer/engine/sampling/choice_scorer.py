@@ -39,15 +39,15 @@ class _Scored:
 
 @dataclass(frozen=True, slots=True)
 class _Suffix:
-    """A path of the trie that continues a row's prompt."""
+    """A suffix of the trie that continues a row's prompt."""
 
     scored: _Scored
     number: int
-    """Its index among the row's paths."""
+    """Its index among the trie's suffixes."""
 
     @property
     def tokens(self) -> list[int]:
-        return list(self.scored.row.choices.feeds[self.number])
+        return list(self.scored.row.choice_trie.suffixes[self.number])
 
 
 @torch.inference_mode()
@@ -56,10 +56,10 @@ def score(batch: Batch, rows: list[Sequence], logits: torch.Tensor, limits: Limi
     first = sum(row.num_slots for row in batch.rows) - len(logits)
     scored_rows = []
     for row, offset in zip(rows, _first_slots(rows), strict=True):
-        if row.choices:
-            scored_rows.append(_Scored(row, first + offset, [[] for _ in row.choices.forks]))
+        if row.choice_trie:
+            scored_rows.append(_Scored(row, first + offset, [[] for _ in row.choice_trie.forks]))
             _score_forks(scored_rows[-1], None, logits[offset : offset + 1])
-    suffixes = [_Suffix(scored, i) for scored in scored_rows for i in range(len(scored.row.choices.feeds))]
+    suffixes = [_Suffix(scored, i) for scored in scored_rows for i in range(len(scored.row.choice_trie.suffixes))]
     for chunk, chunk_logits in _run_suffixes(batch, suffixes, limits):
         for suffix, suffix_logits in zip(chunk, chunk_logits, strict=True):
             _score_forks(suffix.scored, suffix.number, suffix_logits)
@@ -75,11 +75,11 @@ def _first_slots(rows: list[Sequence]) -> list[int]:
     return slots[:-1]
 
 
-def _score_forks(scored: _Scored, path: int | None, logits: torch.Tensor) -> None:
-    """Score the forks on a path, or at the end of the prompt (None), given the logits (tokens, vocab) of its tokens."""
-    for number, fork in enumerate(scored.row.choices.forks):
-        if fork.feed == path:
-            position = fork.position if path is not None else -1
+def _score_forks(scored: _Scored, suffix: int | None, logits: torch.Tensor) -> None:
+    """Score the forks on a suffix, or at the end of the prompt (None), given their logits (tokens, vocab)."""
+    for number, fork in enumerate(scored.row.choice_trie.forks):
+        if fork.suffix == suffix:
+            position = fork.position if suffix is not None else -1
             scored.log_probs[number] = _log_probs(logits[position].float(), fork, scored.row)
 
 
@@ -95,13 +95,13 @@ def _log_probs(logits: torch.Tensor, fork: Fork, row: Sequence) -> list[float]:
 
 def _finish(scored: _Scored) -> None:
     """The row's answer: the probability of each choice, to six digits."""
-    choices, row = scored.row.choices, scored.row
-    totals = [sum(scored.log_probs[fork][position] for fork, position in turns) for turns in choices.turns]
+    trie, row = scored.row.choice_trie, scored.row
+    totals = [sum(scored.log_probs[fork][child] for fork, child in path) for path in trie.paths]
     if any(map(math.isnan, totals)):
         row.fail("the model's output for this row is not a number (NaN); float32 may help")
         return
     probabilities = (float(f"{math.exp(total):.6g}") for total in totals)
-    row.answer = Probabilities(zip(choices.names, probabilities, strict=True))
+    row.answer = Probabilities(zip(trie.labels, probabilities, strict=True))
     row.finish_reason = "stop"
 
 

@@ -58,7 +58,7 @@ def satisfies(text: str) -> bool:
 def reference(engine: TransformersEngine, request: Request) -> str:
     """The likeliest allowed token of a full pass over everything, again and again; far from max_tokens."""
     (sequence,) = engine.loaded.prompts.prepare([request])
-    matcher = LLMatcher(sequence.constraint.grammar.words.tokenizer, compile_schema(request.schema))
+    matcher = LLMatcher(sequence.constraint.grammar.masks.tokenizer, compile_schema(request.schema))
     written: list[int] = []
     while (
         not matcher.is_stopped() and len(written) < sequence.settings.max_tokens - sequence.constraint.grammar.reserve

@@ -116,7 +116,7 @@ def test_truncate_cuts_the_text_and_keeps_the_rest(shape: str, text: str, engine
     room = 512 if shape in ("t5", "bart") else 492
     assert room - 12 <= len(sequence.prompt) <= room
     assert sequence.truncated
-    kept = engine.loaded.prompts.text(sequence.prompt)
+    kept = engine.loaded.prompts.decode(sequence.prompt)
     assert "Keep me." in kept
     assert "\ufffd" not in kept, "no character is cut in half"
     if shape == "llama":
@@ -128,7 +128,7 @@ def test_truncate_cuts_the_text_and_keeps_the_rest(shape: str, text: str, engine
 def test_text_that_just_fits_is_not_cut(engine_of: EngineOf) -> None:
     engine = engine_of("gpt2")
     text = (
-        engine.loaded.prompts.text(engine.loaded.prompts.prepare([Request("x", overflow="truncate")])[0].prompt) * 492
+        engine.loaded.prompts.decode(engine.loaded.prompts.prepare([Request("x", overflow="truncate")])[0].prompt) * 492
     )
     parameters = Parameters(max_tokens=20)
     fits, exceeds = engine.loaded.prompts.prepare(
@@ -177,7 +177,7 @@ def test_text_cannot_write_special_tokens(shape: str, engine_of: EngineOf) -> No
     prompts = [s.prompt for s in engine.loaded.prompts.prepare([Request("nice", "Rate."), Request(forged, "Rate.")])]
     special = [[t for t in prompt if t < 7] for prompt in prompts]
     assert special[0] == special[1]
-    assert "<|end|>" in engine.loaded.prompts.text(prompts[1])
+    assert "<|end|>" in engine.loaded.prompts.decode(prompts[1])
 
 
 def test_forged_text_is_cut_too(engine_of: EngineOf) -> None:

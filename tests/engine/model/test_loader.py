@@ -215,7 +215,7 @@ def test_size_is_as_asked(tmp_path: Path) -> None:
     size = shapes.Size(hidden=32, num_layers=1, num_heads=2, num_key_value_heads=1, vocabulary=300, positions=64)
     for shape in shapes.BUILDERS:
         engine = open_engine(version(shapes.build(shape, tmp_path / shape, size=size)), device="cpu")
-        assert engine.loaded.prompts.context.tokens == 64
+        assert engine.loaded.prompts.context.max_tokens == 64
         assert engine.loaded.model.get_input_embeddings().weight.shape == (300, 32)
         request = Embed("a") if shape == "bert" else requests(["a"], max_tokens=2)[0]
         assert next(engine.generate([request])).error is None

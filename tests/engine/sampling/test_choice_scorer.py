@@ -12,7 +12,7 @@ import torch
 from sqlinfer.engine import open_engine
 from sqlinfer.engine.cache.length_bucket import LengthBucket
 from sqlinfer.engine.engine import TransformersEngine
-from sqlinfer.engine.input.choice_trie import END, Fork, build_choices
+from sqlinfer.engine.input.choice_trie import END, Fork, build_choice_trie
 from sqlinfer.engine.scheduler import Limits
 from sqlinfer.types import Choose, Completion, ModelVersion, Request
 from tests.engine.engine_cases import TEXTS, EngineOf, answer, choosing, requests, texts
@@ -134,18 +134,18 @@ def test_a_thousand_choices_are_scored(engine_of: EngineOf, intercept) -> None: 
     assert sum(scores.values()) == pytest.approx(1.0, abs=1e-3)
 
 
-def test_only_forks_are_read() -> None:
-    apart = build_choices(["New York", "Newark", "Rome"], [[5, 6, 9], [5, 7], [8]], [], has_end=True)
-    assert apart.feeds == ((5,),)
+def test_only_forks_are_computed() -> None:
+    apart = build_choice_trie(["New York", "Newark", "Rome"], [[5, 6, 9], [5, 7], [8]], [], has_end=True)
+    assert apart.suffixes == ((5,),)
     assert apart.forks == (Fork(None, -1, (5, 8)), Fork(0, 0, (6, 7)))
-    assert apart.turns == (((0, 0), (1, 0)), ((0, 0), (1, 1)), ((0, 1),))
+    assert apart.paths == (((0, 0), (1, 0)), ((0, 0), (1, 1)), ((0, 1),))
 
 
 def test_choices_that_begin_alike_are_told_apart_by_their_end() -> None:
-    alike = build_choices(["New", "New York", "New York City"], [[5], [5, 6], [5, 6, 7]], [3], has_end=True)
-    assert alike.feeds == ((3, 5, 6),)
+    alike = build_choice_trie(["New", "New York", "New York City"], [[5], [5, 6], [5, 6, 7]], [3], has_end=True)
+    assert alike.suffixes == ((3, 5, 6),)
     assert alike.forks == (Fork(0, 1, (END, 6)), Fork(0, 2, (END, 7)))
-    assert alike.turns == (((0, 0),), ((0, 1), (1, 0)), ((0, 1), (1, 1)))
+    assert alike.paths == (((0, 0),), ((0, 1), (1, 0)), ((0, 1), (1, 1)))
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_choices_that_begin_alike_are_told_apart_by_their_end() -> None:
 )
 def test_choices_that_cannot_be_told_apart_are_refused(names: list[str], tokens: list[list[int]], words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        build_choices(names, tokens, [], has_end=False)
+        build_choice_trie(names, tokens, [], has_end=False)
 
 
 def test_bad_choices_fail_their_row_alone(engine_of: EngineOf) -> None:
@@ -224,7 +224,7 @@ def test_a_long_text_is_cut_or_fails_with_room_for_the_longest_choice(engine_of:
     assert "besides" in str(failed.error)
     (cut,) = answer(engine, [replace(scored(LABELS, (text,))[0], overflow="truncate")])
     assert cut.truncated
-    assert cut.prompt_tokens + engine.loaded.prompts.prepare(scored())[0].choices.longest == 512
+    assert cut.prompt_tokens + engine.loaded.prompts.prepare(scored())[0].choice_trie.longest == 512
 
 
 def test_rows_that_their_prompts_answer_take_no_place_in_the_cache(
