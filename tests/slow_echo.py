@@ -35,7 +35,7 @@ class Slow(EchoEngine):
 def make_slow() -> Slow:
     """Make the echo engine that of every model in this process."""
     engine = Slow()
-    runtime.get_engine = lambda version: engine  # type: ignore[assignment, return-value]
+    runtime.open_engine = lambda version: engine  # type: ignore[attr-defined, assignment, return-value]
     return engine
 
 

@@ -69,7 +69,7 @@ def test_retry_failed_asks_again_what_a_function_could_not_read(
 ) -> None:
     answers = {"a": "1", "b": "many", "boom": ""}
     engine = EchoEngine(lambda request: answers[request.text])
-    monkeypatch.setattr("sqlinfer.inference.runtime.get_engine", lambda version: engine)
+    monkeypatch.setattr("sqlinfer.inference.runtime.open_engine", lambda version: engine)
     Path("udfs").mkdir()
     Path("udfs/number.py").write_text(NUMBER)
     file = query("SELECT number(x) AS n FROM (VALUES ('a'), ('b')) r(x) ORDER BY n")
@@ -88,7 +88,7 @@ def test_retry_failed_keeps_what_was_answered_since(
     invoke: Invoke, query: Query, registered: None, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = EchoEngine()
-    monkeypatch.setattr("sqlinfer.inference.runtime.get_engine", lambda version: engine)
+    monkeypatch.setattr("sqlinfer.inference.runtime.open_engine", lambda version: engine)
     file = query("SELECT ai_gen('boom')")
     invoke("run", file, "--model", "echo", code=1)
     with Store(home) as store:

@@ -47,7 +47,7 @@ def write(root: Path) -> Write:
 @pytest.fixture
 def echoing(registered: None, echo: EchoEngine, monkeypatch: pytest.MonkeyPatch) -> EchoEngine:
     """Every engine is the echo engine; the model `echo` is registered."""
-    monkeypatch.setattr("sqlinfer.inference.runtime.get_engine", lambda version: echo)
+    monkeypatch.setattr("sqlinfer.inference.runtime.open_engine", lambda version: echo)
     return echo
 
 
