@@ -4,5 +4,5 @@ from sqlinfer import Embed
 
 
 def ai_embed(text: str, overflow: Literal["truncate", "error"] = "truncate") -> Embed:
-    """Embed a text: a vector of numbers, near to those of texts that mean about the same."""
+    """Embed a text: a vector of numbers, close to the vectors of texts with a similar meaning."""
     return Embed(text, overflow)

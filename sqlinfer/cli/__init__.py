@@ -27,7 +27,7 @@ def main() -> None:
     """Batch inference in SQL, on DuckDB, on your own GPU.
 
     \b
-    sqlinfer run query.sql              run a file; each distinct question is asked once, ever
+    sqlinfer run query.sql              run a file; identical requests run only once
     sqlinfer explain query.sql          what it would ask, before it asks
     sqlinfer preview query.sql          a few rows of it: prompt, raw answer and value
     sqlinfer shell                      the DuckDB shell, with the functions

@@ -24,10 +24,12 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 def _options(command: _Command) -> _Command:
     for option in (
-        click.option("--quiet", is_flag=True, help="Say nothing on stderr but what failed."),
-        click.option("--json", "as_json", is_flag=True, help="Print what came of each node as one line of JSON."),
-        click.option("--threads", default=1, type=click.IntRange(1), show_default=True, help="How many nodes at once."),
-        click.option("--model", metavar="NAME", help="Model of calls that name none, where a config names none."),
+        click.option("--quiet", is_flag=True, help="Print only failures to stderr."),
+        click.option("--json", "as_json", is_flag=True, help="Print the results of all nodes as one line of JSON."),
+        click.option(
+            "--threads", default=1, type=click.IntRange(1), show_default=True, help="Nodes built in parallel."
+        ),
+        click.option("--model", metavar="NAME", help="Model for calls that name none, unless a config names one."),
         click.option("--db", metavar="PATH", help="DuckDB file.  [default: database in sqlinfer.yml]"),
     ):
         command = option(command)
@@ -36,14 +38,14 @@ def _options(command: _Command) -> _Command:
 
 @click.command()
 @selection
-@click.option("--full-refresh", is_flag=True, help="Make incremental models anew.")
+@click.option("--full-refresh", is_flag=True, help="Rebuild incremental models from scratch.")
 @_options
 @job_options
 def build(more: tuple[str, ...], select: tuple[str, ...], variables: str, full_refresh: bool, **options: Any) -> None:
     """Build the project: seeds, models and their tests, each after what it reads.
 
-    A model that fails, or whose test fails, holds back what stands on it and no more. Only questions without an answer
-    are asked, so a build that was stopped goes on where it was.
+    Nodes that depend on a failed model or test are skipped; all others are built. Only requests without a cached answer
+    run, so a stopped build resumes where it was.
 
     \b
     sqlinfer build

@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 @session_options
 @click.option("--format", "format_", type=click.Choice(FORMATS), default="table", help="How rows are printed.")
 @click.option("--json", "as_json", is_flag=True, help="Print the job's counts as JSON on the last line of stdout.")
-@click.option("--allow-download", is_flag=True, help="Fetch models that the SQL names by hub id and that are not here.")
-@click.option("--no-store", is_flag=True, help="Keep no answer after the run.")
-@click.option("--retry-failed", is_flag=True, help="Ask only what failed in earlier jobs.")
-@click.option("--quiet", is_flag=True, help="Say nothing on stderr but errors.")
+@click.option("--allow-download", is_flag=True, help="Download models that the SQL names by hub id.")
+@click.option("--no-store", is_flag=True, help="Do not keep the answers after the run.")
+@click.option("--retry-failed", is_flag=True, help="Run only the requests that failed in earlier jobs.")
+@click.option("--quiet", is_flag=True, help="Print only errors to stderr.")
 @job_options
 def run(files: tuple[str, ...], format_: Format, as_json: bool, **options: Any) -> None:
     """Run SQL files and print the rows of their queries.
 
-    Each distinct question is asked once, ever: answers are kept as they finish, and a run that was stopped goes on
-    where it was when it is started again. FILE may be - for standard input.
+    Identical requests are sent to the model only once: answers are cached as they finish, and a stopped run resumes
+    when it is started again. FILE may be - for standard input.
 
     \b
     sqlinfer run query.sql

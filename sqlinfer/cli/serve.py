@@ -13,11 +13,11 @@ from sqlinfer.errors import SqlinferError
 
 
 @click.command()
-@click.option("--model", metavar="NAME", help="Model of calls that name none: a name, a hub id or a ./folder.")
-@click.option("--tcp", metavar="HOST:PORT", help="Answer on TCP too, to those who know the token.")
-@click.option("--idle", type=float, metavar="SECONDS", help="End after so long without a connection.")
+@click.option("--model", metavar="NAME", help="Model for calls that name none: a name, a hub id or a ./folder.")
+@click.option("--tcp", metavar="HOST:PORT", help="Also listen on TCP, for clients that have the token.")
+@click.option("--idle", type=float, metavar="SECONDS", help="Exit after this many seconds without a connection.")
 def serve(model: str | None, tcp: str | None, idle: float | None) -> None:
-    """Hold the models, and answer calls from the DuckDB shell until Ctrl-C.
+    """Run the model server used by the DuckDB shell, until Ctrl-C.
 
     It listens on a Unix socket in the state folder that you alone can use. `sqlinfer shell` starts a server by itself;
     start one by hand to keep models loaded, or to answer other machines. The token of TCP is taken from
@@ -33,8 +33,8 @@ def serve(model: str | None, tcp: str | None, idle: float | None) -> None:
     from sqlinfer.serve.server import Server
     from sqlinfer.sql.connect import make_runtime
 
-    # DuckDB waits for a call by running in a circle on one core. torch's threads, which wait for each other so too,
-    # then lose whole time slices at each product. Read when torch is imported.
+    # DuckDB busy-waits for a call on one core. Torch's threads busy-wait for each other too, and would then lose
+    # whole time slices at each matmul. Read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     path = socket_path()
     runtime = make_runtime(model, True, None, None)

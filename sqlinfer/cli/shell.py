@@ -27,7 +27,7 @@ _MAGIC, _MAGIC_AT = b"DUCK", 8
 
 @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
 @click.argument("words", metavar="[DB] [DUCKDB OPTIONS]...", nargs=-1, type=click.UNPROCESSED)
-@click.option("--model", metavar="NAME", help="Model of calls that name none: a name, a hub id or a ./folder.")
+@click.option("--model", metavar="NAME", help="Model for calls that name none: a name, a hub id or a ./folder.")
 @click.option("--server", metavar="HOST:PORT", help="A server on another machine; its token is in SQLINFER_TOKEN.")
 def shell(words: tuple[str, ...], model: str | None, server: str | None) -> None:
     """Open a DuckDB shell with the functions loaded.

@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 IN_MEMORY = ":memory:"
 _SETTINGS = {
-    "max_retries": "Ask a request again whose failure may pass, so often.  [default: 3]",
-    "timeout": "Seconds in which a batch must finish an answer.",
-    "error_threshold": "Stop once more requests failed: a number, or 5%; -1 bears all.  [default: -1]",
+    "max_retries": "Number of retries after a transient failure.  [default: 3]",
+    "timeout": "Fail a batch that completes no answer within this many seconds.",
+    "error_threshold": "Stop when more than this many requests (or 5%) have failed; -1: never.  [default: -1]",
     "logging_level": "debug, info, warning, error or critical.",
-    "environment": "A variable while models are loaded and asked; may be given several times.",
-    "mini_batch_size": "Accepted, and changes nothing: batches are filled by tokens.",
+    "environment": "Set an environment variable while models are loaded and run; repeatable.",
+    "mini_batch_size": "Accepted but ignored: batches are sized by tokens.",
     "output_action": "If the table or file is there: append_row, replace or fail_if_exists; summary_only writes none.",
-    "max_requests": "Ask no more requests than this.",
-    "max_prompt_tokens": "Stop after this many tokens read.",
-    "max_completion_tokens": "Stop after this many tokens written.",
-    "max_seconds": "Stop after this time.",
-    "max_pairs": "Refuse an AI condition over two tables with more pairs; -1 allows any.  [default: 100000]",
+    "max_requests": "Send at most this many requests to the models.",
+    "max_prompt_tokens": "Stop after this many prompt tokens.",
+    "max_completion_tokens": "Stop after this many generated tokens.",
+    "max_seconds": "Stop after this many seconds.",
+    "max_pairs": "Refuse an AI join condition over more pairs of rows; -1: no limit.  [default: 100000]",
     "ai_schema": "true: SQL may say AI.IF(..) for ai_if(..), as BigQuery does.  [default: false]",
 }
 
@@ -48,12 +48,12 @@ class Script:
 def session_options(command: _Command) -> _Command:
     """The options of every command that runs SQL: --db, --set, --model."""
     for option in (
-        click.option("--model", metavar="NAME", help="Model of calls that name none: a name, a hub id or a ./folder."),
+        click.option("--model", metavar="NAME", help="Model for calls that name none: a name, a hub id or a ./folder."),
         click.option(
             "settings", "--set", metavar="NAME=VALUE", multiple=True, callback=_pairs,
-            help="A text for the SQL, read there as getvariable('NAME'); may be given several times.",
+            help="Set a SQL variable, read with getvariable('NAME'); repeatable.",
         ),
-        click.option("--db", metavar="PATH", default=IN_MEMORY, help="DuckDB file; it is made if it is not there."),
+        click.option("--db", metavar="PATH", default=IN_MEMORY, help="DuckDB file; created if missing."),
     ):  # fmt: skip
         command = option(command)
     return command

@@ -1,6 +1,6 @@
 """The settings of a job, their meaning and bounds, and the one place where they are merged.
 
-Names are those of cloud batch endpoints. Knows no model, no SQL and no command line; each of these says a layer.
+Names are those of cloud batch endpoints. Knows no model, no SQL and no command line; each of these gives a layer.
 """
 
 from __future__ import annotations
@@ -19,15 +19,18 @@ OF_STATEMENTS = ("output_action", "ai_schema")
 
 @dataclass(frozen=True, slots=True)
 class JobSettings:
-    """What holds for a job.
+    """The settings of one job.
 
-    max_retries: how often a request is asked again whose failure may pass. timeout: seconds in which a batch must
-    finish an answer; None waits. error_threshold: failed requests that the job bears, a number or a percentage of its
-    requests ("5%"); -1 bears all. logging_level: of Python's logger "sqlinfer"; None leaves it. environment: variables
-    while a model is loaded and asked. mini_batch_size: changes nothing, as the engine fills batches by tokens.
-    output_action: what becomes of a table or file that is there; None leaves it to the statement. max_requests,
-    max_prompt_tokens, max_completion_tokens, max_seconds: the job's budget; None is no bound. max_pairs: requests of
-    an AI condition over two tables; None is any number. ai_schema: whether SQL may say AI.IF(..) for ai_if(..).
+    max_retries: number of retries of a request after a transient failure.
+    timeout: seconds within which a batch must complete an answer; None: no limit.
+    error_threshold: failed requests beyond which the job stops, a number or a percentage ("5%"); -1: never.
+    logging_level: of Python's logger "sqlinfer"; None leaves it as it is.
+    environment: environment variables while a model is loaded and runs.
+    mini_batch_size: accepted and ignored, as the engine sizes batches by tokens.
+    output_action: what becomes of an existing table or file; None leaves it to the statement.
+    max_requests, max_prompt_tokens, max_completion_tokens, max_seconds: the job's budget; None: no limit.
+    max_pairs: requests of an AI condition over two tables; None: no limit.
+    ai_schema: whether SQL may say AI.IF(..) for ai_if(..).
     """
 
     max_retries: int = 3
@@ -55,23 +58,23 @@ NAMES = tuple(f.name for f in fields(JobSettings))
 
 
 class SettingsLayers:
-    """Where a session's settings are said, from the widest to the narrowest: a model's registration, the project file,
-    the command line, SET. The narrowest wins; merged anew for each model."""
+    """The settings of a session in layers, from the lowest precedence to the highest: a model's registration, the
+    project file, the command line, SET. They are merged anew for each model."""
 
     def __init__(self, project: Mapping[str, Any] | None = None, command_line: Mapping[str, Any] | None = None) -> None:
         self._layers: list[dict[str, Any]] = [dict(project or {}), dict(command_line or {}), {}]
 
     def set(self, name: str, value: Any) -> None:
-        """Say a setting where it is narrowest."""
+        """Set a setting in the layer of highest precedence."""
         self._layers[-1] |= read_settings({name: value}, f"SET sqlinfer_{name}")
 
     def reset(self, name: str) -> None:
-        """Take back what was said by set."""
+        """Undo set."""
         _check_name(name, "RESET")
         self._layers[-1].pop(name, None)
 
     def over(self, registration: Mapping[str, Any] | None = None) -> JobSettings:
-        """What holds for a model with these settings in its registration. Variables of environment add up."""
+        """The settings for a model with these in its registration. Variables of environment are merged by name."""
         merged: dict[str, Any] = {}
         for layer in (registration or {}, *self._layers):
             environment = {**merged.get("environment", {}), **layer.get("environment", {})}

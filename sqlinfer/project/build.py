@@ -1,4 +1,4 @@
-"""Builds nodes: each after those that it reads, several at once if wished; what fails holds back what stands on it."""
+"""Builds nodes: each after those that it reads, several at once if wished; what depends on a failed node is skipped."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Build:
     def _skipped(self, node: Node, held: set[str]) -> Result:
         first = next(key for key in self.project.nodes if key in held)
         was = "failed" if self.last.results[first].state == "failed" else "was skipped"
-        why = f"it stands on {self.project.nodes[first].name}, which {was}"
+        why = f"depends on {self.project.nodes[first].name}, which {was}"
         return Result(node.name, "skipped", time.time(), error=why)
 
     def _run(self, node: Node) -> Result:

@@ -67,6 +67,6 @@ def start(options: Sequence[str] = ()) -> subprocess.Popen[bytes]:
 
 
 def _free_cores() -> str:
-    """What the DuckDB that a server is started for leaves: it waits for a call by running in a circle on one core."""
+    """The cores besides the one on which the DuckDB that a server is started for busy-waits."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2
     return str(max(1, cores - 1))

@@ -138,7 +138,7 @@ def _read_json(path: Path, name: str) -> dict[str, Any]:
     try:
         content = json.loads((path / name).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ModelUnusable(f"{path} is no model's folder, or incomplete: {name} is missing. {_AGAIN}") from None
+        raise ModelUnusable(f"{path} is not a model folder, or is incomplete: {name} is missing. {_AGAIN}") from None
     except (OSError, ValueError) as error:
         raise ModelUnusable(f"{path / name} cannot be read: {error}. {_AGAIN}") from error
     if not isinstance(content, dict):

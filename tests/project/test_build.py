@@ -122,7 +122,7 @@ def test_what_fails_holds_back_what_stands_on_it_and_no_more(
     write({**FILES, "seeds/reviews.csv": REVIEWS + "4,boom\n"})
     result = invoke("build", code=1)
     assert "models/answers.sql: 1 request failed" in result.stderr
-    assert "it stands on answers, which failed" in result.stderr
+    assert "depends on answers, which failed" in result.stderr
     assert rows("SELECT table_name FROM information_schema.tables ORDER BY ALL") == [("other",), ("reviews",)]
     write(
         {
@@ -168,7 +168,7 @@ def test_a_failed_test_holds_back_what_stands_on_its_model(invoke: Invoke, write
     result = invoke("build", code=1)
     assert "models/schema.yml: 1 row is wrong:" in result.stderr
     assert "id = 3, num_rows = 2" in result.stderr
-    assert "it stands on unique_answers_id, which failed" in result.stderr
+    assert "depends on unique_answers_id, which failed" in result.stderr
     assert len(rows("FROM answers")) == 4
     write({"seeds/reviews.csv": REVIEWS})
     assert states(invoke, "build")["angry"] == "done"

@@ -56,7 +56,7 @@ def test_the_page_says_all_of_each_node_and_needs_nothing_else(page: Path, root:
     assert "boom &lt;b&gt;&amp;" in text
     assert "1 row is wrong" in text
     assert f"<dd>echo/1, {OTHER}/1</dd>" in text
-    assert "it stands on broken, which failed" in text
+    assert "depends on broken, which failed" in text
     assert text.count('<path d="M') == 7
     assert not re.findall(r"<script|<link rel=.stylesheet|https?://(?!www\.w3\.org)", text)
     assert str(root) not in text
