@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from sqlinfer.engine import close_all, get_engine, open_engine
+from sqlinfer.engine.attention.packed_decoder import ForwardContext
 from sqlinfer.engine.engine import TransformersEngine
 from sqlinfer.engine.request_windows import WINDOW_CHARACTERS, WINDOW_REQUESTS, split_windows
 from sqlinfer.engine.scheduler import Limits
@@ -41,16 +42,16 @@ def intercept(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[int]]:
 
 
 def _size(kwargs: dict[str, Any]) -> tuple[int, int]:
-    """Lines of a pass and tokens of the longest; packed ones lie one after another."""
+    """Slots of a pass and tokens of the longest; packed ones lie one after another."""
     ids = kwargs["input_ids"] if "input_ids" in kwargs else kwargs["decoder_input_ids"]
-    if not hasattr(kwargs.get("packed"), "_segments"):
+    context = kwargs.get("forward_context")
+    if not isinstance(context, ForwardContext):
         slots, tokens = ids.shape
         return slots, tokens
-    segments = kwargs["packed"]._segments
-    single = sum(len(bucket.rows) for bucket in kwargs["packed"]._cohorts)
-    parents = {id(segment.parent) for segment in segments}
-    longest = int(kwargs["position_ids"].max()) + 1 if segments else 1
-    return single + sum(id(segment) not in parents for segment in segments), longest
+    single = sum(len(bucket.rows) for bucket in context._buckets)
+    parents = {id(node.parent) for node in context._nodes}
+    longest = int(kwargs["position_ids"].max()) + 1 if context._nodes else 1
+    return single + sum(id(node) not in parents for node in context._nodes), longest
 
 
 def _out_of_memory() -> None:
