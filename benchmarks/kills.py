@@ -34,21 +34,21 @@ FUNCTION = """
 import os, time
 from pathlib import Path
 from sqlinfer import Request, Parameters
-from sqlinfer.inference import runtime
+from sqlinfer.inference import pipeline
 
 STARTED, SLOW = Path(os.environ["KILLS_FOLDER"]), os.environ.get("KILLS_SLOW", "")
-_ask = runtime.ask
 
 
-def _noted(*asked):
-    "The engine's answers, each noted before it is handed on: a killed process can say it no more."
+def _noted(generate, inference, requests, cancel):
+    "A stage that notes each completion before it is handed on: a killed process can say it no more."
     with open(STARTED / "finished", "ab", buffering=0) as finished:
-        for completion in _ask(*asked):
+        for completion in generate(requests, cancel):
             finished.write(completion.request.key)
             yield completion
 
 
-runtime.ask = _noted
+*_before, _retry = pipeline.STAGES
+pipeline.STAGES = (*_before, _noted, _retry)
 
 
 def note(t: str) -> Request:
