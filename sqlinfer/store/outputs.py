@@ -25,12 +25,16 @@ def encode(output: Output | str) -> str:
 
 
 def decode(output_type: type[Output], text: str) -> Output:
-    """The output of a request's output_type whose kept text this is.
+    """The output of an output_type whose kept text this is; a Text if it is none of that type, so that it costs
+    the rows that read it and no others.
 
     >>> decode(Cuts, "[7, 9]")
     (7, 9)
     """
-    return _DECODERS[output_type](text)
+    try:
+        return _DECODERS[output_type](text)
+    except ValueError:
+        return Text(text)
 
 
 def _to_base64(embedding: Embedding) -> str:

@@ -106,3 +106,8 @@ def test_kept_texts_are_the_outputs_that_they_were_and_back(text: str, output: O
     decoded = decode(type(output), text)
     assert (type(decoded), decoded) == (type(output), output)
     assert encode(output) == text
+
+
+@pytest.mark.parametrize("output_type", [Embedding, Probabilities, Count, Cuts])
+def test_a_kept_text_that_is_no_output_of_its_type_stays_a_text(output_type: type[Output]) -> None:
+    assert decode(output_type, "<no answer>") == Text("<no answer>")

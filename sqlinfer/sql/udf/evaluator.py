@@ -28,7 +28,7 @@ from sqlinfer.sql.udf.call_metadata import NO_METADATA, CallMetadata, take_metad
 from sqlinfer.sql.udf.field_order import FieldOrders
 from sqlinfer.sql.udf.request_builder import RequestBuilder
 from sqlinfer.store.outputs import encode
-from sqlinfer.types import AnyRequest, ModelVersion
+from sqlinfer.types import AnyRequest, ModelVersion, Text
 
 Record = Callable[[Sequence[KeyedRequest]], None]
 
@@ -180,11 +180,13 @@ class CallEvaluator(JobRunner):
         if self.on_read is not None:
             self.on_read(call, outputs)
         try:
+            for question, answer in zip(call.asks, answers, strict=True):
+                _check_type(question, answer)
             return call.go_on(answers)
         except Exception as error:  # noqa: BLE001 - the author's code may raise anything
             last = call.asks[-1]
-            answer = encode(answers[-1])[:EXCERPT]
-            said = f"{call.function.path} cannot use the answer {answer!r}: {type(error).__name__}: {error}"
+            excerpt = encode(answers[-1])[:EXCERPT]
+            said = f"{call.function.path} cannot use the answer {excerpt!r}: {type(error).__name__}: {error}"
             failure = Failure(call.function.name, str(last.route.version), last.draft.text[:EXCERPT], said)
             self.note(last.key, failure, failures, "unread")
             call.failure = last.key
@@ -211,3 +213,10 @@ class CallEvaluator(JobRunner):
                 first = replace(failures[call.failure], step=call.asks[0].step if call.asks else 1)
                 others = [failure for key, failure in failures.items() if key != call.failure]
                 raise RequestsFailed(summary([first, *others], self.retry, self.job_id))
+
+
+def _check_type(question: KeyedRequest, output: Any) -> None:
+    """Refuse an output of another type than the request's: its kept text could not be decoded."""
+    wanted = question.draft.output_type
+    if wanted is not Text and not isinstance(output, wanted):
+        raise TypeError(f"it is no {wanted.__name__}")
