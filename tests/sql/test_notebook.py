@@ -14,7 +14,7 @@ from tests.slow_echo import PATIENCE_S
 CELL = """
 import time
 import sqlinfer
-from sqlinfer.types import Completion
+from sqlinfer.types import Completion, Text
 
 
 class Slow:
