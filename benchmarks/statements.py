@@ -1,7 +1,7 @@
 """Many tiny statements, each with one answer that is cached: microseconds a statement beside plain DuckDB.
 
-`python -m benchmarks statements [NUMBER]`, 1,000 of them if not said; to compare two versions of the package, run it in a
-checkout of each, in turn.
+`python -m benchmarks statements [NUMBER]`, 1,000 of them if not said. To compare two versions of the package, run it in
+a checkout of each, in turn.
 """
 
 from __future__ import annotations
