@@ -60,13 +60,13 @@ def test_the_unpacked_wheel_has_the_functions_of_the_checkout(wheel: Path, tmp_p
         archive.extractall(tmp_path)
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\nfrom sqlinfer import functions\n"
-        "found = functions.load_functions(functions.Path.cwd() / 'udfs')\n"
+        "from pathlib import Path\nfound = functions.load_functions(Path.cwd() / 'udfs')\n"
         "print(functions.__file__, *sorted(found), sep='\\n')"
     )
     listed = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)], cwd=cwd, check=True, capture_output=True, text=True
     ).stdout.splitlines()
-    assert listed[0] == str(tmp_path / "sqlinfer" / "functions.py")
+    assert listed[0] == str(tmp_path / "sqlinfer" / "functions" / "__init__.py")
     assert {path.stem for path in built_in_folder().glob("*.py")} <= set(listed[1:])
 
 
