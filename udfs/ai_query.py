@@ -23,7 +23,7 @@ def ai_query(
     row has a message in place of a response. modelParameters: a STRUCT of max_tokens, temperature and the like.
     files: as Databricks has it; refused, as no model here reads files.
     reorder := true: request is a struct of columns, {'body': body, 'product': product}. It is asked as a JSON object
-    whose columns stand in the order in which most prompts begin alike, as a shared beginning is read once: the column
+    whose columns stand in the order in which most prompts begin alike, as a shared prefix is read once: the column
     with the fewest distinct values comes first. The first statement that asks such columns chooses their order, once it
     knows all its questions; the order is kept with the answers and holds from then on, so that more rows do not ask the
     old ones again. On plain connections the first chunk of rows chooses.

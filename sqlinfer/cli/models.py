@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -14,9 +14,6 @@ from sqlinfer.cli.tables import echo_facts, echo_json, echo_table
 from sqlinfer.config.job_settings import NAMES
 from sqlinfer.errors import SqlinferError
 from sqlinfer.types import Parameters
-
-if TYPE_CHECKING:
-    pass
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
