@@ -102,9 +102,9 @@ def duckdb_platform() -> str:
 
 
 def _version() -> str:
-    found = re.search(r'__version__ = "(.+)"', (HERE.parent / "sqlinfer" / "__init__.py").read_text())
-    assert found is not None
-    return found[1]
+    match = re.search(r'__version__ = "(.+)"', (HERE.parent / "sqlinfer" / "__init__.py").read_text())
+    assert match is not None
+    return match[1]
 
 
 if __name__ == "__main__":

@@ -41,8 +41,8 @@ def write_chat(rng: Random, num_turns: int) -> Chat:
 
 def _fact(rng: Random, facts: Facts) -> Turn:
     names = (*FIELDS, "mood")
-    told = [name for name in names if getattr(facts, name)]
-    name = rng.choice(told if rng.random() < 0.5 else names)
+    present = [name for name in names if getattr(facts, name)]
+    name = rng.choice(present if rng.random() < 0.5 else names)
     value, fact = getattr(facts, name) or "null", name if name in ("mood", "city") else ""
     if name in wordings.QUESTIONS and value != "null" and rng.random() < 0.5:
         return Turn(rng.choice(wordings.QUESTIONS[name][0]), value, fact)
@@ -51,10 +51,10 @@ def _fact(rng: Random, facts: Facts) -> Turn:
 
 def _condition(rng: Random, facts: Facts) -> Turn:
     holds = rng.random() < 0.5
-    while (found := rng.choice(CONDITIONS)(rng, facts, holds, False)) is None:
+    while (drawn := rng.choice(CONDITIONS)(rng, facts, holds, False)) is None:
         pass
-    fact, condition = found
-    return Turn(_asked(rng, wordings.FILTERS, f"{condition}?", condition), "yes" if holds else "no", fact)
+    fact, condition = drawn
+    return Turn(_worded(rng, wordings.FILTERS, f"{condition}?", condition), "yes" if holds else "no", fact)
 
 
 def _label(rng: Random, facts: Facts) -> Turn:
@@ -63,14 +63,14 @@ def _label(rng: Random, facts: Facts) -> Turn:
     labels = [truth, *rng.sample(others, rng.randint(1, 3))]
     rng.shuffle(labels)
     listed = ", ".join(labels)
-    return Turn(_asked(rng, wordings.CLASSIFIERS, f"{listed}?", listed), truth, "concern" if facts.concern else "")
+    return Turn(_worded(rng, wordings.CLASSIFIERS, f"{listed}?", listed), truth, "concern" if facts.concern else "")
 
 
 def _aspects(rng: Random, facts: Facts) -> Turn:
     if facts.concern:
         return Turn("concern?", facts.concern, "concern")
-    asked, told = rng.choice((("praised?", facts.praised), ("criticised?", facts.criticised)))
-    return Turn(asked, ", ".join(told) or "nothing")
+    message, aspects = rng.choice((("praised?", facts.praised), ("criticised?", facts.criticised)))
+    return Turn(message, ", ".join(aspects) or "nothing")
 
 
 _FOLLOW_UPS: tuple[Callable[[Random, Facts], Turn], ...] = (
@@ -79,6 +79,6 @@ _FOLLOW_UPS: tuple[Callable[[Random, Facts], Turn], ...] = (
 )
 
 
-def _asked(rng: Random, pair: wordings.Wordings, brief: str, x: str) -> str:
+def _worded(rng: Random, pair: wordings.Wordings, brief: str, x: str) -> str:
     """Briefly, or in words that training knows, without the text: it stands above."""
     return brief if rng.random() < 0.6 else rng.choice(pair[0]).format(x=x, text="").strip()

@@ -18,8 +18,8 @@ Condition = tuple[str, str]
 
 
 def _on_mention(rng: Random, facts: Facts, holds: bool, held_out: bool) -> Condition | None:
-    told = [name for name, _ in facts.aspects]
-    aspects = told if holds else [name for name in words.ASPECTS if name not in told]
+    mentioned = [name for name, _ in facts.aspects]
+    aspects = mentioned if holds else [name for name in words.ASPECTS if name not in mentioned]
     if not aspects or facts.concern:
         return None
     aspect = rng.choice(aspects)
@@ -30,12 +30,12 @@ def _on_aspect(rng: Random, facts: Facts, holds: bool, held_out: bool) -> Condit
     """A false one names an aspect of the other polarity, or one that is not there."""
     praise = rng.random() < 0.5
     right, wrong = (facts.praised, facts.criticised) if praise else (facts.criticised, facts.praised)
-    told = right if holds else wrong
-    if not told and not holds and facts.concern is None and rng.random() < 0.3:
-        told = [name for name in words.ASPECTS if name not in right]
-    if not told:
+    aspects = right if holds else wrong
+    if not aspects and not holds and facts.concern is None and rng.random() < 0.3:
+        aspects = [name for name in words.ASPECTS if name not in right]
+    if not aspects:
         return None
-    aspect = rng.choice(told)
+    aspect = rng.choice(aspects)
     return aspect, choose(rng, wordings.CONDITIONS["praised" if praise else "criticised"], held_out).format(x=aspect)
 
 
@@ -49,8 +49,8 @@ def _on_mood(rng: Random, facts: Facts, holds: bool, held_out: bool) -> Conditio
 def _on_sentiment(rng: Random, facts: Facts, holds: bool, held_out: bool) -> Condition | None:
     if facts.concern:
         return None
-    told = facts.sentiment if holds else rng.choice([name for name in SENTIMENTS if name != facts.sentiment])
-    return "", choose(rng, wordings.CONDITIONS["sentiment"], held_out).format(x=told)
+    sentiment = facts.sentiment if holds else rng.choice([name for name in SENTIMENTS if name != facts.sentiment])
+    return "", choose(rng, wordings.CONDITIONS["sentiment"], held_out).format(x=sentiment)
 
 
 def _on_kind(rng: Random, facts: Facts, holds: bool, held_out: bool) -> Condition | None:

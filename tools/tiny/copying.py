@@ -39,15 +39,15 @@ def wire(model: Any) -> None:
             elif weight.dim() > 1:
                 weight.normal_(0.0, weight.shape[1] ** -0.5)
         width, head = model.config.hidden_size, model.config.hidden_size // model.config.num_attention_heads
-        token, place = _subspace(head, width), _subspace(head, width)
+        token, previous = _subspace(head, width), _subspace(head, width)
         first, second = (layer.self_attn for layer in model.model.layers[:2])
         _look_back(first, head, model.config.rope_parameters["rope_theta"])
         first.v_proj.weight[:head] = token
-        first.o_proj.weight[:, :head] = _TELL * EMBEDDING * place.T
+        first.o_proj.weight[:, :head] = _TELL * EMBEDDING * previous.T
         for number, rows in enumerate((slice(0, head // 2), slice(head // 2, head))):
             own = slice(number * head, (number + 1) * head)
             _match(second.q_proj.weight[own], token[rows])
-            _match(second.k_proj.weight[own], place[rows])
+            _match(second.k_proj.weight[own], previous[rows])
             _say(second, own)
         for layer in model.model.layers[2:]:
             _say(layer.self_attn, slice(0, head))
@@ -61,7 +61,7 @@ def wire_pair(model: Any) -> None:
     size = model.config.d_kv
     own = slice(0, size)
     with torch.no_grad():
-        token, place = (_subspace(size, model.config.d_model) for _ in range(2))
+        token, previous = (_subspace(size, model.config.d_model) for _ in range(2))
         back, first = (stack.block[0].layer[0].SelfAttention for stack in (model.encoder, model.decoder))
         _look_near(back.relative_attention_bias.weight[: model.config.relative_attention_num_buckets // 2])
         _look_near(first.relative_attention_bias.weight)
@@ -69,10 +69,10 @@ def wire_pair(model: Any) -> None:
         back.relative_attention_bias.weight[1, 0] = 9.0
         back.q.weight[own] *= 0.2
         back.v.weight[own] = token
-        back.o.weight[:, own] = _TELL * place.T
+        back.o.weight[:, own] = _TELL * previous.T
         norm, cross = model.decoder.block[0].layer[1].layer_norm, model.decoder.block[0].layer[1].EncDecAttention
         cross.q.weight[own] = _MATCH_PAIR * token / norm.weight.clamp(min=0.2)
-        cross.k.weight[own] = _MATCH_PAIR * place / model.encoder.final_layer_norm.weight.abs().clamp(min=0.05)
+        cross.k.weight[own] = _MATCH_PAIR * previous / model.encoder.final_layer_norm.weight.abs().clamp(min=0.05)
 
 
 def _look_near(bias: torch.Tensor) -> None:
@@ -90,9 +90,9 @@ def _look_ahead(bias: torch.Tensor) -> None:
 
 def _say(attention: Any, own: slice) -> None:
     """What a head looks at goes into the residual stream as it is: the tied embeddings then say that token."""
-    said = _subspace(own.stop - own.start, attention.q_proj.in_features)
-    attention.v_proj.weight[own] = said
-    attention.o_proj.weight[:, own] = _SAY * EMBEDDING * said.T
+    subspace = _subspace(own.stop - own.start, attention.q_proj.in_features)
+    attention.v_proj.weight[own] = subspace
+    attention.o_proj.weight[:, own] = _SAY * EMBEDDING * subspace.T
 
 
 def _look_back(attention: Any, head: int, theta: float) -> None:

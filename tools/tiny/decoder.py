@@ -110,10 +110,10 @@ def row_of(chat: Chat, tokenizer: Any) -> Row:
         answer = len(turns) + number
         row.ids.extend(pieces[number])
         row.pointers.extend(pointing.pointers(turn.answer, turn.fact, text, spans[answer], len(row.ids), body))
-        said = [*pieces[answer], SPECIAL.index(END)]
-        weight = (1.0 if number else _FIRST_WEIGHT) / len(said) ** 0.5
-        row.ids.extend(said)
-        row.weights.extend([0.0] * len(pieces[number]) + [weight] * len(said))
+        target = [*pieces[answer], SPECIAL.index(END)]
+        weight = (1.0 if number else _FIRST_WEIGHT) / len(target) ** 0.5
+        row.ids.extend(target)
+        row.weights.extend([0.0] * len(pieces[number]) + [weight] * len(target))
     return row
 
 
@@ -124,7 +124,7 @@ def _loss(model: Any, rows: Sequence[Row], watched: dict[str, Any]) -> torch.Ten
     prompts = (weights == 0) & (ids[:, 1:] != 0)
     weights = weights + _PROMPT_WEIGHT * (prompts & (torch.rand(weights.shape) < _LOOKED_AT))
     hidden = model.model(input_ids=ids[:, :-1]).last_hidden_state  # padding comes last, so no row reads it
-    asked = weights > 0
-    losses = torch.nn.functional.cross_entropy(model.lm_head(hidden[asked]), ids[:, 1:][asked], reduction="none")
+    weighted = weights > 0
+    losses = torch.nn.functional.cross_entropy(model.lm_head(hidden[weighted]), ids[:, 1:][weighted], reduction="none")
     looks = pointing.loss(model, watched, [row.pointers for row in rows])
-    return (losses * weights[asked]).sum() / weights.sum() + _POINTING * looks
+    return (losses * weights[weighted]).sum() / weights.sum() + _POINTING * looks

@@ -89,10 +89,10 @@ def evaluate(folder: Path, num_rows: int) -> Iterator[Result]:
         yield Result(f"{task}, wording never seen", "tiny", num_rows, 0.85, value)
 
 
-def accuracy(engine: Engine, asked: Sequence[Question]) -> float:
+def accuracy(engine: Engine, written: Sequence[Question]) -> float:
     """The share of questions whose answer is right to the letter."""
-    answers = _answers(engine, [question.request for question in asked])
-    right = [_chosen(answer) == q.answer for answer, q in zip(answers, asked, strict=True)]
+    answers = _answers(engine, [question.request for question in written])
+    right = [_chosen(answer) == q.answer for answer, q in zip(answers, written, strict=True)]
     return sum(right) / len(right)
 
 
@@ -103,9 +103,9 @@ def extraction(engine: Engine, num_rows: int) -> dict[str, float]:
     answers = _answers(engine, [ask("ai_extract", text=text.body, fields=list(FIELDS)) for text in texts])
     right = dict.fromkeys(FIELDS, 0)
     for text, answer in zip(texts, answers, strict=True):
-        found = _parsed(str(answer))
+        values = _parsed(str(answer))
         for field in FIELDS:
-            right[field] += field in found and found[field] == getattr(text.facts, field.removesuffix(" number"))
+            right[field] += field in values and values[field] == getattr(text.facts, field.removesuffix(" number"))
     return {field: count / num_rows for field, count in right.items()}
 
 
@@ -168,10 +168,10 @@ def _chosen(output: Output | None) -> object:
 
 def _parsed(answer: str) -> dict[str, object]:
     try:
-        found = json.loads(answer)
+        parsed = json.loads(answer)
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return parsed if isinstance(parsed, dict) else {}
 
 
 if __name__ == "__main__":

@@ -31,9 +31,9 @@ def pointers(answer: str, fact: str, text: Text, spans: Sequence[Span], at: int,
     spans: of the answer's tokens, the first of which stands at position at. body: of the text's tokens within
     text.body, counted from the first position.
     """
-    found = [(COPY, *pair) for pair in _copies(answer, text, spans, body)]
-    found += [(EVIDENCE, *pair) for pair in _evidence(answer, fact, text, spans, body)]
-    return [(head, at + token - 1, source) for head, token, source in found]
+    links = [(COPY, *pair) for pair in _copies(answer, text, spans, body)]
+    links += [(EVIDENCE, *pair) for pair in _evidence(answer, fact, text, spans, body)]
+    return [(head, at + token - 1, source) for head, token, source in links]
 
 
 def loss(model: Any, seen: dict[str, Any], rows: Sequence[Sequence[Pointer]]) -> torch.Tensor:
@@ -61,7 +61,7 @@ def watch(model: Any) -> dict[str, Any]:
     """A place where each forward pass leaves what the layer's attention was given."""
     seen: dict[str, Any] = {}
     model.model.layers[LAYER].self_attn.register_forward_pre_hook(
-        lambda _, __, given: seen.update(given), with_kwargs=True
+        lambda _, __, kwargs: seen.update(kwargs), with_kwargs=True
     )
     return seen
 
@@ -89,10 +89,10 @@ def _evidence(
     """Tokens of the answer with which it says a fact, and the last tokens of the sentences that tell it."""
     facts = text.facts
     names = {name: name for name, _ in facts.aspects} | {"mood": facts.mood, "concern": facts.concern}
-    said = {name: answer.find(word) for name, word in names.items() if word and name in text.ends and name != fact}
+    starts = {name: answer.find(word) for name, word in names.items() if word and name in text.ends and name != fact}
     if fact in text.ends:
-        said[fact] = 0
-    for name, start in said.items():
+        starts[fact] = 0
+    for name, start in starts.items():
         token = next((number for number, (_, end) in enumerate(spans) if start >= 0 and end > start), None)
         source = next((number for number, (start, end) in enumerate(body) if start <= text.ends[name] < end), None)
         if token is not None and source is not None:

@@ -125,9 +125,9 @@ def condition(rng: Random, held_out: HeldOut = TRAINING) -> Question:
     """Does a condition on an aspect, a mood or another fact hold? Half of them do."""
     text = write_text(rng, held_out.brands)
     holds = rng.random() < 0.5
-    while (found := rng.choice(CONDITIONS)(rng, text.facts, holds, held_out.wordings)) is None:
+    while (drawn := rng.choice(CONDITIONS)(rng, text.facts, holds, held_out.wordings)) is None:
         text = write_text(rng, held_out.brands)
-    fact, worded = found
+    fact, worded = drawn
     if held_out.wordings or rng.random() < _WORDED:
         request = _worded(rng, wordings.FILTERS, held_out, x=worded, text=text.body)
     else:
@@ -138,10 +138,10 @@ def condition(rng: Random, held_out: HeldOut = TRAINING) -> Question:
 def extract(rng: Random, held_out: HeldOut = TRAINING) -> Question:
     """Some facts as JSON; what the text does not tell is null."""
     text = write_text(rng, held_out.brands)
-    asked = rng.sample(list(FIELDS), rng.choice((1, 2, 3, 3, 4, 4, 5)))
-    names = [FIELDS[fact][0] if rng.random() < 0.5 else rng.choice(FIELDS[fact]) for fact in asked]
+    facts = rng.sample(list(FIELDS), rng.choice((1, 2, 3, 3, 4, 4, 5)))
+    names = [FIELDS[fact][0] if rng.random() < 0.5 else rng.choice(FIELDS[fact]) for fact in facts]
     values = {}
-    for fact, name in zip(asked, names, strict=True):
+    for fact, name in zip(facts, names, strict=True):
         value = getattr(text.facts, fact)
         values[name.removesuffix(" (number)")] = float(value) if value and name.endswith("(number)") else value
     if held_out.wordings or rng.random() < _WORDED:
@@ -187,8 +187,8 @@ TASKS: Mapping[str, tuple[Callable[[Random, HeldOut], Question], float]] = {
 
 
 def _brief(facts: Facts) -> str:
-    what = f"{facts.concern} ticket about" if facts.concern else f"{facts.sentiment} review of"
-    return f"{what.capitalize()} the {facts.product}."
+    subject = f"{facts.concern} ticket about" if facts.concern else f"{facts.sentiment} review of"
+    return f"{subject.capitalize()} the {facts.product}."
 
 
 def _worded(rng: Random, pair: wordings.Wordings, held_out: HeldOut, **parts: str) -> Generate:

@@ -59,8 +59,8 @@ def _write_labels(path: Path, texts: Sequence[Text]) -> None:
     rows = []
     for text in texts:
         facts = text.facts
-        told = [facts.sentiment if facts.concern is None else None, *(getattr(facts, name) for name in _FACTS[1:])]
-        rows.append([*told, ";".join(facts.praised), ";".join(facts.criticised)])
+        values = [facts.sentiment if facts.concern is None else None, *(getattr(facts, name) for name in _FACTS[1:])]
+        rows.append([*values, ";".join(facts.praised), ";".join(facts.criticised)])
     _write(path, [*_FACTS, "praised", "criticised"], rows)
 
 

@@ -90,9 +90,9 @@ def _learn(model: Any, tokenizer: Any, stretch: Round, seed: int) -> None:
 
 def _row(text: Text, tokenizer: Any) -> Row:
     done = tokenizer([PREFIX + text.body, text.facts.summary], return_offsets_mapping=True)
-    (body, summary), (places, spans) = done["input_ids"], done["offset_mapping"]
+    (body, summary), (text_spans, spans) = done["input_ids"], done["offset_mapping"]
     start = len(PREFIX)
-    within = [(max(0, a - start), b - start) if b > start else (-1, -1) for a, b in places]
+    within = [(max(0, a - start), b - start) if b > start else (-1, -1) for a, b in text_spans]
     return Row(body, summary, pointing.pointers(text.facts.summary, "", text, spans, 1, within))
 
 
@@ -100,11 +100,11 @@ def _loss(model: Any, rows: Sequence[Row], points: bool) -> torch.Tensor:
     """Cross entropy of the summaries' tokens and, if it points, that of looking at the right places."""
     ids = padded([row.body for row in rows], 0)
     labels = padded([row.summary for row in rows], -100)
-    said = model(input_ids=ids, attention_mask=(ids != 0).long(), labels=labels, output_attentions=points)
-    loss: torch.Tensor = said.loss
+    outputs = model(input_ids=ids, attention_mask=(ids != 0).long(), labels=labels, output_attentions=points)
+    loss: torch.Tensor = outputs.loss
     for head, layer in LAYER_OF.items() if points else ():
         marks = [(number, *at) for number, row in enumerate(rows) for which, *at in row.pointers if which == head]
         if marks:
             row, start, end = torch.tensor(marks).T
-            loss = loss - (said.cross_attentions[layer][row, head, start, end] + _LEAST).log().mean()
+            loss = loss - (outputs.cross_attentions[layer][row, head, start, end] + _LEAST).log().mean()
     return loss

@@ -58,9 +58,9 @@ class Facts:
         if self.concern:
             mood = f"; the customer is {self.mood}" if self.mood else ""
             return f"A {self.concern} ticket about the {self.product}{mood}."
-        told = [f"{_listed(self.praised)} praised"] if self.praised else []
-        told += [f"{_listed(self.criticised)} criticised"] if self.criticised else []
-        return f"A {self.sentiment} review of the {self.product}" + (f": {', '.join(told)}." if told else ".")
+        aspects = [f"{_listed(self.praised)} praised"] if self.praised else []
+        aspects += [f"{_listed(self.criticised)} criticised"] if self.criticised else []
+        return f"A {self.sentiment} review of the {self.product}" + (f": {', '.join(aspects)}." if aspects else ".")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +123,8 @@ def _circumstances(rng: Random, chance: float) -> dict[str, str | None]:
     amount = f"{rng.randint(5, 899)}.{rng.choice(('99', '50', '00', '95', f'{rng.randint(0, 99):02}'))}"
     number = rng.choice((f"{rng.randint(10000, 999999)}", f"{rng.choice('ABCDEFGHKLM')}-{rng.randint(1000, 99999)}"))
     day = f"20{rng.randint(19, 26)}-{rng.randint(1, 12):02}-{rng.randint(1, 28):02}"
-    told = {"price": amount, "city": rng.choice(words.CITIES), "order": number, "date": day}
-    return {name: value if rng.random() < chance else None for name, value in told.items()}
+    values = {"price": amount, "city": rng.choice(words.CITIES), "order": number, "date": day}
+    return {name: value if rng.random() < chance else None for name, value in values.items()}
 
 
 def _write(rng: Random, facts: Facts, openings: tuple[str, ...]) -> Text:
@@ -151,8 +151,8 @@ def _write(rng: Random, facts: Facts, openings: tuple[str, ...]) -> Text:
         others.append(("mood", rng.choice(words.MOODS[facts.mood])))
     room = MAX_SENTENCES - 1 - len(rest) - len(others)
     fillers = rng.sample(words.FILLERS, min(room, rng.choice((0, 0, 0, 1, 1, 2, 3, 5))))
-    for told in [*others, *(("", filler) for filler in fillers)]:
-        rest.insert(rng.randint(0, len(rest)), told)  # the aspects keep their order, the rest falls between them
+    for sentence in [*others, *(("", filler) for filler in fillers)]:
+        rest.insert(rng.randint(0, len(rest)), sentence)  # the aspects keep their order, the rest falls between them
     rest.insert(0 if rng.random() < 0.8 else rng.randint(0, len(rest)), ("", first))
     body, ends = "", {}
     for fact, sentence in rest:
@@ -163,9 +163,9 @@ def _write(rng: Random, facts: Facts, openings: tuple[str, ...]) -> Text:
 
 
 def _about(rng: Random, aspect: str, praised: bool, kind: str) -> str:
-    told = words.ASPECTS[aspect][0 if praised else 1]
+    sentences = words.ASPECTS[aspect][0 if praised else 1]
     if rng.random() < 0.6:
-        return rng.choice(told)
+        return rng.choice(sentences)
     adjective = rng.choice(words.GOOD if praised else words.BAD)
     form = rng.choice(("The {a} is {b}.", "{A} of the {k}: {b}.", "I find the {a} {b}.", "As for the {a}, it is {b}."))
     return form.format(a=aspect, A=aspect.capitalize(), k=kind, b=adjective)
