@@ -136,18 +136,23 @@ def is_module(name: str) -> bool:
     return path.is_dir() or path.with_suffix(".py").is_file()
 
 
-def test_no_circle_of_imports_in_the_engine() -> None:
-    """Not even among imports for types, or at first use."""
-    modules = {name_of(path): path for path in FILES if floor_of(path) == "engine" and path.name != "__init__.py"}
+def test_no_circle_of_imports() -> None:
+    """Not even among imports for types (`if TYPE_CHECKING:`), or at first use."""
+    modules = {name_of(path): path for path in FILES}
     graph = {
-        name: {other for other in modules for module in imported(path) if f"{module}.".startswith(f"{other}.")}
+        name: {other for module in imported(path) if (other := module_of(module, modules)) not in (None, name)}
         for name, path in modules.items()
     }
     TopologicalSorter(graph).prepare()
 
 
+def module_of(imported_name: str, modules: Mapping[str, Path]) -> str | None:
+    """The module of this package that an imported name is, or stands in."""
+    return next((name for name in (imported_name, imported_name.rpartition(".")[0]) if name in modules), None)
+
+
 def name_of(path: Path) -> str:
-    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
 def part_of(parts: Sequence[str], floors: Mapping[str, int]) -> str:
