@@ -22,7 +22,7 @@ from sqlinfer.errors import SqlinferError, nearest
 from sqlinfer.inference.counters import JobCounters
 from sqlinfer.inference.progress import Progress
 from sqlinfer.sql.connect import make_runtime
-from sqlinfer.sql.rewrite.written_targets import created_table
+from sqlinfer.sql.parsing.written_targets import created_table
 from sqlinfer.sql.statement_prefetch import STATEMENT, StatementPrefetch
 from sqlinfer.sql.storage import make_file, set_storage_version
 from sqlinfer.sql.udf.registration import UdfRegistration

@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from sqlinfer.sql.rewrite.written_targets import created_table
+from sqlinfer.sql.parsing.written_targets import created_table
 from sqlinfer.sql.storage import STORAGE_VERSION
 from sqlinfer.store import Store
 from sqlinfer.store.jobs import Job

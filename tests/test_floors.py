@@ -34,7 +34,8 @@ FLOORS = {
 SUB_FLOORS = {
     "sql": {
         "internal_names": 0,
-        "rewrite": 1,
+        "parsing": 1,
+        "rewrite": 2,
         "commands": 2,
         "udf": 3,
         "": 4,  # session, relation, plan, phases and the others

@@ -67,7 +67,7 @@ def _run(
 ) -> JobCounters:
     """Run all scripts as one job; say on stderr how it ended."""
     from sqlinfer.inference.job import recorded
-    from sqlinfer.sql.rewrite.split_statements import split_with_lines
+    from sqlinfer.sql.parsing.split_statements import split_with_lines
 
     text = "\n".join(script.text for script in scripts)
     answerer = session.answerer

@@ -16,8 +16,8 @@ from sqlinfer.project.graph import check
 from sqlinfer.project.node import Config, Node, Source, read_config
 from sqlinfer.project.properties import Properties, read_properties
 from sqlinfer.project.template import Names, Scan, Templates
-from sqlinfer.sql.rewrite.split_statements import split_statements
-from sqlinfer.sql.rewrite.tokens import tokenize
+from sqlinfer.sql.parsing.split_statements import split_statements
+from sqlinfer.sql.parsing.tokens import tokenize
 
 _SEEDS = ("csv", "parquet")
 

@@ -10,11 +10,11 @@ import duckdb
 
 from sqlinfer.errors import SqlinferError, nearest
 from sqlinfer.functions import RETURNS, Functions
+from sqlinfer.sql.parsing.parsed_calls import parsed_calls
+from sqlinfer.sql.parsing.written_targets import Execute, table_exists
 from sqlinfer.sql.plan import AiStatement, Write
 from sqlinfer.sql.rewrite.context import RewriteContext
-from sqlinfer.sql.rewrite.parsed_calls import parsed_calls
 from sqlinfer.sql.rewrite.semantic_joins import plan_has_semantic_join, semantic_joins
-from sqlinfer.sql.rewrite.written_targets import Execute, table_exists
 
 _EXPLAIN = "EXPLAIN (FORMAT json) "
 _S = TypeVar("_S", bound=AiStatement)

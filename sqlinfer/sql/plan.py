@@ -7,13 +7,13 @@ from typing import Self
 
 from sqlinfer.sql.commands.model_statements import is_model_statement
 from sqlinfer.sql.commands.set_statements import is_set_statement
+from sqlinfer.sql.parsing.references import Dependencies, References
+from sqlinfer.sql.parsing.tokens import first_keyword, has_name, keywords, tokenize
+from sqlinfer.sql.parsing.written_targets import created_table
 from sqlinfer.sql.rewrite.context import Parameters, RewriteContext
 from sqlinfer.sql.rewrite.name_parameters import named_values
 from sqlinfer.sql.rewrite.passes import GUARD_PASSES, OUTPUT_PASSES, PARAMETER_PASSES, PASSES, apply_passes
 from sqlinfer.sql.rewrite.probe_queries import QUERY_VERBS, probe_queries
-from sqlinfer.sql.rewrite.references import Dependencies, References
-from sqlinfer.sql.rewrite.tokens import first_keyword, has_name, keywords, tokenize
-from sqlinfer.sql.rewrite.written_targets import created_table
 
 _QUERY = {*QUERY_VERBS, "WITH", "("}
 _QUIET = {"EXPLAIN", "DESCRIBE", "DESC", "SHOW"}

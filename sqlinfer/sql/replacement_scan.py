@@ -10,7 +10,7 @@ from typing import Any
 
 import duckdb
 
-from sqlinfer.sql.rewrite.tokens import tokenize
+from sqlinfer.sql.parsing.tokens import tokenize
 
 _CALL = compile("__sqlinfer_call()", "<sqlinfer>", "eval")
 

@@ -20,6 +20,9 @@ from sqlinfer.sql.bind import bind, fits
 from sqlinfer.sql.commands.model_statements import run_model_statement
 from sqlinfer.sql.commands.set_statements import run_set_statement
 from sqlinfer.sql.error_translation import translated
+from sqlinfer.sql.parsing.references import References
+from sqlinfer.sql.parsing.split_statements import split_statements
+from sqlinfer.sql.parsing.written_targets import table_exists
 from sqlinfer.sql.phases import OpenReader, settle, silent
 from sqlinfer.sql.plan import (
     AiStatement,
@@ -38,10 +41,7 @@ from sqlinfer.sql.relation import Relation, open_reader, open_result, unwrap
 from sqlinfer.sql.replacement_scan import ReplacementScan, call_as, caller_variables
 from sqlinfer.sql.rewrite.context import Parameters, RewriteContext
 from sqlinfer.sql.rewrite.name_parameters import own_values
-from sqlinfer.sql.rewrite.references import References
 from sqlinfer.sql.rewrite.semantic_joins import semantic_joins
-from sqlinfer.sql.rewrite.split_statements import split_statements
-from sqlinfer.sql.rewrite.written_targets import table_exists
 from sqlinfer.sql.udf.evaluator import CallEvaluator
 from sqlinfer.sql.udf.registration import UdfRegistration
 

@@ -11,7 +11,7 @@ import pytest
 
 from sqlinfer.sql import Session
 from sqlinfer.sql.connect import make_runtime
-from sqlinfer.sql.rewrite import tokens
+from sqlinfer.sql.parsing import tokens
 from tests.conftest import EchoEngine
 
 GUARDED = "SELECT i FROM t WHERE ai_if(body, 'is it {}?') AND i % 2 = 0"

@@ -11,7 +11,7 @@ import pyarrow as pa
 from sqlinfer.config.job_settings import NAMES
 from sqlinfer.errors import SqlinferError
 from sqlinfer.functions.call_options import read_parameters
-from sqlinfer.sql.rewrite.tokens import Token, tokenize
+from sqlinfer.sql.parsing.tokens import Token, tokenize
 from sqlinfer.sql_text import unquote
 from sqlinfer.store import Registry
 from sqlinfer.types import ModelVersion, Parameters

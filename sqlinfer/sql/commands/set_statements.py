@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlinfer.config.job_settings import SettingsLayers
 from sqlinfer.errors import SqlinferError
-from sqlinfer.sql.rewrite.tokens import tokenize
+from sqlinfer.sql.parsing.tokens import tokenize
 from sqlinfer.sql_text import unquote
 
 _PREFIX = "sqlinfer_"

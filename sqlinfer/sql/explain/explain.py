@@ -11,12 +11,12 @@ from sqlinfer.functions.call_options import Options
 from sqlinfer.inference.call_stats import CallKey, CallStats
 from sqlinfer.inference.cost_estimate import Estimate, Sample, estimate, samples
 from sqlinfer.inference.counters import JobCounters
+from sqlinfer.sql.parsing.split_statements import split_with_lines
 from sqlinfer.sql.phases import probe
 from sqlinfer.sql.plan import AiStatement, DuckDBStatement, Query, SetCommand, Statement
 from sqlinfer.sql.rewrite.context import RewriteContext
 from sqlinfer.sql.rewrite.number_call_sites import CallSite, call_sites
 from sqlinfer.sql.rewrite.passes import EXPLAIN_PASSES, apply_passes
-from sqlinfer.sql.rewrite.split_statements import split_with_lines
 from sqlinfer.sql.session import Session
 from sqlinfer.sql.udf.evaluator import CallEvaluator
 

@@ -15,10 +15,10 @@ from sqlinfer.inference.call_stats import CallKey
 from sqlinfer.inference.job import recorded
 from sqlinfer.inference.keyed_request import KeyedRequest
 from sqlinfer.sql.explain.explain import plan_numbered, run_without_output
+from sqlinfer.sql.parsing.split_statements import split_statements
 from sqlinfer.sql.phases import OpenReader, ask, probe
 from sqlinfer.sql.plan import AiStatement, SetCommand
 from sqlinfer.sql.rewrite.number_call_sites import call_sites
-from sqlinfer.sql.rewrite.split_statements import split_statements
 from sqlinfer.sql.session import Session
 from sqlinfer.sql.udf.call import Call
 from sqlinfer.sql.udf.evaluator import CallEvaluator

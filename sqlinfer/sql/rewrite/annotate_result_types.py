@@ -10,9 +10,9 @@ import json
 
 from sqlinfer.errors import EXCERPT, SqlinferError
 from sqlinfer.functions import RETURNS
+from sqlinfer.sql.parsing.edits import Edits
+from sqlinfer.sql.parsing.parsed_calls import ParsedCall, parsed_calls
 from sqlinfer.sql.rewrite.context import RewriteContext
-from sqlinfer.sql.rewrite.edits import Edits
-from sqlinfer.sql.rewrite.parsed_calls import ParsedCall, parsed_calls
 from sqlinfer.sql_text import quote_literal
 
 

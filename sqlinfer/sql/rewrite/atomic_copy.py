@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sqlinfer.sql.parsing.tokens import tokenize
+from sqlinfer.sql.parsing.written_targets import copied_file
 from sqlinfer.sql.rewrite.context import RewriteContext
-from sqlinfer.sql.rewrite.tokens import tokenize
-from sqlinfer.sql.rewrite.written_targets import copied_file
 from sqlinfer.sql_text import unquote
 
 _OWN_WAY = {"PARTITION_BY", "PER_THREAD_OUTPUT", "FILE_SIZE_BYTES", "USE_TMP_FILE"}

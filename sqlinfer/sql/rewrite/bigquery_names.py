@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import pairwise
 
 from sqlinfer.errors import SqlinferError, nearest
+from sqlinfer.sql.parsing.edits import Edits
+from sqlinfer.sql.parsing.tokens import Token, closing, split_at_commas, tokenize
 from sqlinfer.sql.rewrite.context import RewriteContext
-from sqlinfer.sql.rewrite.edits import Edits
-from sqlinfer.sql.rewrite.tokens import Token, closing, split_at_commas, tokenize
 
 _NAMES = {"generate": "ai_gen", "generate_text": "ai_gen"}
 _ARGUMENTS = {"categories": "labels", "content": "text", "content1": "a", "content2": "b"}

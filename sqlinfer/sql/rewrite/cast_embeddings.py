@@ -6,10 +6,10 @@ are statements that compare lists, as DuckDB's functions for that fail on an arr
 
 from __future__ import annotations
 
+from sqlinfer.sql.parsing.edits import Edits
+from sqlinfer.sql.parsing.parsed_calls import parsed_calls
+from sqlinfer.sql.parsing.tokens import has_name, keywords, tokenize
 from sqlinfer.sql.rewrite.context import RewriteContext
-from sqlinfer.sql.rewrite.edits import Edits
-from sqlinfer.sql.rewrite.parsed_calls import parsed_calls
-from sqlinfer.sql.rewrite.tokens import has_name, keywords, tokenize
 
 _LASTING = {"VIEW", "MACRO", "FUNCTION"}
 _OF_LISTS = {

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from sqlinfer.errors import SqlinferError
 from sqlinfer.functions import Function
 from sqlinfer.functions.call_options import Options, read_options
+from sqlinfer.sql.parsing.parsed_calls import ParsedCall, parsed_calls
 from sqlinfer.sql.rewrite.context import RewriteContext
-from sqlinfer.sql.rewrite.parsed_calls import ParsedCall, parsed_calls
 
 
 def check_constants(sql: str, context: RewriteContext) -> str:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
+from sqlinfer.sql.parsing.edits import Edits
+from sqlinfer.sql.parsing.tokens import Token, first_keyword, has_name, keywords, split_at_commas, text_of, tokenize
 from sqlinfer.sql.rewrite.context import RewriteContext
-from sqlinfer.sql.rewrite.edits import Edits
 from sqlinfer.sql.rewrite.order_predicates import nested_conditions
-from sqlinfer.sql.rewrite.tokens import Token, first_keyword, has_name, keywords, split_at_commas, text_of, tokenize
 
 
 def guard_merge_values(sql: str, context: RewriteContext) -> str:

@@ -5,10 +5,10 @@ DuckDB allows those on its own aggregates alone, and ours are macros: so list() 
 
 from __future__ import annotations
 
+from sqlinfer.sql.parsing.edits import Edits
+from sqlinfer.sql.parsing.parsed_calls import call_spans
+from sqlinfer.sql.parsing.tokens import Token, closing, first_keyword, split_at_commas, tokenize
 from sqlinfer.sql.rewrite.context import RewriteContext
-from sqlinfer.sql.rewrite.edits import Edits
-from sqlinfer.sql.rewrite.parsed_calls import call_spans
-from sqlinfer.sql.rewrite.tokens import Token, closing, first_keyword, split_at_commas, tokenize
 
 Tokens = tuple[Token, ...]
 

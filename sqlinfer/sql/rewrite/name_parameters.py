@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from sqlinfer.sql.parsing.edits import Edits
+from sqlinfer.sql.parsing.tokens import tokenize
 from sqlinfer.sql.rewrite.context import Parameters, RewriteContext
-from sqlinfer.sql.rewrite.edits import Edits
-from sqlinfer.sql.rewrite.tokens import tokenize
 
 
 def name_parameters(sql: str, context: RewriteContext) -> str:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from sqlinfer.functions import Function
 from sqlinfer.sql.internal_names import SITE
+from sqlinfer.sql.parsing.edits import Edits
+from sqlinfer.sql.parsing.parsed_calls import call_spans
+from sqlinfer.sql.parsing.tokens import first_keyword, tokenize
 from sqlinfer.sql.rewrite.context import RewriteContext
-from sqlinfer.sql.rewrite.edits import Edits
-from sqlinfer.sql.rewrite.parsed_calls import call_spans
-from sqlinfer.sql.rewrite.tokens import first_keyword, tokenize
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from sqlinfer.sql.parsing.edits import Edits
+from sqlinfer.sql.parsing.tokens import Token, has_name, tokenize
 from sqlinfer.sql.rewrite.context import RewriteContext
-from sqlinfer.sql.rewrite.edits import Edits
-from sqlinfer.sql.rewrite.tokens import Token, has_name, tokenize
 
 _OPENS = {"WHERE", "ON", "HAVING", "QUALIFY"}
 _ENDS = {

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from sqlinfer.errors import SqlinferError
+from sqlinfer.sql.parsing.tokens import first_keyword, tokenize
+from sqlinfer.sql.parsing.written_targets import copied_file, created_table
 from sqlinfer.sql.rewrite.context import RewriteContext
-from sqlinfer.sql.rewrite.tokens import first_keyword, tokenize
-from sqlinfer.sql.rewrite.written_targets import copied_file, created_table
 from sqlinfer.sql_text import unquote
 
 

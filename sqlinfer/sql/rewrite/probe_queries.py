@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from sqlinfer.sql.parsing.edits import Edits
+from sqlinfer.sql.parsing.parsed_calls import call_spans
+from sqlinfer.sql.parsing.tokens import Token, closing, first_keyword, keywords, tokenize
 from sqlinfer.sql.rewrite.dml_to_select import dml_to_select
-from sqlinfer.sql.rewrite.edits import Edits
-from sqlinfer.sql.rewrite.parsed_calls import call_spans
-from sqlinfer.sql.rewrite.tokens import Token, closing, first_keyword, keywords, tokenize
 
 QUERY_VERBS = {"SELECT", "FROM", "VALUES", "TABLE", "PIVOT", "UNPIVOT"}
 _CHANGES = {"INSERT", "UPDATE", "DELETE", "MERGE"}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from sqlinfer.sql.parsing.edits import Edits
+from sqlinfer.sql.parsing.parsed_calls import call_spans
+from sqlinfer.sql.parsing.tokens import tokenize
 from sqlinfer.sql.rewrite.context import RewriteContext
-from sqlinfer.sql.rewrite.edits import Edits
-from sqlinfer.sql.rewrite.parsed_calls import call_spans
-from sqlinfer.sql.rewrite.tokens import tokenize
 
 RESERVED = frozenset({"summarize"})
 """Names of AI functions that are reserved words in DuckDB (SUMMARIZE is a statement)."""

@@ -14,9 +14,9 @@ from typing import Any
 
 from sqlinfer.functions import Functions
 from sqlinfer.sql.internal_names import PREFIX
+from sqlinfer.sql.parsing.parsed_calls import call_spans
+from sqlinfer.sql.parsing.tokens import Token, text_of, tokenize
 from sqlinfer.sql.rewrite.context import RewriteContext
-from sqlinfer.sql.rewrite.parsed_calls import call_spans
-from sqlinfer.sql.rewrite.tokens import Token, text_of, tokenize
 
 _CLAUSES = {"ON", "WHERE", "SELECT", "HAVING", "QUALIFY", "GROUP", "ORDER"}
 

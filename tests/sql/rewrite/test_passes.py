@@ -13,6 +13,8 @@ import pytest
 
 from sqlinfer.errors import SqlinferError
 from sqlinfer.functions import Functions, load_functions
+from sqlinfer.sql.parsing.split_statements import split_statements
+from sqlinfer.sql.parsing.tokens import tokenize
 from sqlinfer.sql.rewrite import passes
 from sqlinfer.sql.rewrite.context import RewriteContext
 from sqlinfer.sql.rewrite.dml_to_select import dml_to_select
@@ -21,8 +23,6 @@ from sqlinfer.sql.rewrite.order_predicates import order_predicates
 from sqlinfer.sql.rewrite.passes import Pass
 from sqlinfer.sql.rewrite.probe_queries import probe_queries
 from sqlinfer.sql.rewrite.semantic_joins import semantic_joins
-from sqlinfer.sql.rewrite.split_statements import split_statements
-from sqlinfer.sql.rewrite.tokens import tokenize
 
 HERE = Path(__file__).parent
 PASSES: tuple[Pass, ...] = (

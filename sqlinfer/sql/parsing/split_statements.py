@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sqlinfer.sql.rewrite.tokens import tokenize
+from sqlinfer.sql.parsing.tokens import tokenize
 
 
 def split_statements(sql: str) -> list[str]:

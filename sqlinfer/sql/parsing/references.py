@@ -10,7 +10,7 @@ from itertools import pairwise
 import duckdb
 
 from sqlinfer.sql.internal_names import PREFIX
-from sqlinfer.sql.rewrite.tokens import tokenize
+from sqlinfer.sql.parsing.tokens import tokenize
 
 Definitions = dict[str, list[str]]
 _DEFINITIONS = """

@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 
 from sqlinfer.functions import Function
-from sqlinfer.sql.rewrite.tokens import Token, closing, split_at_commas, text_of, tokenize
+from sqlinfer.sql.parsing.tokens import Token, closing, split_at_commas, text_of, tokenize
 from sqlinfer.sql_text import unquote
 
 _SCHEMAS = {"main", "temp", "ai"}
@@ -127,11 +127,16 @@ def _evaluated(text: str) -> tuple[Any] | None:
     if any(name.word and opening.text == "(" and name.word not in _BUILDERS for name, opening in pairwise(tokens)):
         return None
     try:
-        with duckdb.connect(config={"enable_external_access": "false"}) as connection:
-            row = connection.execute(f"SELECT {text}").fetchone()
+        with _connection().cursor() as cursor:
+            row = cursor.execute(f"SELECT {text}").fetchone()
     except duckdb.Error:
         return None
     return None if row is None or len(row) != 1 else (row[0],)
+
+
+@lru_cache(maxsize=1)
+def _connection() -> duckdb.DuckDBPyConnection:
+    return duckdb.connect(config={"enable_external_access": "false"})
 
 
 def _start(tokens: Sequence[Token], index: int) -> int | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import duckdb
 
-from sqlinfer.sql.rewrite.tokens import closing, keywords, tokenize
+from sqlinfer.sql.parsing.tokens import closing, keywords, tokenize
 
 Execute = Callable[..., duckdb.DuckDBPyConnection]
 
