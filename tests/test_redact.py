@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from sqlinfer.redact import redact, redact_all
@@ -25,6 +27,17 @@ SECRET = "s3cr3t-V4lue/x+y"
         f'{{"api_key": "{SECRET}", "page": 2}}',
         f"HTTP Error: 401, header Authorization: Bearer {SECRET}",
         f"Parser Error near CREATE SECRET s (TYPE s3, SECRET '{SECRET}",
+        f"CREATE USER ann PASSWORD $${SECRET}$$",
+        f"CREATE SECRET s (TYPE s3, SECRET $q${SECRET}$q$)",
+        f"ATTACH 'a.duckdb' (ENCRYPTION_KEY '{SECRET}')",
+        f"SET s3_secret_access_key = e'a\\'{SECRET}'",
+        f'{{"password": "a\\"{SECRET}"}}',
+        f"FROM 'https://x.example/a.csv?X-Amz-Credential={SECRET}%2F1&X-Amz-Signature={SECRET}&page=2'",
+        f"FROM 'https://x.example/a.csv?sv=2020&sig={SECRET}&page=2'",
+        f"GET /login?next=%2Fa%3Faccess_token%3D{SECRET}",
+        f"SELECT '-----BEGIN RSA PRIVATE KEY-----\n{SECRET}\n-----END RSA PRIVATE KEY-----'",
+        f"-----BEGIN PRIVATE KEY-----\\n{SECRET}",
+        f"header Cookie: session={SECRET}",
     ],
 )
 def test_no_secret_is_left(text: str) -> None:
@@ -43,6 +56,17 @@ def test_the_values_of_secret_variables_are_hidden_wherever_they_stand(monkeypat
     monkeypatch.setenv("HF_TOKEN", SECRET)
     monkeypatch.setenv("EDITOR", "vi-is-an-editor")
     assert redact(f"GET /x?q={SECRET} vi-is-an-editor") == "GET /x?q=*** vi-is-an-editor"
+    monkeypatch.setenv("DB_PASSWORD", 'it\'s a "pass"')
+    for spelling in ("it''s a \"pass\"", 'it\'s a \\"pass\\"', "it%27s%20a%20%22pass%22", "it%27s+a+%22pass%22"):
+        assert redact(f"near {spelling}, and") == "near ***, and"
+
+
+def test_paths_are_no_secrets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "key.json").touch()
+    monkeypatch.setenv("PWD", "/gone/folder")
+    monkeypatch.setenv("CLOUD_CREDENTIALS", str(tmp_path / "key.json"))
+    for text in ("/gone/folder/nothere.csv", f"{tmp_path / 'key.json'} is no JSON"):
+        assert redact(text) == text
 
 
 @pytest.mark.parametrize(
@@ -51,6 +75,8 @@ def test_the_values_of_secret_variables_are_hidden_wherever_they_stand(monkeypat
         "SELECT ai_gen(body, max_tokens := 9, model := 'short') FROM mails WHERE id = 7",
         "SELECT sum(completion_tokens) AS tokens FROM usage; SELECT 'see https://duckdb.org/docs#x'",
         "SELECT ai_filter('Is this about a secret?', body) FROM t",
+        "SELECT 'my password ' || x, ai_classify(x, ['token', 'other'])",
+        "summarize needs a text. Its signature: summarize(text, max_words := 50)",
     ],
 )
 def test_other_texts_stay_as_they_are(text: str) -> None:

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from sqlinfer.cli.progress import Watch
-from sqlinfer.cli.project import Lines, open_project, project_root, project_session, read_variables, selected, selection
+from sqlinfer.cli.project import (
+    Lines,
+    open_project,
+    project_root,
+    project_session,
+    read_variables,
+    selected,
+    selection,
+    variables_option,
+)
 from sqlinfer.cli.state import job_options, take_job_settings
 from sqlinfer.cli.stop import stopping
 from sqlinfer.cli.tables import echo_json
@@ -83,9 +92,10 @@ def test(more: tuple[str, ...], select: tuple[str, ...], variables: str, **optio
 
 
 @click.command()
+@variables_option
 @_options
 @job_options
-def retry(**options: Any) -> None:
+def retry(variables: str, **options: Any) -> None:
     """Go on with the last build: what failed, and what was held back or not reached, with the same variables.
 
     \b
@@ -94,12 +104,13 @@ def retry(**options: Any) -> None:
     from sqlinfer.project.state import last_build
 
     last = last_build(project_root())
-    project = open_project(last.variables)
+    values = last.variables_with(read_variables(variables))
+    project = open_project(values)
     open_keys = [key for key in last.open_keys() if key in project.nodes]
     if not open_keys:
         click.echo("The last build has nothing open.", err=True)
         return
-    last.begin([key for key in project.nodes if key in open_keys], last.variables, last.full_refresh)
+    last.begin([key for key in project.nodes if key in open_keys], values, last.full_refresh)
     _build(project, last, last.selected, options)
 
 

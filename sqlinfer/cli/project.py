@@ -22,13 +22,16 @@ if TYPE_CHECKING:
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
+variables_option = click.option(
+    "--vars", "variables", metavar="YAML", default="{}",
+    help="Values of var(..), as '{least: 5}'; they win over those of sqlinfer.yml.",
+)  # fmt: skip
+
+
 def selection(command: _Command) -> _Command:
     """The options of commands on nodes: which, and with what variables."""
     for option in (
-        click.option(
-            "--vars", "variables", metavar="YAML", default="{}",
-            help="Values of var(..), as '{least: 5}'; they win over those of sqlinfer.yml.",
-        ),
+        variables_option,
         click.option(
             "--select", "-s", "select", metavar="NODES", multiple=True,
             help="Nodes by name, name+ with what reads them, +name with what they read, tag:NAME, or a path.",

@@ -32,6 +32,7 @@ def serve(model: str | None, tcp: str | None, idle: float | None) -> None:
     from sqlinfer.serve.macros import macros
     from sqlinfer.serve.server import Server
     from sqlinfer.sql.connect import make_runtime
+    from sqlinfer.store.private_files import write_file
 
     # DuckDB busy-waits for a call on one core. Torch's threads busy-wait for each other too, and would then lose
     # whole time slices at each matmul. Read when torch is imported.
@@ -48,7 +49,7 @@ def serve(model: str | None, tcp: str | None, idle: float | None) -> None:
         if tcp:
             host, port = _host_and_port(tcp)
             click.echo(f"sqlinfer serve: {server.listen_on_tcp(host, port)}, token in {_where(path)}", err=True)
-        _write(functions_path(), macros(runtime.functions, str(path), ""))
+        write_file(functions_path(), macros(runtime.functions, str(path), ""))
         server.run()
     finally:
         runtime.store.close()
@@ -69,20 +70,13 @@ def _where(path: Path) -> str:
 
 def _token(path: Path) -> str:
     """The token that is kept in a file, made up if there is none."""
+    from sqlinfer.store.private_files import write_file
+
     try:
         return path.read_text(encoding="utf-8").strip()
     except FileNotFoundError:
         token = secrets.token_urlsafe(24)
-        _write(path, token)
+        write_file(path, token)
         return token
     except OSError as error:
         raise SqlinferError(f"the token in {path} cannot be read: {error.strerror}") from None
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file that its owner alone can read, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        file.write(text)
-    part.replace(path)

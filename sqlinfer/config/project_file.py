@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from sqlinfer.config.job_settings import NAMES, read_settings
 from sqlinfer.errors import SqlinferError, nearest
 
 KEYS = ("name", "database", "model", "vars", "settings")
+_NAME = re.compile(r"\w[\w .-]{0,59}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +47,14 @@ def read_project_file(path: Path | None) -> ProjectFile:
     for key in ("name", "database", "model"):
         if not isinstance(content.get(key), str | None):
             raise SqlinferError(f"{path}: {key} must be a text, not {content[key]!r}")
-    settings = {str(name): value for name, value in (content.get("settings") or {}).items()}
+    name = content.get("name")
+    if name is not None and not _NAME.fullmatch(name):
+        raise SqlinferError(
+            f"{path}: name must be of letters, digits, blanks and . _ -, as it is part of file names, not {name!r}"
+        )
+    settings = {str(key): value for key, value in (content.get("settings") or {}).items()}
     return ProjectFile(
-        name=content.get("name"),
+        name=name,
         database=content.get("database"),
         model=content.get("model"),
         vars={str(name): value for name, value in (content.get("vars") or {}).items()},

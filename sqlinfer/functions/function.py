@@ -50,8 +50,8 @@ class Function:
     """A SQL function: names, signature, SQL type of its value, and the two halves `ask` and `read`.
 
     ask: one row's arguments -> a request, Steps or, if is_computed, the value. read: a request's output -> value.
-    is_aggregate: its first argument is the list of a group's texts. file_hash: SHA-256 of the file, in hex.
-    answer_hash: part of the key of every answer; the file_hash, so an edited file asks anew, but for built-in
+    is_aggregate: its first argument is the list of a group's texts. file_hash: SHA-256 of the file and its helpers, in
+    hex. answer_hash: part of the key of every answer; the file_hash, so an edited file asks anew, but for built-in
     functions. type_of: some of the arguments, by name -> SQL type, where
     that depends on the call; `returns` is VARCHAR then, and the user-defined function gives JSON text. check: raises
     SqlinferError for arguments, by name, that no row can be asked with; constants are checked before anything is asked.

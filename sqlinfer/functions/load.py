@@ -9,18 +9,15 @@ arguments; a function `check` refuses what no row can be asked with. Knows no SQ
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import inspect
-import sys
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
 
 from sqlinfer.errors import SqlinferError
 from sqlinfer.functions.answer_hashes import ANSWER_HASHES
 from sqlinfer.functions.function import OPTIONS, RETURNS, Argument, Function, Functions
+from sqlinfer.functions.modules import load_module
 from sqlinfer.types import AnyRequest, Columns, Count, Embedding, Float, Request, Text
 
 SQL_TYPES: Mapping[Any, str] = {
@@ -61,9 +58,10 @@ def load_functions(*folders: Path) -> Functions:
 
 def load_function(path: Path) -> Function:
     """Load one file; an error names the file and what is wrong in it."""
-    source = path.read_bytes()
-    file_hash = hashlib.sha256(source).hexdigest()
-    module = _run(path, source, file_hash)
+    try:
+        module, file_hash = load_module(path)
+    except Exception as error:
+        raise SqlinferError(f"{path}: {type(error).__name__}: {error}") from error
     name = path.stem.lower()
     ask = getattr(module, path.stem, None)
     if not inspect.isfunction(ask):
@@ -105,23 +103,6 @@ def load_function(path: Path) -> Function:
         check=getattr(module, "check", None),
         is_vector=value_type is Embedding,
     )
-
-
-def _run(path: Path, source: bytes, file_hash: str) -> ModuleType:
-    module_name = f"sqlinfer_udfs.{path.stem}_{file_hash[:12]}"
-    if module_name in sys.modules:
-        return sys.modules[module_name]
-    spec = importlib.util.spec_from_loader(module_name, loader=None, origin=str(path))
-    assert spec is not None  # a spec without a loader is always made
-    module = importlib.util.module_from_spec(spec)
-    module.__file__ = str(path)
-    sys.modules[module_name] = module
-    try:
-        exec(compile(source, str(path), "exec"), module.__dict__)
-    except Exception as error:
-        del sys.modules[module_name]
-        raise SqlinferError(f"{path}: {type(error).__name__}: {error}") from error
-    return module
 
 
 def _arguments(ask: Callable[..., Any], path: Path) -> tuple[Argument, ...]:

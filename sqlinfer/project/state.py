@@ -11,7 +11,9 @@ from typing import Any, Literal
 from sqlinfer.config.folders import PROJECT_FILE
 from sqlinfer.config.project_file import read_project_file
 from sqlinfer.errors import SqlinferError
+from sqlinfer.redact import secrets_among
 from sqlinfer.store import state_folder
+from sqlinfer.store.private_files import write_file
 
 State = Literal["done", "failed", "skipped"]
 
@@ -33,12 +35,13 @@ class Result:
 @dataclass(slots=True)
 class LastBuild:
     """The last build of a project: what it was to build and how, which of it is done, and the last result of each node
-    in any build, by key."""
+    in any build, by key. secrets: the names of variables that hold secrets; the file has no values of these."""
 
     path: Path
     selected: list[str] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
     variables: dict[str, Any] = field(default_factory=dict)
+    secrets: list[str] = field(default_factory=list)
     full_refresh: bool = False
     results: dict[str, Result] = field(default_factory=dict)
 
@@ -46,6 +49,7 @@ class LastBuild:
         """Note that a build begins."""
         self.selected, self.done = list(selected), []
         self.variables, self.full_refresh = dict(variables), full_refresh
+        self.secrets = secrets_among(variables)
         self._write()
 
     def note(self, key: str, result: Result) -> None:
@@ -55,16 +59,24 @@ class LastBuild:
             self.done.append(key)
         self._write()
 
+    def variables_with(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The variables of the build, and those given now, which win. Raises SqlinferError for a secret that is not."""
+        missing = [name for name in self.secrets if name not in {**self.variables, **given}]
+        if missing:
+            raise SqlinferError(
+                f"The last build had a variable {missing[0]}, which holds a secret and was not kept. Give it again: "
+                f"sqlinfer retry --vars '{{{missing[0]}: ..}}'"
+            )
+        return {**self.variables, **given}
+
     def open_keys(self) -> list[str]:
         """What the last build was to build and did not."""
         return [key for key in self.selected if key not in self.done]
 
     def _write(self) -> None:
         content = {name: value for name, value in asdict(self).items() if name != "path"}
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        new = self.path.with_suffix(".new")
-        new.write_text(json.dumps(content, default=str), encoding="utf-8")
-        new.replace(self.path)
+        content["variables"] = {name: value for name, value in self.variables.items() if name not in self.secrets}
+        write_file(self.path, json.dumps(content, default=str))
 
 
 def last_build(root: Path) -> LastBuild:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from sqlinfer.errors import SqlinferError
 from sqlinfer.serve.address import ask, log_path, socket_path
 from sqlinfer.store import state_folder
+from sqlinfer.store.private_files import open_file
 
 IDLE_S = 300
 """How long a server that was started here waits without a connection before it ends."""
@@ -50,8 +51,7 @@ def ensure_server(options: Sequence[str] = ()) -> None:
 def start(options: Sequence[str] = ()) -> subprocess.Popen[bytes]:
     """Start a server that outlives this process, and the terminal's Ctrl-C, until nobody needs it."""
     folder = state_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    log = os.open(log_path(), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    log = open_file(log_path(), os.O_WRONLY | os.O_APPEND)
     command = [sys.executable, "-m", "sqlinfer", "serve", "--idle", str(IDLE_S), *options]
     try:
         return subprocess.Popen(

@@ -20,6 +20,7 @@ from sqlinfer.errors import Interrupted, SqlinferError
 from sqlinfer.redact import redact
 from sqlinfer.serve.calls import Caller, Calls
 from sqlinfer.serve.wire import receive, send
+from sqlinfer.store.private_files import open_file
 
 _POLL_S = 0.5
 _FIRST_BYTES = 4096
@@ -44,7 +45,6 @@ class Server:
 
     def listen(self, path: Path) -> None:
         """Listen on a Unix socket that its owner alone may use. Raises SqlinferError if a server does so already."""
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._owned = _own(path.with_suffix(".lock"))
         with suppress(FileNotFoundError):
             path.unlink()  # of a server that was killed
@@ -150,7 +150,7 @@ class _Hangup(threading.Event):
 
 def _own(path: Path) -> int:
     """Lock a file for the life of this process; it names the process."""
-    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = open_file(path, os.O_RDWR)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

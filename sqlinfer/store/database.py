@@ -18,6 +18,7 @@ from pathlib import Path
 from sqlinfer.errors import StoreUnusable
 from sqlinfer.store import file, fork
 from sqlinfer.store.migrations import MIGRATIONS, migrate
+from sqlinfer.store.private_files import make_folder
 from sqlinfer.store.rebuild import is_corruption, is_marked, mark, rebuild
 
 TIMEOUT_S = 30.0
@@ -44,7 +45,7 @@ class Database:
         self._pid = os.getpid()
         with self._meaning():
             if path is not None:
-                _make_folder(path.parent)
+                make_folder(path.parent)
                 if is_marked(path):
                     rebuild(path)
             try:
@@ -265,13 +266,6 @@ class Database:
         if "full" in message:
             return f"The disk is full: {where} cannot grow. Make room, or run `sqlinfer answers clear`."
         return f"{where} cannot be used: {message}. Check disk space and permissions, or set SQLINFER_HOME."
-
-
-def _make_folder(folder: Path) -> None:
-    if not folder.is_dir():
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # It holds users' texts: git shall not take it along.
-        (folder / ".gitignore").write_text("*\n")
 
 
 def _text(stored: bytes) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 import subprocess
 import threading
 from pathlib import Path
@@ -196,6 +197,19 @@ def test_what_a_node_needs_and_is_not_built_is_named(invoke: Invoke, write: Writ
         "reviews not built yet. Build it too: sqlinfer build --select +answers"
         in invoke("build", "answers", code=1).stderr
     )
+
+
+def test_a_secret_variable_is_not_kept_and_is_given_again(invoke: Invoke, write: Write, rows: Rows, home: Path) -> None:
+    write({"models/a.sql": "SELECT '{{ var('api_key') }}' AS k, {{ var('n') }} AS n FROM {{ var('t') }}"})
+    words = "{api_key: s3cr3t-V4lue, n: 1, t: nosuch}"
+    invoke("build", "--vars", words, code=1)
+    (file,) = home.glob("build-*")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert "s3cr3t" not in file.read_text()
+    assert "variable api_key, which holds a secret" in invoke("retry", code=1).output
+    invoke("retry", "--vars", "{api_key: s3cr3t-V4lue, t: range(1)}")
+    assert rows("FROM a") == [("s3cr3t-V4lue", 1)]
+    assert "s3cr3t" not in file.read_text()
 
 
 def test_variables_of_a_build_hold_for_its_retry(invoke: Invoke, write: Write, rows: Rows) -> None:

@@ -69,6 +69,10 @@ MODELS = "models:\n  - name: a\n    "
             "described twice: in models/a.yml and in models/b.yml",
         ),
         ({"models/a.sql": "SELECT 1", "sqlinfer.yml": "modle: x"}, "there is no key modle. Did you mean model"),
+        *(
+            ({"models/a.sql": "SELECT 1", "sqlinfer.yml": f"name: {name}"}, "part of file names, not")
+            for name in ("x/../../evil", "../evil", "..", "''", '"a\\0"', "a\\\\b", "x" * 61)
+        ),
     ],
 )
 def test_what_is_wrong_is_named_with_its_file(root: Path, write: Write, files: dict[str, str], says: str) -> None:

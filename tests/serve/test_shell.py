@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -92,6 +93,9 @@ def test_sqlinfer_shell_starts_server_and_duckdb_and_leaves_duckdb_as_it_is(
     shell.sendline(".quit")
     shell.expect(pexpect.EOF)
     assert ask(str(socket_path()), ["hello"])
+    assert stat.S_IMODE(home.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(file.stat().st_mode) for file in home.iterdir()} == {0o600}
+    assert (home / ".gitignore").read_text() == "*\n"
     assert "ai_count_tokens" in (tmp_path / ".duckdb_history").read_text()
 
 
