@@ -27,6 +27,7 @@ from sqlinfer.sql.statement_prefetch import STATEMENT, StatementPrefetch
 from sqlinfer.sql.storage import make_file, set_storage_version
 from sqlinfer.sql.udf.registration import UdfRegistration
 from sqlinfer.sql_text import quote_identifier
+from sqlinfer.units import count, counted, duration
 
 _CONFIG = ("model", "settings", "store", "udfs")
 _EVERY_S = 10.0
@@ -105,8 +106,7 @@ class _Watch:
     def settled(self, statement: str, counts: JobCounters) -> None:
         if counts.requests:
             _log.info(
-                f"{_name(statement)}: {counts.rows:,} rows, {counts.requests:,} requests: {counts.known:,} known, "
-                f"{counts.generated:,} generated, {counts.failed:,} failed, in {counts.seconds:.1f} s"
+                f"{_name(statement)}: {count(counts.rows, 'row')}, {counted(counts)}, in {duration(counts.seconds)}"
             )
 
 

@@ -17,6 +17,7 @@ FLOORS = {
     "errors": 0,
     "redact": 0,
     "sql_text": 0,
+    "units": 0,
     "functions": 1,
     "config": 1,
     "model_files": 1,

@@ -9,6 +9,7 @@ import click
 from sqlinfer.cli.state import open_store
 from sqlinfer.cli.tables import echo_json, echo_table
 from sqlinfer.errors import SqlinferError
+from sqlinfer.units import count, size
 
 if TYPE_CHECKING:
     from sqlinfer.store import Store
@@ -41,7 +42,7 @@ def stats(as_json: bool) -> None:
     if as_json:
         echo_json({**counts, "models": models})
         return
-    click.echo(f"{counts['answers']:,} answers, {counts['file_bytes']:,} bytes: {counts['path']}")
+    click.echo(f"{count(counts['answers'], 'answer')}, {size(counts['file_bytes'])}: {counts['path']}")
     if counts["answers"]:
         echo_table(["function", "answers"], list(counts["functions"].items()))
         echo_table(["model", "answers"], list(models.items()))
@@ -67,7 +68,7 @@ def clear(function: str | None, model: str | None, yes: bool, as_json: bool) -> 
     if as_json:
         echo_json({"cleared": gone})
     else:
-        click.echo(f"{gone:,} answers are deleted.")
+        click.echo(f"{count(gone, 'answer is', 'answers are')} deleted.")
 
 
 @answers.command()

@@ -9,6 +9,7 @@ import click
 
 from sqlinfer.cli.state import IN_MEMORY, open_session, read_scripts, session_options
 from sqlinfer.cli.tables import echo_json, echo_table
+from sqlinfer.units import count, duration
 
 if TYPE_CHECKING:
     from sqlinfer.sql.explain.explain import Call, Explanation
@@ -88,14 +89,14 @@ def _echo(explanation: Explanation, with_calls: bool = True) -> None:
             f"{_gb(model.free_bytes)} are free: {verdict}"
         )
     if explanation.refused:
-        click.echo(f"{explanation.refused:,} rows cannot be asked and would fail: {explanation.refusal}")
+        click.echo(f"{count(explanation.refused, 'row')} cannot be asked and would fail: {explanation.refusal}")
     basis = (
         "from the speed of earlier jobs" if explanation.measured else "a guess: this model was not measured here yet"
     )
     click.echo(
-        f"{explanation.rows:,} rows, {explanation.requests:,} requests: {explanation.known:,} known, "
-        f"{explanation.requests - explanation.known:,} to ask with {explanation.prompt_tokens:,} prompt tokens, "
-        f"about {explanation.est_seconds:,.1f} s" + (f" ({basis})" if explanation.calls else "")
+        f"{count(explanation.rows, 'row')}, {count(explanation.requests, 'request')}: {explanation.known:,} known, "
+        f"{explanation.requests - explanation.known:,} to ask with {count(explanation.prompt_tokens, 'prompt token')}, "
+        f"about {duration(explanation.est_seconds)}" + (f" ({basis})" if explanation.calls else "")
     )
 
 

@@ -26,7 +26,7 @@ class Commands(click.Group):
             with _log_on_stderr():
                 return super().invoke(ctx)
         except (Interrupted, KeyboardInterrupt) as error:
-            click.echo(str(error) or "Interrupted.", err=True)
+            echo_interrupted(str(error) or "Interrupted.")
             raise click.exceptions.Exit(INTERRUPTED) from None
         except SqlinferError as error:
             raise click.ClickException(message(error)) from None
@@ -34,6 +34,13 @@ class Commands(click.Group):
             if isinstance(error, duckdb_errors()) or _is_of_a_stream(error):
                 raise click.ClickException(message(error)) from None
             raise
+
+
+def echo_interrupted(message: str) -> None:
+    """Print the end of a stopped run on a line of its own: a terminal shows ^C, and may show a line of progress."""
+    if sys.stderr.isatty():
+        click.echo("\r\x1b[2K", nl=False, err=True)
+    click.echo(message, err=True)
 
 
 @contextmanager

@@ -6,21 +6,23 @@ import shutil
 import sys
 import time
 from dataclasses import asdict
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from sqlinfer.cli.state import open_store
-from sqlinfer.cli.tables import echo_facts, echo_json, echo_table
+from sqlinfer.cli.tables import echo_facts, echo_json, echo_table, to_text
+from sqlinfer.store.jobs import JobState
+from sqlinfer.units import count, counted, duration, moment, size
 
 if TYPE_CHECKING:
     from sqlinfer.store import Job
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-_COUNTS = ("rows", "requests", "known", "generated", "failed")
-_STATEMENT_WIDTH = 40
+_STATEMENT_WIDTH = 60
 _WATCH_S = 1.0
+_AGES = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 @click.group()
@@ -34,17 +36,42 @@ def jobs() -> None:
     """
 
 
+def _since(_: click.Context, __: click.Parameter, text: str | None) -> float:
+    """The unix time that --since means."""
+    if text is None:
+        return 0.0
+    try:
+        if text[-1:] in _AGES:
+            return (datetime.now(UTC) - timedelta(**{_AGES[text[-1]]: float(text[:-1])})).timestamp()
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError):
+        raise click.BadParameter(
+            f"{text!r} is no date, time or age; write 2026-01-31, '2026-01-31 12:00' or 2h"
+        ) from None
+
+
 @jobs.command("list")
 @click.option("--limit", default=20, show_default=True, help="How many, newest first; -1 is all.")
+@click.option("--state", type=click.Choice(get_args(JobState)), help="Only jobs in this state.")
+@click.option(
+    "--since", metavar="TIME", callback=_since, help="Only jobs started since: a date, a time, or 30m, 2h, 7d."
+)
+@click.option("--model", metavar="NAME", help="Only jobs that used this model: a name, or NAME/VERSION.")
 @_json_option
-def list_(limit: int, as_json: bool) -> None:
+def list_(limit: int, state: str | None, since: float, model: str | None, as_json: bool) -> None:
     """List the last jobs, newest first.
 
     \b
     sqlinfer jobs list --limit 5
+    sqlinfer jobs list --state failed --since 2h --model short
     """
     with open_store() as store:
-        shown_jobs = store.jobs.list(limit)
+        chosen = [
+            job
+            for job in store.jobs.list(-1 if state or since or model else limit)
+            if state in (None, job.state) and job.started >= since and (model is None or _uses(job, model))
+        ]
+    shown_jobs = chosen if limit < 0 else chosen[:limit]
     if as_json:
         echo_json([_facts(job) for job in shown_jobs])
         return
@@ -52,9 +79,15 @@ def list_(limit: int, as_json: bool) -> None:
     for job in shown_jobs:
         statement = " ".join(job.statement.split())
         shown = statement if len(statement) <= _STATEMENT_WIDTH else statement[: _STATEMENT_WIDTH - 3] + "..."
-        counts = [getattr(job, name) for name in _COUNTS]
-        rows.append([job.job_id, job.state, *counts, round(job.seconds, 1), shown])
-    echo_table(["job", "state", *_COUNTS, "seconds", "statement"], rows)
+        counts = (job.requests, job.generated, job.failed)
+        times = (moment(job.started), duration(job.seconds))
+        rows.append([job.job_id, job.state, times[0], job.source, "\n".join(job.models), *counts, times[1], shown])
+    names = ["job", "state", "started", "source", "model", "requests", "generated", "failed", "time", "statement"]
+    echo_table(names, rows)
+
+
+def _uses(job: Job, model: str) -> bool:
+    return any(model in (used, used.rpartition("/")[0]) for used in job.models)
 
 
 @jobs.command()
@@ -67,11 +100,32 @@ def show(job_id: int, as_json: bool) -> None:
     sqlinfer jobs show 3 --json
     """
     with open_store() as store:
-        facts = _facts(store.jobs.show(job_id))
+        job = store.jobs.show(job_id)
     if as_json:
-        echo_json(facts)
-    else:
-        echo_facts(facts)
+        echo_json(_facts(job))
+        return
+    settings = {name: value for name, value in job.settings.items() if value not in (None, "", {}, [], False)}
+    echo_facts(
+        {
+            "job": job.job_id,
+            "state": job.state,
+            "started": moment(job.started),
+            "ended": None if job.ended is None else moment(job.ended),
+            "time": duration(job.seconds),
+            "phases": ", ".join(f"{name} {duration(seconds)}" for name, seconds in job.phases.items()),
+            "source": job.source,
+            "models": ", ".join(job.models),
+            "rows": f"{job.rows:,}",
+            "requests": counted(job),
+            "tokens": f"{job.prompt_tokens:,} read, {job.completion_tokens:,} written",
+            "batch fill": f"{job.batch_fill:.0%}",
+            "peak memory": size(job.peak_memory_bytes) if job.peak_memory_bytes else None,
+            "peak GPU memory": size(job.peak_device_bytes) if job.peak_device_bytes else None,
+            "settings": ", ".join(f"{name}={value}" for name, value in settings.items()),
+            "error": job.error,
+        }
+    )
+    click.echo(f"\n{to_text(job.statement)}")
 
 
 @jobs.command()
@@ -98,9 +152,8 @@ def watch(job_id: int) -> None:
     if on_terminal and shown:
         wipe(sys.stdout)
     click.echo(
-        f"job {job.job_id} is {job.state}: {job.rows:,} rows, {job.requests:,} requests: {job.known:,} known, "
-        f"{job.generated:,} generated, {job.failed:,} failed; {job.prompt_tokens:,} + {job.completion_tokens:,} tokens "
-        f"in {job.seconds:.1f} s"
+        f"job {job.job_id} is {job.state}: {count(job.rows, 'row')}, {counted(job)}; {job.prompt_tokens:,} + "
+        f"{job.completion_tokens:,} tokens in {duration(job.seconds)}"
     )
 
 
@@ -130,4 +183,4 @@ def _facts(job: Job) -> dict[str, Any]:
     for name in ("started", "ended"):
         if facts[name] is not None:
             facts[name] = datetime.fromtimestamp(facts[name], UTC).isoformat(timespec="seconds")
-    return {"job": facts.pop("job_id"), **facts, "seconds": round(job.seconds, 3)}
+    return {"job": facts.pop("job_id"), "source": job.source, **facts, "seconds": round(job.seconds, 3)}

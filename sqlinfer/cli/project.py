@@ -13,6 +13,7 @@ from sqlinfer.cli.state import Script, open_session
 from sqlinfer.cli.tables import to_cell
 from sqlinfer.errors import SqlinferError
 from sqlinfer.store import project_folder
+from sqlinfer.units import count, counted, duration
 
 if TYPE_CHECKING:
     from sqlinfer.project import Node, Project
@@ -124,8 +125,7 @@ class Lines:
         if result.state == "skipped":
             return
         if result.rows is not None and node.node_type != "test":
-            yield f"{result.rows:,} rows"
+            yield count(result.rows, "row")
         if result.job_id is not None:
-            job = self._jobs.show(result.job_id)
-            yield f"{job.requests:,} requests: {job.known:,} known, {job.generated:,} generated, {job.failed:,} failed"
-        yield f"{result.seconds:.1f} s"
+            yield counted(self._jobs.show(result.job_id))
+        yield duration(result.seconds)

@@ -12,6 +12,7 @@ import click
 
 from sqlinfer.cli.tables import echo_json, echo_table, to_cell
 from sqlinfer.errors import SqlinferError
+from sqlinfer.units import count
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -59,7 +60,7 @@ class Results:
             return
         echo_table(schema.names, shown)
         if num_rows > len(shown):
-            click.echo(f"{num_rows:,} rows, the first {len(shown)} shown; --format csv or json prints all.")
+            click.echo(f"{count(num_rows, 'row')}, the first {len(shown)} shown; --format csv or json prints all.")
 
     def _csv(self, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
         if self._num_results:

@@ -16,6 +16,7 @@ from sqlinfer.cli.state import Script, job_options, open_session, read_scripts, 
 from sqlinfer.cli.stop import stop_message, stopping
 from sqlinfer.cli.tables import echo_json
 from sqlinfer.errors import Interrupted
+from sqlinfer.units import count, counted, duration
 
 if TYPE_CHECKING:
     from sqlinfer.inference.counters import JobCounters
@@ -131,9 +132,8 @@ def _close(session: Session) -> None:
     """The closing line."""
     counts = session.answerer.counts
     click.echo(
-        f"job {session.answerer.last_job_id}: {counts.rows:,} rows, {counts.requests:,} requests: "
-        f"{counts.known:,} known, {counts.generated:,} generated, {counts.failed:,} failed; {counts.prompt_tokens:,} + "
-        f"{counts.completion_tokens:,} tokens in {counts.seconds:.1f} s",
+        f"job {session.answerer.last_job_id}: {count(counts.rows, 'row')}, {counted(counts)}; "
+        f"{counts.prompt_tokens:,} + {counts.completion_tokens:,} tokens in {duration(counts.seconds)}",
         err=True,
     )
 

@@ -12,9 +12,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
 
-import click
-
-from sqlinfer.cli.failures import INTERRUPTED
+from sqlinfer.cli.failures import INTERRUPTED, echo_interrupted
+from sqlinfer.units import count
 
 if TYPE_CHECKING:
     from sqlinfer.sql import Session
@@ -63,7 +62,7 @@ def _leave(sessions: Iterable[Session]) -> None:
             store.answers.flush()
             if answerer.job_id is not None:
                 store.jobs.finish(answerer.job_id, "interrupted", None, (), **answerer.counts.as_record())
-                click.echo(stop_message(session, answerer.job_id), err=True)
+                echo_interrupted(stop_message(session, answerer.job_id))
         sys.stdout.flush()
     finally:
         os._exit(INTERRUPTED)
@@ -71,5 +70,5 @@ def _leave(sessions: Iterable[Session]) -> None:
 
 def stop_message(session: Session, job_id: int | None) -> str:
     """What a stopped run says: what is kept and how to go on."""
-    kept = session.answerer.counts.generated
-    return f"Stopped: job {job_id} keeps {kept:,} new answers. Run the same command again to go on."
+    kept = count(session.answerer.counts.generated, "new answer")
+    return f"Stopped: job {job_id} keeps {kept}. Run the same command again to go on."

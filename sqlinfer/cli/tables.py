@@ -77,6 +77,11 @@ def to_cell(value: Any) -> str:
     return str(value)
 
 
+def to_text(text: str) -> str:
+    """A text on its own lines, harmless on a terminal."""
+    return "\n".join(to_cell(line) for line in text.strip().splitlines())
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
 

@@ -11,6 +11,7 @@ from sqlinfer.inference.cancellation import Cancel, Deadline
 from sqlinfer.inference.counters import JobCounters
 from sqlinfer.inference.stage import Generate, Inference, closing
 from sqlinfer.types import AnyRequest, Completion
+from sqlinfer.units import count
 
 _UNITS = {
     "max_requests": "requests",
@@ -101,11 +102,12 @@ class Budget:
     def _stop(self, name: str) -> None:
         counts = self._counts
         num_left = counts.expected - counts.ended
-        left = f"at least {num_left:,} requests are left" if num_left > 0 else "requests are left"
+        left = count(num_left, "request is", "requests are") if num_left > 0 else ""
+        left = f"at least {left} left" if left else "requests are left"
+        kept = count(counts.generated, "new answer is", "new answers are")
         raise StoppedEarly(
             f"The job stopped at its budget: {name} is {getattr(self._settings, name):,}, and it has used "
-            f"{self._spent(name):,.0f} {_UNITS[name]}. {counts.generated:,} new answers are kept, {left}. "
-            f"{_go_on(name)}."
+            f"{self._spent(name):,.0f} {_UNITS[name]}. {kept} kept, {left}. {_go_on(name)}."
         )
 
 

@@ -10,6 +10,7 @@ from itertools import islice
 
 from sqlinfer.errors import EXCERPT
 from sqlinfer.types import Completion
+from sqlinfer.units import count
 
 _EXAMPLES = 3
 _KINDS = 5
@@ -53,13 +54,12 @@ class Failure:
 
 def summary(failures: Collection[Failure], retry_hint: str, job_id: int | None = None) -> str:
     """What failed. retry_hint: how the failed requests are asked again."""
-    count = f"{len(failures):,} request{'s' if len(failures) != 1 else ''}"
-    lines = [f"{count} failed; all other answers are kept."]
+    lines = [f"{count(len(failures), 'request')} failed; all other answers are kept."]
     kinds = Counter(failure.kind for failure in failures)
     if len(failures) > 1:
         lines += [f"  {number:,} x {kind}" for kind, number in kinds.most_common(_KINDS)]
         if len(kinds) > _KINDS:
-            lines.append(f"  and {len(kinds) - _KINDS:,} kinds more")
+            lines.append(f"  and {count(len(kinds) - _KINDS, 'other kind')}")
     lines += [f"  {failure}" for failure in islice(failures, _EXAMPLES)]
     names = {failure.function for failure in failures}
     listed = f" `sqlinfer jobs errors {job_id}` lists all." if job_id is not None and len(failures) > 1 else ""

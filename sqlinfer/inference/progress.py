@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol, TextIO
 
+from sqlinfer.units import count
+
 _REDRAW_S = 0.1
 _NOTEBOOK_S = 0.5
 _LINE_S = 10.0
@@ -40,8 +42,8 @@ def progress_line(now: Any, asking_s: float, before: tuple[int, int, int] = (0, 
     expected = max(now.expected, ended)
     seconds = max(asking_s, 1e-9)
     read, written = ((now.prompt_tokens - before[1]) / seconds, (now.completion_tokens - before[2]) / seconds)
-    parts = [f"{now.rows:,} rows"] if now.rows else []
-    parts.append(f"asking {ended:,}/{expected:,} requests")
+    parts = [count(now.rows, "row")] if now.rows else []
+    parts.append(f"asking {ended:,}/{count(expected, 'request')}")
     if now.failed:
         parts.append(f"{now.failed:,} failed")
     parts.append(f"{read:,.0f} + {written:,.0f} tokens/s")

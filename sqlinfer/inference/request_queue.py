@@ -15,6 +15,7 @@ from sqlinfer.inference.failures import Failure
 from sqlinfer.inference.keyed_request import KeyedRequest
 from sqlinfer.inference.single_flight import WINDOW
 from sqlinfer.types import AnyRequest, Completion, ModelVersion
+from sqlinfer.units import count
 
 Failures = dict[bytes, Failure]
 Infer = Callable[[ModelVersion, Iterator[AnyRequest]], Iterator[Completion]]
@@ -129,7 +130,9 @@ class RequestQueue:
         """What was handed over and did not come back has been answered by another process."""
         missing = len(in_flight) - len(self._cached(list(in_flight)))
         if missing:
-            raise SqlinferError(f"{version} gave no answer to {missing:,} requests, and no error; run the same again")
+            raise SqlinferError(
+                f"{version} gave no answer to {count(missing, 'request')}, and no error; run the same again"
+            )
 
     def _finish(
         self, entries: Collection[_Entry], failure: Failure | None = None, error: BaseException | None = None

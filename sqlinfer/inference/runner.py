@@ -15,6 +15,7 @@ from sqlinfer.inference.failures import Failure, summary
 from sqlinfer.inference.runtime import Runtime
 from sqlinfer.redact import redact
 from sqlinfer.types import AnyRequest, Completion, ModelVersion
+from sqlinfer.units import count
 
 _log = logging.getLogger(__name__)
 
@@ -99,6 +100,6 @@ class JobRunner:
         if not settings.within_error_threshold(counts.failed, max(counts.requests, counts.expected, counts.ended)):
             failed = self.failures if failures is None else failures
             raise StoppedEarly(
-                f"The job stopped early: {counts.failed:,} requests failed, and error_threshold is "
+                f"The job stopped early: {count(counts.failed, 'request')} failed, and error_threshold is "
                 f"{settings.error_threshold}. {summary(failed.values(), self.retry, self.job_id)}"
             )

@@ -21,6 +21,7 @@ from sqlinfer.project.state import LastBuild, Result
 from sqlinfer.redact import redact
 from sqlinfer.sql import Session
 from sqlinfer.sql.error_translation import DatabaseError
+from sqlinfer.units import count
 
 _SHOWN_ROWS = 3
 _SHOWN_WIDTH = 200
@@ -162,4 +163,4 @@ def _wrong_rows(session: Session, num_rows: int) -> str:
     names = [column[0] for column in shown.description]
     rows = [", ".join(f"{n} = {v!r}" for n, v in zip(names, row, strict=True)) for row in shown.fetchall()]
     listed = "".join(f"\n  {row if len(row) <= _SHOWN_WIDTH else row[:_SHOWN_WIDTH] + '...'}" for row in rows)
-    return f"{num_rows:,} {'row is' if num_rows == 1 else 'rows are'} wrong{':' if listed else ''}{listed}"
+    return f"{count(num_rows, 'row is', 'rows are')} wrong{':' if listed else ''}{listed}"

@@ -18,6 +18,7 @@ from sqlinfer.project.properties import Properties, read_properties
 from sqlinfer.project.template import Names, Scan, Templates
 from sqlinfer.sql.parsing.split_statements import split_statements
 from sqlinfer.sql.parsing.tokens import tokenize
+from sqlinfer.units import count
 
 _SEEDS = ("csv", "parquet")
 
@@ -55,7 +56,7 @@ class Project:
         text = self.templates.render(node.path, node.text, names)
         statements = [statement for statement in split_statements(text) if tokenize(statement)]
         if len(statements) != 1:
-            raise SqlinferError(f"{node.path} must be one SELECT, and has {len(statements)} statements")
+            raise SqlinferError(f"{node.path} must be one SELECT, and has {count(len(statements), 'statement')}")
         return statements[0]
 
 

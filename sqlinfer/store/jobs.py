@@ -55,6 +55,12 @@ class Job:
     peak_memory_bytes: int
     peak_device_bytes: int
 
+    @property
+    def source(self) -> str:
+        """What it ran: a node of a project, or SQL files; empty for a statement of a session."""
+        files = self.settings.get("files") or ()
+        return str(self.settings.get("node") or ", ".join(map(str, files)))
+
 
 @dataclass(frozen=True, slots=True)
 class RowError:

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from sqlinfer.store import Store
+from sqlinfer.units import count
 
 NUM_REQUESTS = 600
 ASKING = f"""SELECT count(g) AS n FROM (
@@ -63,7 +64,7 @@ def test_ctrl_c_stops_at_once_and_the_next_run_goes_on(home: Path, tmp_path: Pat
         kept = store.answers.stats()["answers"]
         assert store.jobs.show(1).state == "interrupted"
     assert 0 < kept < NUM_REQUESTS
-    assert f"Stopped: job 1 keeps {kept:,} new answers. Run the same command again to go on." in said
+    assert f"Stopped: job 1 keeps {count(kept, 'new answer')}. Run the same command again to go on." in said
     assert "Traceback" not in said
     again = start(ASKING, tmp_path, "--json")
     counts = json.loads(again.communicate(timeout=300)[0].splitlines()[-1])

@@ -155,7 +155,7 @@ def test_a_query_without_ai_runs_once_and_counts_no_rows(invoke: Invoke, query: 
 def test_failed_rows_end_the_run_after_all_others(invoke: Invoke, query: Query, echoing: EchoEngine) -> None:
     file = query("SELECT ai_gen(x) FROM (VALUES ('a'), ('boom'), ('b')) r(x)")
     result = invoke("run", file, "--model", "echo", code=1)
-    assert "1 requests: " not in result.stderr
+    assert "1 requests" not in result.stderr
     assert "3 requests: 0 known, 2 generated, 1 failed" in result.stderr
     assert "query.sql, line 1: 1 request failed; all other answers are kept." in result.stderr
     assert "on_error := 'null'" in result.stderr

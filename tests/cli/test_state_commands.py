@@ -70,6 +70,30 @@ def test_jobs_tell_what_ran(invoke: Invoke, query: Query, asked: EchoEngine) -> 
     assert "SELECT ai_gen(x)" in invoke("jobs", "list").stdout
 
 
+def test_jobs_are_listed_by_state_time_and_model(invoke: Invoke, query: Query, asked: EchoEngine) -> None:
+    def listed(*words: str) -> list[int]:
+        return [job["job"] for job in json.loads(invoke("jobs", "list", *words, "--json").stdout)]
+
+    invoke("run", query("SELECT ai_gen('boom')"), "--model", "echo", code=1)
+    assert listed("--state", "failed") == [2]
+    assert listed("--state", "done", "--limit", "1") == [1]
+    assert (listed("--model", "echo"), listed("--model", "echo/1"), listed("--model", "ech")) == ([2, 1], [2, 1], [])
+    assert (listed("--since", "1h"), listed("--since", "2999-01-01")) == ([2, 1], [])
+    assert "'soon' is no date, time or age" in invoke("jobs", "list", "--since", "soon", code=2).stderr
+
+
+def test_a_job_is_shown_with_start_source_and_units(invoke: Invoke, query: Query, echoing: EchoEngine) -> None:
+    invoke("run", query("SELECT ai_gen('a') AS g,\n       1 AS n", "moods.sql"), "--model", "echo")
+    (job,) = json.loads(invoke("jobs", "list", "--json").stdout)
+    assert job["source"].endswith("moods.sql")
+    shown = invoke("jobs", "show", "1").stdout
+    assert "SELECT ai_gen('a') AS g,\n       1 AS n\n" in shown, "as it was written"
+    assert re.search(r"started  +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\n", shown)
+    assert re.search(r"peak memory  +[\d.]+ [MG]B\n", shown)
+    assert "1 request: 0 known, 1 generated, 0 failed" in shown
+    assert "{" not in shown
+
+
 def test_functions_are_listed_with_the_users_own(invoke: Invoke) -> None:
     Path("udfs").mkdir()
     source = (

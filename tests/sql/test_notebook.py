@@ -49,7 +49,7 @@ def test_a_notebook_shows_one_line_that_is_written_over(registered: None, tmp_pa
     (outputs,) = outputs_of(tmp_path, CELL)
     assert [output.output_type for output in outputs] == ["display_data", "execute_result"]
     shown, result = (output.data["text/plain"] for output in outputs)
-    assert re.fullmatch(r"1 rows, asking \d+/100 requests, \d+ \+ \d+ tokens/s(, 0:00:\d\d left)?", shown)
+    assert re.fullmatch(r"1 row, asking \d+/100 requests, \d+ \+ \d+ tokens/s(, 0:00:\d\d left)?", shown)
     assert not set("\r\n\x1b") & set(shown)
     assert result == "[(100,)]"
 
