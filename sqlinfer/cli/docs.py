@@ -13,11 +13,12 @@ from sqlinfer.errors import SqlinferError
 @click.command()
 @click.option("--output", "-o", metavar="FILE", default="docs.html", show_default=True, help="The page to write.")
 @click.option("--db", metavar="PATH", help="DuckDB file.  [default: database in sqlinfer.yml]")
+@click.option("--rows", default=3, show_default=True, type=click.IntRange(0), help="Rows shown of each table; 0: none.")
 @click.option("--vars", "variables", metavar="YAML", default="{}", help="Values of var(..), as for sqlinfer build.")
-def docs(output: str, db: str | None, variables: str) -> None:
-    """Write a page of the project: graph, columns, tests, SQL, and the last job of each node with tokens and errors.
+def docs(output: str, db: str | None, rows: int, variables: str) -> None:
+    """Write a page of the project: graph, columns, first rows, tests, SQL, and the last job of each node.
 
-    The page is one HTML file that needs nothing else.
+    The page is one HTML file that needs nothing else. It holds a few rows of each table: --rows 0 leaves them out.
 
     \b
     sqlinfer docs --output site/index.html
@@ -29,7 +30,7 @@ def docs(output: str, db: str | None, variables: str) -> None:
     last = last_build(project.root)
     if Path(db or project.root / project.database).is_file():
         with project_session(project, {"db": db, "model": None}) as session:
-            text = page(project, last, session)
+            text = page(project, last, session, rows)
     else:
         text = page(project, last, None)
     try:

@@ -4,7 +4,7 @@ elsewhere when it is read: no script, no font, no address."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,12 +12,12 @@ from jinja2 import Environment, StrictUndefined
 
 from sqlinfer.errors import SqlinferError
 from sqlinfer.project.layout import HEIGHT, WIDTH, layout
-from sqlinfer.project.materialise import seed_select
 from sqlinfer.project.node import Column, Node
 from sqlinfer.project.project import Project
 from sqlinfer.project.state import LastBuild, Result
 from sqlinfer.sql import Session
 from sqlinfer.store.jobs import Job, RowError
+from sqlinfer.units import count, duration
 
 _TEMPLATE = Path(__file__).with_name("page.html.j2")
 _SHOWN_ERRORS = 5
@@ -29,7 +29,8 @@ WHERE database_name = current_database() AND schema_name = current_schema() ORDE
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A node or source as the page shows it. columns: name, type, description and tests of each."""
+    """A node or source as the page shows it. columns: name, type, description and tests of each. rows: the first of
+    its table, each value as DuckDB writes it."""
 
     key: str
     name: str
@@ -45,10 +46,13 @@ class Shown:
     result: Result | None = None
     job: Job | None = None
     errors: Sequence[RowError] = ()
+    row_names: Sequence[str] = ()
+    rows: Sequence[Sequence[str | None]] = ()
 
 
-def page(project: Project, last: LastBuild, session: Session | None) -> str:
-    """The page. session: on the project's database, for the types of columns; None if it is not there yet."""
+def page(project: Project, last: LastBuild, session: Session | None, num_rows: int = 3) -> str:
+    """The page. session: on the project's database, for columns and rows; None if it is not there yet. num_rows: of
+    each table."""
     types: dict[str, list[tuple[str, str]]] = {}
     for table, column, sql_type in session.execute(_COLUMNS).fetchall() if session else ():
         types.setdefault(table, []).append((column, sql_type))
@@ -57,14 +61,15 @@ def page(project: Project, last: LastBuild, session: Session | None) -> str:
     shown: dict[str, Shown] = {}
     for key in reads:
         if key in project.nodes:
-            shown[key] = _node(project, last, session, project.nodes[key], (reads[key], read_by[key], types))
+            node = _node(project, last, session, project.nodes[key], (reads[key], read_by[key], types))
+            shown[key] = _with_rows(node, project.nodes[key], session, num_rows) if key in types else node
         else:
             source = project.sources[key.removeprefix(_SOURCE)]
             columns = [(column.name, "", column.description, ()) for column in source.columns]
             about = (source.description, (), (), read_by[key], columns, (), source.relation)
             shown[key] = Shown(key, source.label, "source", "", *about)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"when": _when, "number": "{:,}".format}
+    environment.filters |= {"number": "{:,}".format, "count": count, "duration": duration, "when": _when}
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
     jobs = [each.job for each in shown.values() if each.job]
     return template.render(
@@ -73,7 +78,8 @@ def page(project: Project, last: LastBuild, session: Session | None) -> str:
         drawing=layout(reads),
         box_width=WIDTH,
         box_height=HEIGHT,
-        results=[result for key, result in last.results.items() if key in project.nodes],
+        last_ended=max((result.ended for key, result in last.results.items() if key in project.nodes), default=None),
+        totals=_totals(project, last),
         tokens=sum(job.prompt_tokens + job.completion_tokens for job in jobs),
         requests=sum(job.requests for job in jobs),
     )
@@ -113,7 +119,7 @@ def _node(
         read_by=read_by,
         columns=_columns(node.columns, types.get(node.key, ())),
         tests=[(test, last.results.get(test.key)) for test in tests],
-        sql=seed_select(node) if node.node_type == "seed" else project.sql(node),
+        sql="" if node.node_type == "seed" else project.sql(node),
         result=result,
         job=job,
         errors=session.runtime.store.jobs.errors(job.job_id)[:_SHOWN_ERRORS] if session and job else (),
@@ -144,5 +150,23 @@ def _job(session: Session | None, result: Result | None) -> Job | None:
         return None
 
 
-def _when(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+def _totals(project: Project, last: LastBuild) -> list[tuple[str, list[str]]]:
+    """The states of nodes and of tests in the last build; of one that was not built, ""."""
+    totals = []
+    for noun, is_test in (("node", False), ("test", True)):
+        keys = [key for key, node in project.nodes.items() if (node.node_type == "test") == is_test]
+        if keys:
+            totals.append((noun, [last.results[key].state if key in last.results else "" for key in keys]))
+    return totals
+
+
+def _with_rows(shown: Shown, node: Node, session: Session | None, num_rows: int) -> Shown:
+    """With the first rows of its table. A view is left out: to read it may run a model."""
+    if session is None or node.materialized == "view" or not num_rows:
+        return shown
+    result = session.execute(f"SELECT COLUMNS(*)::VARCHAR FROM {node.relation} LIMIT {num_rows}")
+    return replace(shown, row_names=[column[0] for column in result.description], rows=result.fetchall())
+
+
+def _when(unix_s: float) -> str:
+    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -60,6 +60,25 @@ def test_the_page_says_all_of_each_node_and_needs_nothing_else(page: Path, root:
     assert text.count('<path d="M') == 7
     assert not re.findall(r"<script|<link rel=.stylesheet|https?://(?!www\.w3\.org)", text)
     assert str(root) not in text
+    assert "<polygon" in text, "edges end in arrowheads"
+    nodes, tests = (re.sub(r"<[^>]+>", "", line) for line in re.findall(r"<p>(\d+ (?:nodes|tests).*?)</p>", text, re.S))
+    assert " ".join(nodes.split()) == "7 nodes: 2 done, 1 failed, 3 skipped"
+    assert " ".join(tests.split()) == "2 tests: 1 done, 1 failed"
+
+
+def test_the_page_has_an_index_and_the_first_rows_of_tables(page: Path, invoke: Invoke, root: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    index = re.search(r"<nav.*?</nav>", text, re.S)
+    assert index
+    assert index[0].count("<a href=") == 8
+    sections = dict(re.findall(r'<section class="card" id="([^"]+)"(.*?)</section>', text, re.S))
+    assert [key for key, section in sections.items() if "First rows" in section] == [
+        "reviews", "answers_of_a_model_with_a_very_long_name_indeed",
+    ]  # fmt: skip
+    assert sections["reviews"].count("<tr>") == (1 + 2) + (1 + 3), "two columns and three rows, each with a head"
+    assert "<summary>SQL" not in sections["reviews"]
+    invoke("docs", "--rows", "0")
+    assert "First rows" not in (root / "docs.html").read_text(encoding="utf-8")
 
 
 def test_a_project_that_is_not_built_has_a_page(invoke: Invoke, write: Write, root: Path) -> None:
