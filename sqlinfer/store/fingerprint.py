@@ -12,31 +12,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from sqlinfer.model_files import model_files
 from sqlinfer.store.database import Database
 
-_PATTERNS = (
-    "*.safetensors",
-    "*.safetensors.index.json",
-    "config.json",
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "vocab.txt",
-    "merges.txt",
-    "*.model",
-    "*.tiktoken",
-    "chat_template.*",
-    "additional_chat_templates/*.jinja",
-    "modules.json",
-    "[0-9]_*/config.json",
-    "[0-9]_*/*.safetensors",
-    "sentence_bert_config.json",
-    "config_sentence_transformers.json",
-)
-_TRUSTED_PATTERNS = ("*.bin", "*.bin.index.json", "*.pt", "*.pth", "*.py")
 _SETTLED_NS = 2_000_000_000
 
 
@@ -53,12 +31,6 @@ def fingerprint(path: Path, extra: Mapping[str, Any], content_hash: Callable[[Pa
     ]
     hasher.update(json.dumps([entries, extra], sort_keys=True).encode())
     return hasher.hexdigest()
-
-
-def model_files(path: Path, trusted: bool = False) -> list[Path]:
-    """The files in a model's folder that decide its answers, in order of name."""
-    patterns = _PATTERNS + (_TRUSTED_PATTERNS if trusted else ())
-    return sorted({file for pattern in patterns for file in path.glob(pattern) if file.is_file()})
 
 
 def hash_content(file: Path) -> str:

@@ -5,21 +5,24 @@ Loads no weights and runs no code of the model's. huggingface_hub is imported wh
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
 
 from sqlinfer.errors import ModelNotFound, ModelUnusable
-from sqlinfer.model_files import BrokenWeights, read_header, shard_names
+from sqlinfer.model_files import (
+    CONFIG,
+    BrokenFile,
+    check_references,
+    model_files,
+    read_header,
+    read_json,
+    unread_patterns,
+    weight_files,
+)
 from sqlinfer.redact import redact
 
-T = TypeVar("T")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
-_WANTED = ["*.safetensors", "*.json", "*.model", "*.tiktoken", "*.jinja", "vocab.txt", "merges.txt"]
-_WANTED_TRUSTED = ["*.bin", "*.py"]
 _PICKLES = ("*.bin", "*.pt", "*.pth")
 
 
@@ -90,10 +93,11 @@ def _snapshot(source: str, revision: str | None, trust: bool, local: bool) -> Pa
         import huggingface_hub
     except ImportError:
         raise ModelNotFound(f"{source!r} is a hub id; to fetch it: pip install huggingface_hub") from None
-    wanted = _WANTED + (_WANTED_TRUSTED if trust else [])
     try:
         return Path(
-            huggingface_hub.snapshot_download(source, revision=revision, local_files_only=local, allow_patterns=wanted)
+            huggingface_hub.snapshot_download(
+                source, revision=revision, local_files_only=local, ignore_patterns=unread_patterns(trust)
+            )
         )
     except Exception as error:  # the hub's errors have many roots, and all mean the same here
         at = f" at revision {revision}" if revision else ""
@@ -111,15 +115,20 @@ def _snapshot(source: str, revision: str | None, trust: bool, local: bool) -> Pa
 
 
 def check_files(path: Path, trust: bool = False) -> None:
-    """Raise ModelUnusable unless the folder holds a whole model; reads headers only."""
-    _read_json(path, "config.json")
-    for index in sorted(path.glob("*.safetensors.index.json")):
-        missing = [name for name in _read(shard_names, index) if not (path / name).is_file()]
-        if missing:
-            raise ModelUnusable(f"{path} is incomplete: {index.name} names {', '.join(missing)}. {_AGAIN}")
-    weights = sorted(path.glob("*.safetensors"))
-    for file in weights:
-        _read(read_header, file)
+    """Raise ModelUnusable unless the folder holds a whole model and names nothing outside; reads headers only."""
+    if not (path / CONFIG).is_file():
+        raise ModelUnusable(f"{path} is not a model folder, or is incomplete: {CONFIG} is missing. {_AGAIN}")
+    try:
+        if not isinstance(read_json(path / CONFIG), dict):
+            raise BrokenFile(path / CONFIG, "cannot be read: it holds no JSON object")
+        if missing := check_references(path):
+            index, name = missing[0]
+            raise ModelUnusable(f"{path} is incomplete: {index.name} names {name}. {_AGAIN}")
+        weights = {*weight_files(path), *(file for file in model_files(path) if file.suffix == ".safetensors")}
+        for file in sorted(weights):
+            read_header(file)
+    except BrokenFile as error:
+        raise ModelUnusable(f"{error}. {error.remedy}") from error
     pickles = sorted(file.name for pattern in _PICKLES for file in path.glob(pattern))
     if weights or (pickles and trust):
         return
@@ -132,22 +141,3 @@ def check_files(path: Path, trust: bool = False) -> None:
 
 
 _AGAIN = "Download or copy it again."
-
-
-def _read_json(path: Path, name: str) -> dict[str, Any]:
-    try:
-        content = json.loads((path / name).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelUnusable(f"{path} is not a model folder, or is incomplete: {name} is missing. {_AGAIN}") from None
-    except (OSError, ValueError) as error:
-        raise ModelUnusable(f"{path / name} cannot be read: {error}. {_AGAIN}") from error
-    if not isinstance(content, dict):
-        raise ModelUnusable(f"{path / name} cannot be read: it holds no JSON object. {_AGAIN}")
-    return content
-
-
-def _read(read: Callable[[Path], T], file: Path) -> T:
-    try:
-        return read(file)
-    except BrokenWeights as error:
-        raise ModelUnusable(f"{file} {error}. {error.remedy}") from error

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from sqlinfer.model_files import model_files
 from sqlinfer.store import Database
 from sqlinfer.store import fingerprint as module
 from sqlinfer.store.fingerprint import FileHashes, fingerprint
@@ -29,6 +32,7 @@ MakeModel = Callable[..., Path]
         "spiece.model",
         "chat_template.jinja",
         "additional_chat_templates/tool.jinja",
+        "a_name_that_nobody_has_heard_of.xyz",
     ],
 )
 def test_fingerprint_changes_with_each_file_that_decides_answers(make_model: MakeModel, name: str) -> None:
@@ -41,6 +45,38 @@ def test_fingerprint_changes_with_each_file_that_decides_answers(make_model: Mak
     (folder / name).unlink()
     seen.add(fingerprint(folder, {}))
     assert len(seen) == (4 if name in ("config.json", "tokenizer.json", "model.safetensors") else 3)
+
+
+def test_every_file_that_a_tokenizer_of_transformers_reads_counts(make_model: MakeModel) -> None:
+    sources = Path(str(find_spec("transformers").origin)).parent.glob("**/tokenization_*.py")
+    named = [
+        names for source in sources for names in re.findall(r"VOCAB_FILES_NAMES = {.*?}", source.read_text(), re.S)
+    ]
+    names = {name for text in named for name in re.findall(r':\s*"([^"]+)"', text)}
+    assert {"source.spm", "dict.txt", "bpe.codes"} <= names
+    folder = make_model()
+    for name in names:
+        (folder / name).write_text("x")
+    assert names <= {file.name for file in model_files(folder)}
+
+
+def test_what_the_files_of_a_model_name_counts(make_model: MakeModel) -> None:
+    folder = make_model()
+    named = ("proj/model.safetensors", "proj/config.json", "deep/er/s.safetensors", "w/other.safetensors")
+    for name in (*named, "elsewhere/model.safetensors"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("x")
+    (folder / "modules.json").write_text('[{"path": "", "type": "T"}, {"path": "proj", "type": "Dense"}]')
+    (folder / "model.safetensors.index.json").write_text('{"weight_map": {"a": "deep/er/s.safetensors"}}')
+    (folder / "config.json").write_text('{"transformers_weights": "w/other.safetensors"}')
+    before = fingerprint(folder, {})
+    for name in named:
+        (folder / name).write_text("y")
+        changed = fingerprint(folder, {})
+        assert changed != before, name
+        before = changed
+    (folder / "elsewhere/model.safetensors").write_text("y")
+    assert fingerprint(folder, {}) == before
 
 
 @pytest.mark.parametrize(

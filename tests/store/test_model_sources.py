@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -129,6 +130,62 @@ def test_a_folder_that_is_not_whole_is_refused(
     check_files(folder)
     damage(folder)
     with pytest.raises(ModelUnusable, match=said):
+        check_files(folder)
+
+
+@pytest.mark.parametrize("name", ["../a/model.safetensors", "/a/model.safetensors", "s/../../m.safetensors", "C:\\\\a"])
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("model.safetensors.index.json", '{"weight_map": {"a": "NAME"}}'),
+        ("modules.json", '[{"path": "NAME", "type": "Dense"}]'),
+        ("config.json", '{"transformers_weights": "NAME"}'),
+        ("tokenizer_config.json", '{"fast_tokenizer_files": ["NAME"]}'),
+    ],
+)
+def test_a_file_outside_of_the_folder_is_refused_by_name(
+    make_model: MakeModel, file: str, content: str, name: str
+) -> None:
+    folder = make_model()
+    (folder / file).write_text(content.replace("NAME", name))
+    with pytest.raises(ModelUnusable, match=rf"{re.escape(file)} names '.*{re.escape(name[-8:])}', which lies outside"):
+        check_files(folder)
+
+
+def test_a_distributed_checkpoint_is_refused_before_it_is_unpickled(make_model: MakeModel) -> None:
+    folder = make_model()
+    (folder / ".metadata").write_bytes(b"")
+    with pytest.raises(ModelUnusable, match="distributed checkpoint"):
+        check_files(folder, trust=True)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "[" * 200_000,
+        '{"a":' * 200_000,
+        '{"w": {"dtype": "F32", "shape": [1], "data_offsets": ["0", "4"]}}',
+        '{"w": {"dtype": "F32", "shape": [1], "data_offsets": [4, 0]}}',
+        '{"w": {"dtype": "F32", "shape": ["1"], "data_offsets": [0, 4]}}',
+        '{"w": {"dtype": "F32", "shape": 1, "data_offsets": [0, 4]}}',
+        '{"w": {"dtype": "F32", "shape": [1], "data_offsets": {}}}',
+        '{"w": []}',
+    ],
+)
+def test_a_broken_header_is_told_in_one_line(make_model: MakeModel, header: str) -> None:
+    folder = make_model()
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header.encode() + b"1234")
+    with pytest.raises(ModelUnusable, match="has a broken header") as caught:
+        check_files(folder)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors.index.json", "modules.json"])
+@pytest.mark.parametrize("content", ["[" * 200_000, '"text"', "{", "7"])
+def test_broken_json_is_told_in_one_line(make_model: MakeModel, file: str, content: str) -> None:
+    folder = make_model()
+    (folder / file).write_text(content)
+    with pytest.raises(ModelUnusable, match=rf"{re.escape(file)} cannot be read"):
         check_files(folder)
 
 

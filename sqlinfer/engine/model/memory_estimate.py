@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sqlinfer.engine.model.device import cache_bytes_per_token, free_memory, pick_device
-from sqlinfer.engine.model.weights import load_config, read_shard_header
+from sqlinfer.engine.model.weights import load_config, read_headers
 from sqlinfer.model_files import TensorHeader
 from sqlinfer.types import ModelVersion
 
@@ -62,12 +62,10 @@ def estimate_memory(version: ModelVersion, num_tokens: int) -> MemoryEstimate:
 
 def _weights_bytes(version: ModelVersion, itemsize: int) -> int:
     """Bytes of the weights as they are loaded: floating point tensors are cast to the model's dtype."""
-    folder = Path(version.path)
-    files = sorted(folder.glob("model*.safetensors"))
-    if not files:
-        return sum(file.stat().st_size for file in folder.glob("pytorch_model*.bin"))
-    headers = [read_shard_header(version, file) for file in files]
-    return sum(_loaded_bytes(tensor, itemsize) for header in headers for tensor in header.values())
+    headers = read_headers(version)
+    if not headers:
+        return sum(file.stat().st_size for file in Path(version.path).glob("pytorch_model*.bin"))
+    return sum(_loaded_bytes(tensor, itemsize) for tensor in headers.values())
 
 
 def _loaded_bytes(tensor: TensorHeader, itemsize: int) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 from sqlinfer.engine.model.device import is_out_of_memory
 from sqlinfer.engine.model.model_kind import DOES, find_model_kind
 from sqlinfer.errors import ModelUnusable
-from sqlinfer.model_files import BrokenWeights, TensorHeader, read_header, shard_names
+from sqlinfer.model_files import (
+    CONFIG,
+    WEIGHTS,
+    BrokenFile,
+    TensorHeader,
+    check_references,
+    read_header,
+    read_json,
+    weight_files,
+)
 from sqlinfer.types import ModelKind, ModelVersion
 
 if TYPE_CHECKING:
@@ -29,18 +37,24 @@ def load_config(version: ModelVersion) -> Any:
     folder = Path(version.path)
     if not folder.is_dir():
         raise unusable(version, "its folder is missing", "Put it back, or register the model again")
-    file = folder / "config.json"
+    file = folder / CONFIG
     if not file.is_file():
-        raise unusable(version, "config.json is missing", "Copy the model's whole folder")
+        raise unusable(version, f"{CONFIG} is missing", "Copy the model's whole folder")
     try:
-        json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise unusable(version, f"config.json is not JSON ({error})", "Fetch the file again") from error
+        content = read_json(file)
+    except BrokenFile as error:
+        raise unusable(version, f"{CONFIG} is not JSON ({error.problem})", "Fetch the file again") from error
+    if not isinstance(content, dict):
+        raise unusable(version, f"{CONFIG} holds no JSON object", "Fetch the file again")
+    try:
+        check_references(folder)
+    except BrokenFile as error:
+        raise broken(version, error) from error
     try:
         with quiet():
             return AutoConfig.from_pretrained(folder, **LOCAL)
-    except (ValueError, KeyError, OSError, TypeError) as error:
-        kind = json.loads(file.read_text(encoding="utf-8")).get("model_type", "none")
+    except Exception as error:  # each model's configuration raises errors of its own
+        kind = content.get("model_type", "none")
         remedy = "A newer transformers may know it: pip install -U transformers"
         raise unusable(version, f"its model type {kind!r} cannot be read ({first_line(error)})", remedy) from error
 
@@ -104,42 +118,36 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _check_weights(version: ModelVersion) -> None:
-    """Raise ModelUnusable unless the folder has whole safetensors files, or pickles of a trusted model."""
+def read_headers(version: ModelVersion) -> dict[str, TensorHeader]:
+    """The tensors of a model's weight files by name; none if its weights are pickles. Raises ModelUnusable."""
     folder = Path(version.path)
-    single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
-    if single.is_file():
-        shards = [single]
-    elif index.is_file():
-        shards = _shards(version, index)
-    elif any(folder.glob("pytorch_model*.bin*")):
-        if not version.trusted:
-            remedy = f"If you trust its source: sqlinfer models register {version.name} {version.source} --trust"
-            raise unusable(version, "its weights are pickles, and loading a pickle may run any code", remedy)
-        return
-    else:
-        raise unusable(version, "it has no weights (model.safetensors)", "Copy the model's whole folder")
-    for shard in shards:
-        read_shard_header(version, shard)
-
-
-def _shards(version: ModelVersion, index: Path) -> list[Path]:
     try:
-        shards = [index.parent / name for name in shard_names(index)]
-    except BrokenWeights as error:
-        raise unusable(version, f"{index.name} {error}", "Fetch the file again") from error
-    if missing := [s.name for s in shards if not s.is_file()]:
-        problem = f"{len(missing)} of {len(shards)} weight files are missing, among them {missing[0]}"
-        raise unusable(version, problem, "Copy the model's whole folder")
-    return shards
+        shards = weight_files(folder)
+        if missing := [shard.name for shard in shards if not shard.is_file()]:
+            problem = f"{len(missing)} of {len(shards)} weight files are missing, among them {missing[0]}"
+            raise unusable(version, problem, "Copy the model's whole folder")
+        return {name: tensor for shard in shards for name, tensor in read_header(shard).items()}
+    except BrokenFile as error:
+        raise broken(version, error) from error
 
 
-def read_shard_header(version: ModelVersion, shard: Path) -> dict[str, TensorHeader]:
-    """The tensors of a weight file by name. Raises ModelUnusable."""
-    try:
-        return read_header(shard)
-    except BrokenWeights as error:
-        raise unusable(version, f"{shard.name} is truncated or corrupt: it {error}", "Fetch the file again") from error
+def _check_weights(version: ModelVersion) -> dict[str, TensorHeader]:
+    """The headers, once the folder has whole safetensors files, or pickles of a trusted model; else ModelUnusable."""
+    headers = read_headers(version)
+    if not headers and not any(Path(version.path).glob("pytorch_model*.bin*")):
+        raise unusable(version, f"it has no weights ({WEIGHTS})", "Copy the model's whole folder")
+    if not headers and not version.trusted:
+        remedy = f"If you trust its source: sqlinfer models register {version.name} {version.source} --trust"
+        raise unusable(version, "its weights are pickles, and loading a pickle may run any code", remedy)
+    return headers
+
+
+def broken(version: ModelVersion, error: BrokenFile) -> ModelUnusable:
+    """The error of a model with a file that cannot be used."""
+    name = error.file.relative_to(version.path).as_posix()
+    is_weights = name.endswith(".safetensors")
+    problem = f"{name} is truncated or corrupt: it {error.problem}" if is_weights else f"{name} {error.problem}"
+    return unusable(version, problem, error.remedy.rstrip("."))
 
 
 def first_line(error: BaseException) -> str:
