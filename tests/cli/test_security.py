@@ -62,7 +62,7 @@ def test_what_is_pulled_is_pinned_by_commit_and_fingerprint(
     said = invoke("models", "pull", "org/name", "--revision", "main").stdout
     with Store(home) as store:
         pinned = store.registry.get("org/name")
-    assert hub == [{"source": "org/name", "revision": "main", "allow_patterns": hub[0]["allow_patterns"]}]
+    assert hub == [{"source": "org/name", "revision": "main", "ignore_patterns": hub[0]["ignore_patterns"]}]
     assert (str(pinned), pinned.revision) == ("org/name/1", COMMIT)
     assert f"org/name/1 is at revision {COMMIT}, fingerprint {pinned.fingerprint}" in said
     invoke("run", query("SELECT ai_query('org/name', 'hi')"))
