@@ -8,7 +8,7 @@ from typing import Self
 from sqlinfer.sql.commands.model_statements import is_model_statement
 from sqlinfer.sql.commands.set_statements import is_set_statement
 from sqlinfer.sql.parsing.references import Dependencies, References
-from sqlinfer.sql.parsing.tokens import first_keyword, has_name, keywords, tokenize
+from sqlinfer.sql.parsing.tokens import first_keyword, has_any, has_name, keywords, tokenize
 from sqlinfer.sql.parsing.written_targets import created_table
 from sqlinfer.sql.rewrite.context import Parameters, RewriteContext
 from sqlinfer.sql.rewrite.name_parameters import named_values
@@ -127,7 +127,9 @@ def plan(text: str, context: RewriteContext, references: References, runs: bool 
         return Quiet(text, sql, context.parameters)
     if runs:
         sql = apply_passes(OUTPUT_PASSES, sql, context)
-    return _plan_phases(text, sql, replace(context, ai_names=dependencies.names), dependencies)
+    return _plan_phases(
+        text, sql, replace(context, ai_names=dependencies.names, ai_columns=dependencies.columns), dependencies
+    )
 
 
 def _plan_phases(text: str, sql: str, context: RewriteContext, dependencies: Dependencies) -> Query | Write:
@@ -155,7 +157,9 @@ def stops_early(query: str, context: RewriteContext) -> bool:
     if where is None or limit is None or _NEEDS_ALL & {token.keyword for token in tokens if token.depth == 0}:
         return False
     list_names = context.functions.list_names
-    return not has_name(tokens, {*list_names, *list_names.values()}) and has_name(tokens[where:limit], context.ai_names)
+    return not has_name(tokens, {*list_names, *list_names.values()}) and has_any(
+        tokens[where:limit], context.mentions(query)
+    )
 
 
 def _verb(sql: str) -> str:

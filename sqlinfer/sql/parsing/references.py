@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise
 
 import duckdb
 
 from sqlinfer.sql.internal_names import PREFIX
+from sqlinfer.sql.parsing.mentions import ai_columns, referenced_words, references
 from sqlinfer.sql.parsing.tokens import tokenize
 
 Definitions = dict[str, list[str]]
@@ -29,11 +29,13 @@ class Dependencies:
     """What a statement refers to, at any depth.
 
     names: the words of the statement that lead to an AI function, in lower case.
+    columns: those of the views and macros that it names whose values are what AI functions give.
     num_calls: how many AI calls it has in all, those in views and macros too; at least its AI depth.
     is_volatile: whether running it again may see other rows or values (random(), uuid(), a sample).
     """
 
     names: frozenset[str]
+    columns: frozenset[str]
     num_calls: int
     is_volatile: bool
 
@@ -55,18 +57,26 @@ class References:
 
     def resolve(self, sql: str) -> Dependencies:
         """What a statement refers to."""
-        used = _words(sql)
+        used = referenced_words(sql)
         if used - self._seen:
             self._shared = self._read_on_cursor()
             self._seen |= used
         definitions = self._shared | self._local
         leading = set(self._functions)
-        while more := {n for n, texts in definitions.items() if any(_words(t) & leading for t in texts)} - leading:
+        while (
+            more := {
+                name for name, texts in definitions.items() if any(referenced_words(text) & leading for text in texts)
+            }
+            - leading
+        ):
             leading |= more
         names = frozenset(used & leading)
-        reached = [sql, *(text for name in _closure(used, definitions) for text in definitions[name])]
-        volatile = any(self._is_volatile(text) for text in reached) if names else False
-        return Dependencies(names, _num_calls(sql, self._functions, definitions, ()), volatile)
+        if not names:
+            return Dependencies(names, names, 0, is_volatile=False)
+        reached = [text for name in _closure(used, definitions) for text in definitions[name]]
+        is_volatile = any(self._is_volatile(text) for text in [sql, *reached])
+        num_calls = _num_calls(sql, self._functions, definitions, ())
+        return Dependencies(names, _columns(reached, leading), num_calls, is_volatile)
 
     def refresh(self) -> None:
         """Read the catalogue on the connection itself: temporary and uncommitted views, macros, prepared statements."""
@@ -90,9 +100,10 @@ class References:
         return definitions
 
     def _is_volatile(self, sql: str) -> bool:
-        volatility = self._volatility()
-        sampled = any(a.keyword == "USING" and b.keyword == "SAMPLE" for a, b in pairwise(tokenize(sql)))
-        return sampled or "tablesample" in _words(sql) or any(volatility.get(name, False) for name in _called(sql))
+        tokens, volatility = tokenize(sql), self._volatility()
+        is_sampled = any(a.keyword == "USING" and b.keyword == "SAMPLE" for a, b in pairwise(tokens))
+        is_sampled |= any(token.keyword == "TABLESAMPLE" for token in tokens)
+        return is_sampled or any(volatility.get(a.word, False) for a, b in pairwise(tokens) if b.text == "(")
 
     def _volatility(self) -> Mapping[str, bool]:
         """DuckDB's own functions and whether they are volatile."""
@@ -106,34 +117,32 @@ class References:
         return self._is_volatile_by_name
 
 
+def _columns(texts: Sequence[str], names: Collection[str]) -> frozenset[str]:
+    """The columns of some definitions, which may read from each other, that hold what AI functions give."""
+    columns = frozenset[str]()
+    while more := frozenset[str]().union(*(ai_columns(text, names, columns) for text in texts)) - columns:
+        columns |= more
+    return columns
+
+
 def _closure(words: frozenset[str], definitions: Mapping[str, list[str]]) -> set[str]:
     """The definitions that some words reach."""
     reached: set[str] = set()
     open_words = set(words)
     while names := (open_words & definitions.keys()) - reached:
         reached |= names
-        open_words = {word for name in names for text in definitions[name] for word in _words(text)}
+        open_words = {word for name in names for text in definitions[name] for word in referenced_words(text)}
     return reached
 
 
 def _num_calls(
     sql: str, functions: Collection[str], definitions: Mapping[str, list[str]], above: tuple[str, ...]
 ) -> int:
-    count = 0
-    for token in tokenize(sql):
-        if token.word in functions:
+    tokens, count = tokenize(sql), 0
+    for index in references(tokens):
+        word = tokens[index].word
+        if word in functions:
             count += 1
-        elif token.word in definitions and token.word not in above and len(above) < 16:
-            texts = definitions[token.word]
-            count += max(_num_calls(text, functions, definitions, (*above, token.word)) for text in texts)
+        elif word in definitions and word not in above and len(above) < 16:
+            count += max(_num_calls(text, functions, definitions, (*above, word)) for text in definitions[word])
     return count
-
-
-@lru_cache(maxsize=1024)
-def _words(sql: str) -> frozenset[str]:
-    return frozenset(token.word for token in tokenize(sql) if token.word)
-
-
-@lru_cache(maxsize=1024)
-def _called(sql: str) -> frozenset[str]:
-    return frozenset(a.word for a, b in pairwise(tokenize(sql)) if a.word and b.text == "(")

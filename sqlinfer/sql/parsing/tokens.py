@@ -23,6 +23,8 @@ _LEXEME = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
+QUERY_WORDS = frozenset({"SELECT", "FROM", "WITH", "VALUES", "TABLE", "PIVOT", "UNPIVOT", "DESCRIBE", "SHOW"})
+"""Words that may begin a query in parentheses."""
 _LONG = 100_000
 """Characters past which a text is not worth its place in the cache: a token takes far more memory than its text."""
 
@@ -119,6 +121,11 @@ def text_of(sql: str, tokens: Sequence[Token]) -> str:
 def has_name(tokens: Sequence[Token], names: Collection[str]) -> bool:
     """Whether one of the tokens is one of the names, which are in lower case."""
     return any(token.word in names for token in tokens)
+
+
+def has_any(tokens: Sequence[Token], starts: Collection[int]) -> bool:
+    """Whether one of the tokens begins at one of some offsets."""
+    return any(token.start in starts for token in tokens)
 
 
 def _starts(sql: str) -> list[int]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlinfer.functions import Functions
+from sqlinfer.sql.parsing.mentions import ai_mentions
 
 Parameters = Sequence[Any] | Mapping[str, Any] | None
 """The values of a statement's parameters, by position or by name."""
@@ -18,6 +19,7 @@ class RewriteContext:
 
     functions: the AI functions.
     ai_names: the words of the statement that lead to an AI function, in lower case; those of views and macros too.
+    ai_columns: the columns of these views and macros that hold what AI functions give.
     embedding_width: the n of FLOAT[n] of a model, by the name that a call says, None for the default one; None if it
         cannot be told.
     ai_schema: whether functions may have the names that BigQuery gives them, in a schema `ai`.
@@ -29,9 +31,14 @@ class RewriteContext:
 
     functions: Functions
     ai_names: frozenset[str] = frozenset()
+    ai_columns: frozenset[str] = frozenset()
     embedding_width: Callable[[str | None], int | None] = lambda _: None
     ai_schema: bool = False
     parameters: Parameters = None
     output_action: str | None = None
     table_exists: Callable[[str], bool] = lambda _: False
     first_site: int = 1
+
+    def mentions(self, sql: str) -> frozenset[int]:
+        """The offsets of the tokens of a text that lead to an AI function."""
+        return ai_mentions(sql, self.ai_names, self.ai_columns)

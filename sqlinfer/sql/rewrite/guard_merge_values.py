@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from sqlinfer.sql.parsing.edits import Edits
-from sqlinfer.sql.parsing.tokens import Token, first_keyword, has_name, keywords, split_at_commas, text_of, tokenize
+from sqlinfer.sql.parsing.tokens import Token, first_keyword, has_any, keywords, split_at_commas, text_of, tokenize
 from sqlinfer.sql.rewrite.context import RewriteContext
 from sqlinfer.sql.rewrite.order_predicates import nested_conditions
 
@@ -26,13 +26,13 @@ def guard_merge_values(sql: str, context: RewriteContext) -> str:
     """
     if "merge" not in sql.lower():
         return sql
-    tokens = tokenize(sql)
+    tokens, mentions = tokenize(sql), context.mentions(sql)
     marks = [first_keyword(tokens, word) for word in ("MERGE", "INTO", "USING", "ON", "WHEN")]
     positions = [mark for mark in marks if mark is not None]
     if len(positions) < len(marks) or positions != sorted(positions):
         return sql
     _, into, using, on, when = positions
-    if has_name(tokens[on:when], context.ai_names):
+    if has_any(tokens[on:when], mentions):
         return sql
     condition, target = text_of(sql, tokens[on + 1 : when]), text_of(sql, tokens[into + 1 : using])
     source = text_of(sql, tokens[using + 1 : on])
@@ -43,7 +43,7 @@ def guard_merge_values(sql: str, context: RewriteContext) -> str:
     }
     edits = Edits(sql)
     for value, needed in _guards(sql, tokens[when:], sides):
-        if value and has_name(value, context.ai_names):
+        if value and has_any(value, mentions):
             start, end = value[0].start, value[-1].end
             edits.replace(start, end, nested_conditions([*needed, sql[start:end]]))
     return edits.apply()

@@ -1,17 +1,21 @@
 """A pass over SQL text: put cheap conditions before AI conditions, whichever side of AND they stand on.
 
 Ordering of expensive predicates, written into the SQL: DuckDB may run a boolean function before a cheap computed
-condition. In each conjunction of WHERE, ON, HAVING and QUALIFY that has both, `ai AND cheap` becomes `cheap AND CASE
-WHEN cheap THEN ai END`: the same rows pass, and the model sees only rows that pass the cheap part. Of several AI
-conditions the next is computed where the one before holds.
+condition. In each condition of WHERE, ON, HAVING and QUALIFY that has both, `ai AND cheap` becomes `cheap AND CASE
+WHEN cheap THEN ai END`, and `ai OR cheap` becomes `CASE WHEN cheap THEN true ELSE ai END`: the same rows pass, and the
+model sees only rows that the cheap part leaves open. Of several AI conditions the next is computed where the one before
+leaves it open.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
+from sqlinfer.sql.parsing.conditions import Condition, split_condition
 from sqlinfer.sql.parsing.edits import Edits
-from sqlinfer.sql.parsing.tokens import Token, has_name, tokenize
+from sqlinfer.sql.parsing.tokens import QUERY_WORDS, Token, has_any, tokenize
 from sqlinfer.sql.rewrite.context import RewriteContext
 
 _OPENS = {"WHERE", "ON", "HAVING", "QUALIFY"}
@@ -20,6 +24,8 @@ _ENDS = {
     "RETURNING", "WHEN", "THEN", "DO", "JOIN", "LEFT", "RIGHT", "INNER", "FULL", "CROSS", "ASOF", "SEMI", "ANTI",
     "NATURAL", "POSITIONAL", "USING", "TABLESAMPLE", "WITH", "PIVOT", "UNPIVOT",
 }  # fmt: skip
+_SEARCHES = {"LIKE", "ILIKE", "SIMILAR", "GLOB", "EXISTS"}
+_MANY_TOKENS = 100
 _OTHER_JOINS = {"LEFT", "OUTER", "RIGHT", "FULL", "SEMI", "ANTI", "ASOF", "POSITIONAL", "NATURAL"}
 
 
@@ -33,13 +39,13 @@ def order_predicates(sql: str, context: RewriteContext) -> str:
     >>> order_predicates("FROM t WHERE f(x) AND f(y)", context)
     'FROM t WHERE CASE WHEN f(x) THEN f(y) END'
     >>> order_predicates("FROM t WHERE f(x) OR n = 0", context)
-    'FROM t WHERE f(x) OR n = 0'
+    'FROM t WHERE CASE WHEN n = 0 THEN true ELSE f(x) END'
     """
-    tokens, edits = tokenize(sql), Edits(sql)
+    tokens, edits, mentions = tokenize(sql), Edits(sql), context.mentions(sql)
     for index in reversed(range(len(tokens))):
         is_distinct_on = tokens[index].keyword == "ON" and index > 0 and tokens[index - 1].keyword == "DISTINCT"
         if tokens[index].keyword in _OPENS and not is_distinct_on:
-            _guard_clause(edits, tokens, index, context.ai_names)
+            _guard_clause(edits, tokens, index, mentions)
     return edits.apply()
 
 
@@ -53,22 +59,87 @@ def nested_conditions(conditions: Sequence[str]) -> str:
     return "".join(f"CASE WHEN {condition} THEN " for condition in first) + last + " END" * len(first)
 
 
-def _guard_clause(edits: Edits, tokens: Sequence[Token], opening: int, ai_names: Collection[str]) -> None:
+def _guard_clause(edits: Edits, tokens: Sequence[Token], opening: int, mentions: Collection[int]) -> None:
     clause = _clause(tokens, opening + 1)
-    if not has_name(clause, ai_names) or tokens[opening + 1].keyword == "CONFLICT":
+    if not has_any(clause, mentions) or tokens[opening + 1].keyword == "CONFLICT":
         return
-    parts = [(edits.render(part[0].start, part[-1].end), has_name(part, ai_names)) for part in _conjuncts(clause)]
-    ai = [text for text, is_ai in parts if is_ai]
-    cheap = [text for text, is_ai in parts if not is_ai]
-    joins = _join_conditions(edits, tokens, opening, ai_names)
-    if len(ai + cheap + joins) < 2:
+    condition = split_condition(clause)
+    joins = _join_conditions(edits, tokens, opening, mentions)
+    if not condition.parts and not joins:
         return
-    condition = [" AND ".join(cheap)] if cheap else []
-    guarded = [*condition, nested_conditions([*joins, *condition, *ai])]
-    edits.replace(clause[0].start, clause[-1].end, " AND ".join(guarded))
+    order = _Order(edits, mentions, is_one_table=_reads_one_table(tokens, opening))
+    edits.replace(clause[0].start, clause[-1].end, order.guarded(condition, joins))
 
 
-def _join_conditions(edits: Edits, tokens: Sequence[Token], where: int, ai_names: Collection[str]) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """Writes conditions with their cheap parts first. is_one_table: they stand in WHERE, over one table."""
+
+    edits: Edits
+    mentions: Collection[int]
+    is_one_table: bool
+
+    def guarded(self, condition: Condition, joins: Sequence[str] = ()) -> str:
+        """The condition of a clause. What DuckDB can check early, in a scan or as it joins, stands before all else."""
+        if condition.operator != "AND":
+            return nested_conditions([*joins, self._nested(condition)])
+        cheap, ai = self._divided(condition)
+        early = [self._text(part) for part in cheap if self._is_early(part)]
+        inside = [" AND ".join(self._text(part) for part in cheap)] if cheap else []
+        return " AND ".join([*early, nested_conditions([*joins, *inside, *map(self._nested, ai)])])
+
+    def _nested(self, condition: Condition) -> str:
+        """A condition in which each part is computed only where the parts before it leave it open."""
+        if not condition.parts or not self._is_ai(condition):
+            return self._text(condition)
+        cheap, ai = self._divided(condition)
+        if condition.operator == "AND":
+            inside = [" AND ".join(self._text(part) for part in cheap)] if cheap else []
+            return nested_conditions([*inside, *map(self._nested, ai)])
+        *first, last = [*map(self._text, cheap), *map(self._nested, ai)]
+        return "".join(f"CASE WHEN {part} THEN true ELSE " for part in first) + last + " END" * len(first)
+
+    def _divided(self, condition: Condition) -> tuple[list[Condition], list[Condition]]:
+        ai = [part for part in condition.parts if self._is_ai(part)]
+        return [part for part in condition.parts if not self._is_ai(part)], ai
+
+    def _is_ai(self, condition: Condition) -> bool:
+        return has_any(condition.tokens, self.mentions)
+
+    def _text(self, condition: Condition) -> str:
+        text = self.edits.render(condition.tokens[0].start, condition.tokens[-1].end)
+        return f"{'NOT ' * condition.is_negated}{f'({text})' if condition.parts else text}"
+
+    def _is_early(self, condition: Condition) -> bool:
+        """Whether a cheap condition is worth computing twice: by itself it can be a key of a join or part of a scan."""
+        tokens = condition.tokens
+        is_query = any(opening.text == "(" and word.keyword in QUERY_WORDS for opening, word in pairwise(tokens))
+        if is_query or len(tokens) > _MANY_TOKENS:
+            return False
+        is_called = any(name.word and opening.text == "(" and not _is_in(name) for name, opening in pairwise(tokens))
+        return not self.is_one_table or not (is_called or any(token.keyword in _SEARCHES for token in tokens))
+
+
+def _is_in(token: Token) -> bool:
+    return token.keyword in ("IN", "AND", "OR", "NOT", "BETWEEN")
+
+
+def _reads_one_table(tokens: Sequence[Token], where: int) -> bool:
+    """Whether a clause is the WHERE of a query over one table."""
+    if tokens[where].keyword != "WHERE":
+        return False
+    depth = tokens[where].depth
+    for token in reversed(tokens[:where]):
+        if token.depth < depth or (token.depth == depth and token.keyword in ("JOIN", "USING", "UPDATE")):
+            return token.depth < depth
+        if token.depth == depth and token.text == ",":
+            return False
+        if token.depth == depth and token.keyword == "FROM":
+            return True
+    return False
+
+
+def _join_conditions(edits: Edits, tokens: Sequence[Token], where: int, mentions: Collection[int]) -> list[str]:
     """The conditions of the joins before a WHERE, if all are inner: they hold there, and name both sides, so that
     DuckDB does not compute an AI condition below the join, for rows that find no partner."""
     depth = tokens[where].depth
@@ -79,7 +150,7 @@ def _join_conditions(edits: Edits, tokens: Sequence[Token], where: int, ai_names
     if tokens[start].keyword != "FROM" or _OTHER_JOINS & {tokens[i].keyword for i in before if i > start}:
         return []
     clauses = [_clause(tokens, i + 1) for i in before if i > start and tokens[i].keyword == "ON"]
-    cheap = [clause for clause in clauses if clause and not has_name(clause, ai_names)]
+    cheap = [clause for clause in clauses if clause and not has_any(clause, mentions)]
     return [" AND ".join(f"({edits.render(clause[0].start, clause[-1].end)})" for clause in cheap)] if cheap else []
 
 
@@ -105,25 +176,3 @@ def _is_part(tokens: Sequence[Token], index: int) -> bool:
     called = index + 1 < len(tokens) and tokens[index + 1].text == "(" and tokens[index].keyword in ("LEFT", "RIGHT")
     distinct = index > 0 and tokens[index].keyword == "FROM" and tokens[index - 1].keyword == "DISTINCT"
     return called or distinct
-
-
-def _conjuncts(clause: Sequence[Token]) -> list[Sequence[Token]]:
-    """The parts of a condition between its outermost ANDs; one part if it is no conjunction."""
-    parts: list[list[Token]] = [[]]
-    cases = betweens = 0
-    for token in clause:
-        outermost = token.depth == clause[0].depth
-        if outermost:
-            cases += (token.keyword == "CASE") - (token.keyword == "END")
-        if outermost and cases == 0:
-            if token.keyword == "OR":
-                return [clause]
-            if token.keyword == "BETWEEN":
-                betweens += 1
-            elif token.keyword == "AND" and betweens:
-                betweens -= 1
-            elif token.keyword == "AND":
-                parts.append([])
-                continue
-        parts[-1].append(token)
-    return [*parts] if all(parts) else [clause]

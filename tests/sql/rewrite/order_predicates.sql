@@ -21,11 +21,47 @@ FROM t WHERE i % 2 = 0 AND CASE WHEN i % 2 = 0 THEN f(x) END SELECT y
 
 SELECT * FROM t WHERE f(x) AND /* why */ left(s, 2) = 'a)' AND NOT g(y) -- and so on
 -->
-SELECT * FROM t WHERE left(s, 2) = 'a)' AND CASE WHEN left(s, 2) = 'a)' THEN CASE WHEN f(x) THEN NOT g(y) END END -- and so on
+SELECT * FROM t WHERE CASE WHEN left(s, 2) = 'a)' THEN CASE WHEN f(x) THEN NOT g(y) END END -- and so on
 
 SELECT * FROM t WHERE f(x) OR i = 0
 -->
-SELECT * FROM t WHERE f(x) OR i = 0
+SELECT * FROM t WHERE CASE WHEN i = 0 THEN true ELSE f(x) END
+
+SELECT * FROM t WHERE (f(x) AND (i = 0 AND g(y)))
+-->
+SELECT * FROM t WHERE i = 0 AND CASE WHEN i = 0 THEN CASE WHEN f(x) THEN g(y) END END
+
+SELECT * FROM t WHERE NOT (f(x) OR i > 0 OR NOT g(y))
+-->
+SELECT * FROM t WHERE NOT i > 0 AND CASE WHEN NOT i > 0 THEN CASE WHEN NOT f(x) THEN g(y) END END
+
+SELECT * FROM t WHERE i > 0 AND (f(x) OR (g(y) AND j BETWEEN 1 AND 2))
+-->
+SELECT * FROM t WHERE i > 0 AND CASE WHEN i > 0 THEN CASE WHEN f(x) THEN true ELSE CASE WHEN j BETWEEN 1 AND 2 THEN g(y) END END END
+
+SELECT * FROM t WHERE (i, j) = (1, 2) AND (f(x)) AND (SELECT true)
+-->
+SELECT * FROM t WHERE (i, j) = (1, 2) AND CASE WHEN (i, j) = (1, 2) AND (SELECT true) THEN f(x) END
+
+SELECT * FROM t WHERE regexp_matches(s, 'a') AND f(x) AND u LIKE '%b'
+-->
+SELECT * FROM t WHERE CASE WHEN regexp_matches(s, 'a') AND u LIKE '%b' THEN f(x) END
+
+SELECT * FROM a, b WHERE lower(a.i) = lower(b.i) AND f(a.x)
+-->
+SELECT * FROM a, b WHERE lower(a.i) = lower(b.i) AND CASE WHEN lower(a.i) = lower(b.i) THEN f(a.x) END
+
+SELECT * FROM (SELECT *, f(x) AS h FROM t) WHERE h AND i < 3
+-->
+SELECT * FROM (SELECT *, f(x) AS h FROM t) WHERE i < 3 AND CASE WHEN i < 3 THEN h END
+
+SELECT f(x) AS x, g AS f FROM t WHERE x < 3 AND f > 1 AND f(y)
+-->
+SELECT f(x) AS x, g AS f FROM t WHERE x < 3 AND f > 1 AND CASE WHEN x < 3 AND f > 1 THEN f(y) END
+
+SELECT * FROM t WHERE i IN (1, 2) AND i IN (FROM u) AND f(x)
+-->
+SELECT * FROM t WHERE i IN (1, 2) AND CASE WHEN i IN (1, 2) AND i IN (FROM u) THEN f(x) END
 
 SELECT DISTINCT ON (a) f(x) AND y AS c FROM t
 -->

@@ -13,6 +13,7 @@ import pytest
 
 from sqlinfer.errors import SqlinferError
 from sqlinfer.functions import Functions, load_functions
+from sqlinfer.sql.parsing.mentions import ai_columns, referenced_words
 from sqlinfer.sql.parsing.split_statements import split_statements
 from sqlinfer.sql.parsing.tokens import tokenize
 from sqlinfer.sql.rewrite import passes
@@ -121,6 +122,49 @@ def test_parameters_are_named_in_their_order_and_question_marks_in_texts_stay() 
     assert named_values(["a", "b"]) == {"p1": "a", "p2": "b"}
 
 
+def random_condition(source: random.Random, atoms: list[str], depth: int) -> str:
+    parts = [
+        source.choice(atoms) if depth == 0 or source.random() < 0.5 else random_condition(source, atoms, depth - 1)
+        for _ in range(source.randint(1, 3))
+    ]
+    joined = source.choice([" AND ", " OR "]).join(parts)
+    return source.choice([f"({joined})", f"NOT ({joined})"]) if depth < 3 else joined
+
+
+@pytest.mark.parametrize(
+    ("sql", "words"),
+    [
+        ("SELECT 1 AS f, f, f.x FROM t AS f", set()),
+        ("SELECT f FROM v", {"v"}),
+        ("SELECT v FROM t v GROUP BY v", set()),
+        ("SELECT x.f(), (SELECT 1 FROM a JOIN v USING (i))", {"f", "v"}),
+        ("FROM t, (v), LATERAL f(t.x)", {"v", "f"}),
+        ("SELECT 1 FROM a JOIN b ON a.v = b.v, v", {"v"}),
+        ("COPY v TO 'x'", {"v"}),
+        ("EXECUTE v(1)", {"v"}),
+        ("SUMMARIZE f", {"f"}),
+        ("UPDATE v SET f = 1 WHERE v.f", {"v"}),
+    ],
+)
+def test_calls_and_relations_lead_to_functions_and_aliases_and_columns_do_not(sql: str, words: set[str]) -> None:
+    assert referenced_words(sql) & {"f", "v"} == words
+
+
+@pytest.mark.parametrize(
+    ("sql", "columns"),
+    [
+        ("SELECT f(x) AS a, b, c + f(y) d, e: f(z) FROM t", {"a", "d", "e"}),
+        ("WITH q(a, b) AS (SELECT f(x), y FROM t) SELECT b AS c, d FROM q", {"a", "b", "c"}),
+        ("CREATE VIEW v(a) AS SELECT f(x) FROM t", {"a"}),
+        ("SELECT * FROM (VALUES (f('x'))) AS u(a)", {"a"}),
+        ("SELECT x AS a, count(*) b FROM t WHERE f(x)", set()),
+        ("SELECT b FROM (SELECT a || 1 AS b FROM (SELECT f(x) AS a FROM t))", {"a", "b"}),
+    ],
+)
+def test_a_column_is_one_of_an_ai_function_where_its_expression_has_one(sql: str, columns: set[str]) -> None:
+    assert ai_columns(sql, {"f"}) == columns
+
+
 def test_a_guarded_condition_lets_the_same_rows_through() -> None:
     """Random conditions over three-valued logic, on plain DuckDB functions in place of AI ones."""
     source = random.Random(7)
@@ -133,8 +177,8 @@ def test_a_guarded_condition_lets_the_same_rows_through() -> None:
     )
     joins = ["t", "t JOIN t u ON t.a = u.b", "t LEFT JOIN t u ON t.a = u.b AND u.a > 0"]
     guarded = 0
-    for _ in range(200):
-        condition = " AND ".join(source.sample(atoms, source.randint(1, 4)))
+    for _ in range(300):
+        condition = random_condition(source, atoms, 3)
         sql = f"SELECT t.a, t.b FROM {source.choice(joins)} WHERE {condition} ORDER BY ALL"
         rewritten = order_predicates(sql, CONTEXT)
         guarded += rewritten != sql
