@@ -59,7 +59,7 @@ class Build:
 
         def end(key: str, result: Result) -> None:
             results.append(result)
-            self.last.note(key, result)
+            self.last.note(key, result, self.project.fingerprint(nodes[key]) if result.state == "done" else "")
             self.ended(nodes[key], result)
             if result.state != "done":
                 held.add(key)

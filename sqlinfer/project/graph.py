@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 
 from sqlinfer.errors import SqlinferError, nearest
@@ -37,28 +37,46 @@ def above(nodes: Mapping[str, Node]) -> dict[str, set[str]]:
     return waits_for
 
 
-def select(nodes: Mapping[str, Node], selectors: Iterable[str]) -> list[str]:
-    """The keys of the nodes that selectors mean, in order; no selector means all.
+def select(
+    nodes: Mapping[str, Node],
+    selectors: Iterable[str],
+    exclude: Iterable[str] = (),
+    is_modified: Callable[[Node], bool] = lambda _: True,
+) -> list[str]:
+    """The keys of the nodes that selectors mean and those to exclude do not, in order; no selector means all.
 
-    name, a path, or tag:name; with + before it all that it reads too, with + behind it all that reads it. The tests of
-    what is selected come along.
+    name, a path, tag:name or state:modified; with + before it all that it reads too, with + behind it all that reads
+    it. The tests of what is selected come along. is_modified: whether a node differs from what was built last.
     """
-    words = [word for selector in selectors for word in selector.split()]
-    if not words:
-        return list(nodes)
-    up = {key: node.refs for key, node in nodes.items()}
-    down = {key: [other.key for other in nodes.values() if key in other.refs] for key in nodes}
-    chosen: set[str] = set()
-    for word in words:
-        matched = _meant(nodes, word.strip("+"))
-        chosen |= matched
-        chosen |= _reach(matched, up) if word.startswith("+") else set()
-        chosen |= _reach(matched, down) if word.endswith("+") else set()
-    chosen |= {node.key for node in nodes.values() if node.node_type == "test" and chosen.intersection(node.refs)}
+    excluded = _matching(nodes, exclude, "--exclude", is_modified)
+    words = list(selectors)
+    chosen = (_matching(nodes, words, "--select", is_modified) if words else set(nodes)) - excluded
+    for node in nodes.values():
+        if node.node_type == "test" and node.refs and node.key not in excluded:
+            if chosen.intersection(node.refs):
+                chosen.add(node.key)
+            elif excluded.issuperset(node.refs):
+                chosen.discard(node.key)
     return [key for key in nodes if key in chosen]
 
 
-def _meant(nodes: Mapping[str, Node], word: str) -> set[str]:
+def _matching(
+    nodes: Mapping[str, Node], selectors: Iterable[str], option: str, is_modified: Callable[[Node], bool]
+) -> set[str]:
+    up = {key: node.refs for key, node in nodes.items()}
+    down = {key: [other.key for other in nodes.values() if key in other.refs] for key in nodes}
+    chosen: set[str] = set()
+    for word in (word for selector in selectors for word in selector.split()):
+        matched = _meant(nodes, word.strip("+"), option, is_modified)
+        chosen |= matched
+        chosen |= _reach(matched, up) if word.startswith("+") else set()
+        chosen |= _reach(matched, down) if word.endswith("+") else set()
+    return chosen
+
+
+def _meant(nodes: Mapping[str, Node], word: str, option: str, is_modified: Callable[[Node], bool]) -> set[str]:
+    if word == "state:modified":
+        return {key for key, node in nodes.items() if is_modified(node)}
     if word.startswith("tag:"):
         tag = word.removeprefix("tag:")
         matched = {key for key, node in nodes.items() if tag in node.config.tags}
@@ -71,9 +89,9 @@ def _meant(nodes: Mapping[str, Node], word: str) -> set[str]:
             if fnmatch.fnmatchcase(key, word.lower())
             or path in (node.path.as_posix(), *(folder.as_posix() for folder in node.path.parents[:-1]))
         }
-        names = [node.name for node in nodes.values()]
+        names = ["state:modified", *(node.name for node in nodes.values())]
     if not matched:
-        raise SqlinferError(f"--select: nothing is called {word!r}. {nearest(word, names)}")
+        raise SqlinferError(f"{option}: nothing is called {word!r}. {nearest(word, names)}")
     return matched
 
 

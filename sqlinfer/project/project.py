@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,12 @@ class Project:
         if len(statements) != 1:
             raise SqlinferError(f"{node.path} must be one SELECT, and has {count(len(statements), 'statement')}")
         return statements[0]
+
+    def fingerprint(self, node: Node) -> str:
+        """Changes with what a build makes of a node: its SELECT, with macros and variables in it, its config; the
+        content of a seed."""
+        content = (self.root / node.path).read_bytes() if node.node_type == "seed" else self.sql(node).encode()
+        return sha256(repr(node.config).encode() + content).hexdigest()
 
 
 def load(root: Path, variables: Mapping[str, Any] | None = None) -> Project:

@@ -35,7 +35,8 @@ class Result:
 @dataclass(slots=True)
 class LastBuild:
     """The last build of a project: what it was to build and how, which of it is done, and the last result of each node
-    in any build, by key. secrets: the names of variables that hold secrets; the file has no values of these."""
+    in any build, by key. fingerprints: of each node as it was built last. secrets: the names of
+    variables that hold secrets; the file has no values of these."""
 
     path: Path
     selected: list[str] = field(default_factory=list)
@@ -44,6 +45,7 @@ class LastBuild:
     secrets: list[str] = field(default_factory=list)
     full_refresh: bool = False
     results: dict[str, Result] = field(default_factory=dict)
+    fingerprints: dict[str, str] = field(default_factory=dict)
 
     def begin(self, selected: Iterable[str], variables: Mapping[str, Any], full_refresh: bool) -> None:
         """Note that a build begins."""
@@ -52,11 +54,12 @@ class LastBuild:
         self.secrets = secrets_among(variables)
         self._write()
 
-    def note(self, key: str, result: Result) -> None:
-        """Note what came of a node."""
+    def note(self, key: str, result: Result, fingerprint: str) -> None:
+        """Note what came of a node. fingerprint: of the node as it is."""
         self.results[key] = result
         if result.state == "done":
             self.done.append(key)
+            self.fingerprints[key] = fingerprint
         self._write()
 
     def variables_with(self, given: Mapping[str, Any]) -> dict[str, Any]:
