@@ -64,11 +64,17 @@ def clear(function: str | None, model: str | None, yes: bool, as_json: bool) -> 
         described = " ".join(["all answers" if not (function or model) else "the answers", *_of(function, model)])
         if not yes:
             click.confirm(f"Delete {described} in {store.path}?", abort=True, err=True)
-        gone = store.answers.clear(function, fingerprint)
+        gone, is_wiped = store.answers.clear(function, fingerprint), store.answers.is_wiped
     if as_json:
-        echo_json({"cleared": gone})
+        echo_json({"cleared": gone, "wiped": is_wiped})
     else:
         click.echo(f"{count(gone, 'answer is', 'answers are')} deleted.")
+    if not is_wiped:
+        click.echo(
+            "Another process is reading the store, so the deleted texts are still on the disk. The first command or "
+            "session that ends after that wipes them.",
+            err=True,
+        )
 
 
 @answers.command()

@@ -36,6 +36,10 @@ _TEXTS = _WANTED.format(columns="json_group_array(text)")
 _COLUMNS = ("text", "prompt_tokens", "completion_tokens", "finish_reason", "truncated")
 _COMPLETIONS = _WANTED.format(columns=", ".join(f"json_group_array({name})" for name in _COLUMNS))
 
+_UNWIPED = "answers_unwiped"
+"""The switch that is on from the deletion of answers until their texts are gone."""
+_WIPE_S = 2.0
+
 _Origin = tuple[str, str]
 
 
@@ -151,7 +155,8 @@ class AnswerCache:
     def clear(self, function: str | None = None, model: str | None = None) -> int:
         """Delete answers, all or those of a function or a model fingerprint; how many went.
 
-        The texts are wiped from the file, not only unlinked, and the space goes back to the disk.
+        The texts are wiped from the file, not only unlinked, and the space goes back to the disk. While another process
+        is reading they stay in the file's log (see is_wiped); the first store that closes after that wipes them.
         """
         self.flush()
         with self._database.maintaining() as connection:
@@ -162,12 +167,26 @@ class AnswerCache:
                 "WHERE function = coalesce(?1, function) AND fingerprint = coalesce(?2, fingerprint))",
                 (function, model),
             ).rowcount
-        with self._database.maintaining() as connection, suppress(sqlite3.OperationalError):
-            # Another process may hold the file open in a transaction: then the space is used again later.
-            connection.execute("PRAGMA secure_delete = OFF")
-            connection.execute("VACUUM")
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            connection.execute("INSERT OR REPLACE INTO switches VALUES (?, 1)", (_UNWIPED,))
+        self._wipe(_WIPE_S)
         return gone
+
+    @property
+    def is_wiped(self) -> bool:
+        """Whether the texts of deleted answers are gone from the disk."""
+        with self._database.reading() as connection:
+            return connection.execute("SELECT 1 FROM switches WHERE name = ?", (_UNWIPED,)).fetchone() is None
+
+    def _wipe(self, wait_s: float) -> None:
+        """Empty the log, in which deleted texts stand, if no other process still reads it wait_s seconds later."""
+        with self._database.maintaining(wait_s) as connection:
+            connection.execute("PRAGMA secure_delete = OFF")
+            with suppress(sqlite3.OperationalError):  # without it, the space is used again later
+                connection.execute("VACUUM")
+            with suppress(sqlite3.OperationalError):
+                (is_busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                if not is_busy:
+                    connection.execute("DELETE FROM switches WHERE name = ?", (_UNWIPED,))
 
     def forget_unusable(self) -> int:
         """Delete answers whose requests failed after they came: a function could not use them; how many went."""
@@ -180,8 +199,11 @@ class AnswerCache:
             ).rowcount
 
     def close(self) -> None:
-        """Commit what was put and stop the clock; the database stays open."""
+        """Commit what was put, stop the clock, and wipe what clear could not; the database stays open."""
         self.flush()
+        with suppress(StoreUnusable):  # closed before, or replaced
+            if not self.is_wiped:
+                self._wipe(0)
 
     def _among_waiting(self, keys: Sequence[bytes]) -> dict[bytes, Completion]:
         # Before the file is asked: a key that leaves the waiting ones meanwhile is in the file.

@@ -7,6 +7,7 @@ rebuilt when it is opened.
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import threading
@@ -87,12 +88,19 @@ class Database:
                 raise
 
     @contextmanager
-    def maintaining(self) -> Iterator[sqlite3.Connection]:
-        """The writing connection outside any transaction, for pragmas and VACUUM."""
+    def maintaining(self, timeout_s: float | None = None) -> Iterator[sqlite3.Connection]:
+        """The writing connection outside any transaction, for pragmas and VACUUM. timeout_s: not the store's."""
         with self._lock, self._meaning(), self._in_place():
             connection = self._writing_connection()
             self._check_identity()
-            yield connection
+            if timeout_s is None:
+                yield connection
+                return
+            connection.execute(f"PRAGMA busy_timeout = {timeout_s * 1000:.0f}")
+            try:
+                yield connection
+            finally:
+                connection.execute(f"PRAGMA busy_timeout = {self._timeout_s * 1000:.0f}")
 
     def close(self) -> None:
         """Close the connections; those in use by other threads close when they are given back."""
@@ -263,8 +271,11 @@ class Database:
                 f"{where} is corrupt ({message}). Run the command again: it sets the file aside under a dated name and "
                 "goes on with a new one that has the registered models that can be read."
             )
-        if "full" in message:
-            return f"The disk is full: {where} cannot grow. Make room, or run `sqlinfer answers clear`."
+        if "full" in message or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            return (
+                f"The disk is full: {where} cannot grow, not even to delete answers. Delete other files on that disk, "
+                "or set SQLINFER_HOME to a folder on another one."
+            )
         return f"{where} cannot be used: {message}. Check disk space and permissions, or set SQLINFER_HOME."
 
 

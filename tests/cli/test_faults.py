@@ -167,6 +167,7 @@ def test_a_full_disk_costs_no_answer_that_was_kept(
     _, said = run.communicate(timeout=300)
     assert run.returncode == 1
     assert "The disk is full" in said
+    assert "SQLINFER_HOME" in said
     assert "Traceback" not in said
     kept = answers_in(home)
     assert kept < NUM_ROWS

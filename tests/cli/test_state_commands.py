@@ -41,7 +41,10 @@ def test_clear_asks_first(invoke: Invoke, asked: EchoEngine, home: Path) -> None
     result = invoke("answers", "clear", input="n\n", code=1)
     assert f"Delete all answers in {home / 'state.db'}?" in result.stderr
     assert json.loads(invoke("answers", "stats", "--json").stdout)["answers"] == 3
-    assert json.loads(invoke("answers", "clear", "--json", input="y\n").stdout.splitlines()[-1]) == {"cleared": 3}
+    assert json.loads(invoke("answers", "clear", "--json", input="y\n").stdout.splitlines()[-1]) == {
+        "cleared": 3,
+        "wiped": True,
+    }
 
 
 def test_answers_of_one_model_are_cleared(invoke: Invoke, asked: EchoEngine, echo_folder: Path) -> None:

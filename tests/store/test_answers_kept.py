@@ -121,6 +121,35 @@ def test_clear_takes_one_function_or_model_and_wipes_the_text(store: Store) -> N
     assert store.answers.texts([key(0)]) == {key(0): "answer 0"}
 
 
+def test_texts_that_another_process_reads_are_wiped_when_it_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sqlinfer.store.answer_cache._WIPE_S", 0.1)
+    home = tmp_path / "home"
+    with Store(home) as store:
+        store.answers.put(
+            Completion(Request("", key=key(99)), Text("very private words")), fingerprint="g", function="ai_fix"
+        )
+        store.answers.flush()
+        code = (
+            f"import sqlite3; c = sqlite3.connect({str(home / 'state.db')!r}); c.execute('BEGIN'); "
+            "c.execute('SELECT count(*) FROM answers').fetchone(); print('reads', flush=True); input()"
+        )
+        with subprocess.Popen([sys.executable, "-c", code], stdin=-1, stdout=-1, text=True) as reader:
+            assert reader.stdout is not None
+            reader.stdout.readline()
+            assert store.answers.clear() == 1
+            assert not store.answers.is_wiped
+            with Store(home) as other:
+                assert not other.answers.is_wiped
+            reader.communicate("")
+        assert any(b"very private" in read_elsewhere(file) for file in home.glob("state.db*"))
+        with Store(home) as other:
+            assert not other.answers.is_wiped
+        assert store.answers.is_wiped
+        assert not any(b"very private" in read_elsewhere(file) for file in home.glob("state.db*"))
+
+
 def test_threads_read_and_write_at_once(store: Store) -> None:
     failures: list[BaseException] = []
 
