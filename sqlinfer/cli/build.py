@@ -15,8 +15,8 @@ from sqlinfer.cli.project import (
     project_root,
     project_session,
     read_variables,
-    selected,
     selection,
+    to_build,
     variables_option,
 )
 from sqlinfer.cli.state import job_options, take_job_settings
@@ -50,7 +50,14 @@ def _options(command: _Command) -> _Command:
 @click.option("--full-refresh", is_flag=True, help="Rebuild incremental models from scratch.")
 @_options
 @job_options
-def build(more: tuple[str, ...], select: tuple[str, ...], variables: str, full_refresh: bool, **options: Any) -> None:
+def build(
+    more: tuple[str, ...],
+    select: tuple[str, ...],
+    exclude: tuple[str, ...],
+    variables: str,
+    full_refresh: bool,
+    **options: Any,
+) -> None:
     """Build the project: seeds, models and their tests, each after what it reads.
 
     Nodes that depend on a failed model or test are skipped; all others are built. Only requests without a cached answer
@@ -59,6 +66,7 @@ def build(more: tuple[str, ...], select: tuple[str, ...], variables: str, full_r
     \b
     sqlinfer build
     sqlinfer build --select moods+ --full-refresh
+    sqlinfer build --select state:modified+ --exclude tag:slow
     sqlinfer build tag:nightly models/staging --vars '{least: 5}' --threads 4
     """
     from sqlinfer.project.state import last_build
@@ -66,7 +74,7 @@ def build(more: tuple[str, ...], select: tuple[str, ...], variables: str, full_r
     values = read_variables(variables)
     project = open_project(values)
     last = last_build(project.root)
-    last.begin(selected(project, [*select, *more]), values, full_refresh)
+    last.begin(to_build(project, [*select, *more], exclude), values, full_refresh)
     _build(project, last, last.selected, options)
 
 
@@ -74,7 +82,9 @@ def build(more: tuple[str, ...], select: tuple[str, ...], variables: str, full_r
 @selection
 @_options
 @job_options
-def test(more: tuple[str, ...], select: tuple[str, ...], variables: str, **options: Any) -> None:
+def test(
+    more: tuple[str, ...], select: tuple[str, ...], exclude: tuple[str, ...], variables: str, **options: Any
+) -> None:
     """Run the project's tests: those of columns in models/**/*.yml, and the files of tests/.
 
     A test is a SELECT of the rows that are wrong. It fails if there are any.
@@ -86,7 +96,7 @@ def test(more: tuple[str, ...], select: tuple[str, ...], variables: str, **optio
     from sqlinfer.project.state import last_build
 
     project = open_project(variables)
-    keys = selected(project, [*select, *more])
+    keys = to_build(project, [*select, *more], exclude)
     last = last_build(project.root)
     _build(project, last, [key for key in keys if project.nodes[key].node_type == "test"], options)
 

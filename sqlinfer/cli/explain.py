@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sqlinfer.cli.state import IN_MEMORY, open_session, read_scripts, session_options
+from sqlinfer.cli.state import IN_MEMORY, open_session, read_scripts, script_arguments, session_options
 from sqlinfer.cli.tables import echo_json, echo_table
 from sqlinfer.units import count, duration
 
@@ -18,13 +18,14 @@ _CALL_WIDTH = 36
 
 
 @click.command()
-@click.argument("files", metavar="[FILE]...", nargs=-1, type=click.Path(exists=True, allow_dash=True, dir_okay=False))
+@script_arguments
 @session_options
 @click.option("--select", "-s", "select", metavar="NODES", multiple=True, help="Nodes, as for sqlinfer build.")
+@click.option("--exclude", metavar="NODES", multiple=True, help="Leave these nodes out; as for --select.")
 @click.option("--vars", "variables", metavar="YAML", default="{}", help="Values of var(..), as for sqlinfer build.")
 @click.option("--full-refresh", is_flag=True, help="As if incremental models were made anew.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def explain(files: tuple[str, ...], as_json: bool, **options: Any) -> None:
+def explain(files: tuple[str, ...], sql: str | None, as_json: bool, **options: Any) -> None:
     """Count what SQL files would ask, or, without a file, what building the project would.
 
     Counts rows, requests, known answers, tokens and time of each AI call, and says whether the models fit into the
@@ -40,15 +41,15 @@ def explain(files: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """
     from sqlinfer.sql.explain.explain import explain as explained
 
-    if not files:
+    if not files and sql is None:
         _explain_project(as_json, options)
         return
-    if options["select"] or options["full_refresh"] or options["variables"] != "{}":
+    if options["select"] or options["exclude"] or options["full_refresh"] or options["variables"] != "{}":
         raise click.UsageError(
-            "--select, --vars and --full-refresh are about a project, which is explained without FILE"
+            "--select, --exclude, --vars and --full-refresh are about a project, which is explained without FILE"
         )
 
-    scripts = read_scripts(files)
+    scripts = read_scripts(files, sql)
     with open_session(options, scripts) as session:
         explanation = explained(session, {script.name: script.text for script in scripts})
     if as_json:
@@ -58,14 +59,15 @@ def explain(files: tuple[str, ...], as_json: bool, **options: Any) -> None:
 
 
 def _explain_project(as_json: bool, options: dict[str, Any]) -> None:
-    from sqlinfer.cli.project import open_project, project_session, selected
+    from sqlinfer.cli.project import open_project, project_session, to_build
     from sqlinfer.project.explain import explain as explained
 
     project = open_project(options["variables"])
     if options["db"] == IN_MEMORY and (project.root / project.database).is_file():
         options["db"] = None
+    keys = to_build(project, options["select"], options["exclude"])
     with project_session(project, options) as session:
-        explanation, costs = explained(project, session, selected(project, options["select"]), options["full_refresh"])
+        explanation, costs = explained(project, session, keys, options["full_refresh"])
     if as_json:
         echo_json({"nodes": [asdict(cost) for cost in costs], **asdict(explanation)})
         return

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import click
 
-from sqlinfer.cli.project import open_project, selection
+from sqlinfer.cli.project import open_project, selected, selection
 from sqlinfer.cli.tables import echo_json, echo_table
 
 
 @click.command()
 @selection
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def ls(more: tuple[str, ...], select: tuple[str, ...], variables: str, as_json: bool) -> None:
+def ls(more: tuple[str, ...], select: tuple[str, ...], exclude: tuple[str, ...], variables: str, as_json: bool) -> None:
     """List the project's nodes, each after those that it reads.
 
     \b
     sqlinfer ls
     sqlinfer ls --select +moods --json
     """
-    from sqlinfer.project import select as selected
-
     project = open_project(variables)
-    nodes = [project.nodes[key] for key in selected(project.nodes, [*select, *more])]
+    nodes = [project.nodes[key] for key in selected(project, [*select, *more], exclude)]
     rows = [
         {
             "name": node.name,

@@ -7,21 +7,26 @@ from typing import Any
 
 import click
 
-from sqlinfer.cli.state import job_options, open_session, read_scripts, session_options, take_job_settings
+from sqlinfer.cli.state import (
+    job_options,
+    open_session,
+    read_scripts,
+    script_arguments,
+    session_options,
+    take_job_settings,
+)
 from sqlinfer.cli.stop import stopping
 from sqlinfer.cli.tables import echo_json, echo_table
 from sqlinfer.errors import Interrupted
 
 
 @click.command()
-@click.argument(
-    "files", metavar="FILE...", nargs=-1, required=True, type=click.Path(exists=True, allow_dash=True, dir_okay=False)
-)
+@script_arguments
 @session_options
 @click.option("--rows", default=5, show_default=True, type=click.IntRange(min=1), help="Requests of each AI call.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON list.")
 @job_options
-def preview(files: tuple[str, ...], rows: int, as_json: bool, **options: Any) -> None:
+def preview(files: tuple[str, ...], sql: str | None, rows: int, as_json: bool, **options: Any) -> None:
     """Ask a few rows of SQL files, and show what the model reads and writes.
 
     For each AI call a few requests are asked, with the prompt as the model reads it, the answer as the model wrote it,
@@ -33,7 +38,7 @@ def preview(files: tuple[str, ...], rows: int, as_json: bool, **options: Any) ->
     from sqlinfer.sql.explain.preview import preview as previewed
 
     job_settings = take_job_settings(options)
-    scripts = read_scripts(files)
+    scripts = read_scripts(files, sql)
     with (
         open_session(options, scripts, job_settings=job_settings) as session,
         stopping(lambda: [session]) as is_stopped,

@@ -35,8 +35,10 @@ def selection(command: _Command) -> _Command:
         variables_option,
         click.option(
             "--select", "-s", "select", metavar="NODES", multiple=True,
-            help="Nodes by name, name+ with what reads them, +name with what they read, tag:NAME, or a path.",
+            help="Nodes by name, name+ with what reads them, +name with what they read, tag:NAME, a path, or "
+            "state:modified.",
         ),
+        click.option("--exclude", metavar="NODES", multiple=True, help="Leave these nodes out; as for --select."),
         click.argument("more", metavar="[NODES]...", nargs=-1),
     ):  # fmt: skip
         command = option(command)
@@ -60,11 +62,23 @@ def project_root() -> Path:
     return root
 
 
-def selected(project: Project, selectors: Sequence[str]) -> list[str]:
-    """The keys of the nodes to build; what is ephemeral is part of others."""
+def selected(project: Project, selectors: Sequence[str], exclude: Sequence[str] = ()) -> list[str]:
+    """The keys of the nodes that are meant."""
     from sqlinfer.project import select
+    from sqlinfer.project.state import last_build
 
-    return [key for key in select(project.nodes, selectors) if project.nodes[key].materialized != "ephemeral"]
+    built = last_build(project.root).fingerprints
+
+    def is_modified(node: Node) -> bool:
+        return node.materialized != "ephemeral" and built.get(node.key) != project.fingerprint(node)
+
+    return select(project.nodes, selectors, exclude, is_modified)
+
+
+def to_build(project: Project, selectors: Sequence[str], exclude: Sequence[str] = ()) -> list[str]:
+    """The keys of the nodes to build; what is ephemeral is part of others."""
+    keys = selected(project, selectors, exclude)
+    return [key for key in keys if project.nodes[key].materialized != "ephemeral"]
 
 
 def read_variables(text: str) -> dict[str, Any]:

@@ -12,7 +12,15 @@ import click
 
 from sqlinfer.cli.progress import Watch
 from sqlinfer.cli.results import FORMATS, Format, Results
-from sqlinfer.cli.state import Script, job_options, open_session, read_scripts, session_options, take_job_settings
+from sqlinfer.cli.state import (
+    Script,
+    job_options,
+    open_session,
+    read_scripts,
+    script_arguments,
+    session_options,
+    take_job_settings,
+)
 from sqlinfer.cli.stop import stop_message, stopping
 from sqlinfer.cli.tables import echo_json
 from sqlinfer.errors import Interrupted
@@ -24,9 +32,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument(
-    "files", metavar="FILE...", nargs=-1, required=True, type=click.Path(exists=True, allow_dash=True, dir_okay=False)
-)
+@script_arguments
 @session_options
 @click.option("--format", "format_", type=click.Choice(FORMATS), default="table", help="How rows are printed.")
 @click.option("--json", "as_json", is_flag=True, help="Print the job's counts as JSON on the last line of stdout.")
@@ -35,14 +41,15 @@ if TYPE_CHECKING:
 @click.option("--retry-failed", is_flag=True, help="Run only the requests that failed in earlier jobs.")
 @click.option("--quiet", is_flag=True, help="Print only errors to stderr.")
 @job_options
-def run(files: tuple[str, ...], format_: Format, as_json: bool, **options: Any) -> None:
-    """Run SQL files and print the rows of their queries.
+def run(files: tuple[str, ...], sql: str | None, format_: Format, as_json: bool, **options: Any) -> None:
+    """Run SQL files, or the SQL of -c, and print the rows of their queries.
 
     Identical requests are sent to the model only once: answers are cached as they finish, and a stopped run resumes
     when it is started again. FILE may be - for standard input.
 
     \b
     sqlinfer run query.sql
+    sqlinfer run -c "SELECT ai_sentiment('so good')"
     sqlinfer run load.sql summarize.sql --db news.duckdb --model short@champion
     sqlinfer run examples/sql/summarize_bills.sql --set bills=bills.csv --format csv > summaries.csv
     """
@@ -51,10 +58,11 @@ def run(files: tuple[str, ...], format_: Format, as_json: bool, **options: Any) 
     results = Results(format_)
     job_settings = take_job_settings(options)
     no_store, retry_failed, quiet = (options.pop(name) for name in ("no_store", "retry_failed", "quiet"))
-    scripts = read_scripts(files)
+    scripts = read_scripts(files, sql)
+    words = shlex.join(files if sql is None else ("-c", sql))
     with open_session(options, scripts, not no_store, job_settings) as session:
         session.runtime.store.registry.allow_download = options["allow_download"]
-        session.answerer.retry = f"sqlinfer run {shlex.join(files)} --retry-failed, with the options of this run"
+        session.answerer.retry = f"sqlinfer run {words} --retry-failed, with the options of this run"
         if retry_failed:
             session.answerer.only = session.runtime.store.jobs.failed_keys()
             session.runtime.store.answers.forget_unusable()

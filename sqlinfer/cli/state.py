@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -43,6 +43,18 @@ class Script:
     name: str
     text: str
     folder: Path | None
+
+
+def script_arguments(command: _Command) -> _Command:
+    """What commands that read SQL read: FILE, or -c; read_scripts takes both."""
+    for option in (
+        click.option("-c", "--command", "sql", metavar="SQL", help="Read this SQL, in place of a file."),
+        click.argument(
+            "files", metavar="[FILE]...", nargs=-1, type=click.Path(exists=True, allow_dash=True, dir_okay=False)
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 def session_options(command: _Command) -> _Command:
@@ -101,9 +113,11 @@ def _pairs(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> dic
     return pairs
 
 
-def read_scripts(files: Iterable[str]) -> list[Script]:
-    """The texts of SQL files; "-" is standard input."""
-    scripts = []
+def read_scripts(files: Sequence[str], sql: str | None) -> list[Script]:
+    """The texts of SQL files, or that of -c; "-" is standard input."""
+    if bool(files) == (sql is not None):
+        raise click.UsageError('Name SQL files, or give SQL itself: -c "SELECT .."; - is standard input.')
+    scripts = [] if sql is None else [Script("-c", sql, None)]
     for file in files:
         try:
             with click.open_file(file, encoding="utf-8") as opened:

@@ -73,6 +73,17 @@ def test_standard_input_is_a_file(invoke: Invoke) -> None:
     assert invoke("run", "-", "--format", "csv", input="SELECT 1 AS a; SELECT 2 AS b").stdout == "a\n1\n\nb\n2\n"
 
 
+def test_sql_comes_from_the_command_line_too(invoke: Invoke, query: Query, echoing: EchoEngine) -> None:
+    sql = "SELECT ai_gen('a') AS g"
+    assert invoke("run", "-c", sql, "--model", "echo", "--format", "csv").stdout == "g\n<a>\n"
+    assert "1 request: 1 known" in invoke("explain", "-c", sql, "--model", "echo").stdout
+    failed = invoke("run", "-c", "SELECT ai_gen('boom')", "--model", "echo", code=1).stderr
+    assert "-c, line 1: 1 request failed" in failed
+    assert """sqlinfer run -c 'SELECT ai_gen('"'"'boom'"'"')' --retry-failed""" in failed
+    for words in (["-c", sql, query(sql)], []):
+        assert 'Name SQL files, or give SQL itself: -c "SELECT .."' in invoke("run", *words, code=2).stderr
+
+
 def test_csv_and_json_lines_hold_every_row(invoke: Invoke, query: Query) -> None:
     file = query("SELECT i, 'a,\"b' AS s, {'k': [i]} AS n, NULL AS z, DATE '2026-01-02' AS d FROM range(25000) t(i)")
     csv_lines = invoke("run", file, "--format", "csv").stdout.splitlines()
