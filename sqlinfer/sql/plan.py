@@ -7,10 +7,11 @@ from typing import Self
 
 from sqlinfer.sql.commands.model_statements import is_model_statement
 from sqlinfer.sql.commands.set_statements import is_set_statement
+from sqlinfer.sql.parsing.parameters import Parameters
 from sqlinfer.sql.parsing.references import Dependencies, References
 from sqlinfer.sql.parsing.tokens import first_keyword, has_any, has_name, keywords, tokenize
-from sqlinfer.sql.parsing.written_targets import created_table
-from sqlinfer.sql.rewrite.context import Parameters, RewriteContext
+from sqlinfer.sql.parsing.written_targets import created_table, kept_table
+from sqlinfer.sql.rewrite.context import RewriteContext
 from sqlinfer.sql.rewrite.name_parameters import named_values
 from sqlinfer.sql.rewrite.passes import GUARD_PASSES, OUTPUT_PASSES, PARAMETER_PASSES, PASSES, apply_passes
 from sqlinfer.sql.rewrite.probe_queries import QUERY_VERBS, probe_queries
@@ -73,7 +74,8 @@ class Direct(DuckDBStatement):
 
 
 class Quiet(DuckDBStatement):
-    """It describes a query with AI functions and does not run it, so that no answer is computed."""
+    """It has AI functions and runs no query, so that no answer is computed: it describes one, or would make a table that
+    is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,9 @@ def plan(text: str, context: RewriteContext, references: References, runs: bool 
     dependencies = references.resolve(sql)
     if not dependencies.names:
         return Direct(text, sql, context.parameters)
-    if _verb(sql) in _QUIET and "ANALYZE" not in keywords(tokenize(sql)[:3]):
+    is_described = _verb(sql) in _QUIET and "ANALYZE" not in keywords(tokenize(sql)[:3])
+    kept = kept_table(sql)
+    if is_described or (kept is not None and context.table_exists(kept)):
         return Quiet(text, sql, context.parameters)
     if runs:
         sql = apply_passes(OUTPUT_PASSES, sql, context)

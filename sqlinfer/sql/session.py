@@ -20,6 +20,7 @@ from sqlinfer.sql.bind import bind, fits
 from sqlinfer.sql.commands.model_statements import run_model_statement
 from sqlinfer.sql.commands.set_statements import run_set_statement
 from sqlinfer.sql.error_translation import translated
+from sqlinfer.sql.parsing.parameters import Parameters
 from sqlinfer.sql.parsing.references import References
 from sqlinfer.sql.parsing.split_statements import split_statements
 from sqlinfer.sql.parsing.written_targets import table_exists
@@ -39,7 +40,7 @@ from sqlinfer.sql.plan import (
 )
 from sqlinfer.sql.relation import Relation, open_reader, open_result, unwrap
 from sqlinfer.sql.replacement_scan import ReplacementScan, call_as, caller_variables
-from sqlinfer.sql.rewrite.context import Parameters, RewriteContext
+from sqlinfer.sql.rewrite.context import RewriteContext
 from sqlinfer.sql.rewrite.name_parameters import own_values
 from sqlinfer.sql.rewrite.semantic_joins import semantic_joins
 from sqlinfer.sql.udf.evaluator import CallEvaluator

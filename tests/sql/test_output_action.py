@@ -48,6 +48,40 @@ def test_a_table_or_a_file_is_refused_before_anything_is_asked(
     assert (path.read_text(), echo.asked) == ("old", [])
 
 
+@pytest.mark.parametrize(
+    "target", ["'{}'", "$${}$$", "?", "$1", "('{}' || '')", '"{}"', "e'{}' (HEADER)", "\ufeff'{}'", "'~/x.csv'"]
+)
+@pytest.mark.parametrize("source", ["(SELECT ai_gen('a') AS g)", "answers", "main.answers (g)"])
+def test_a_file_that_is_there_is_refused_however_it_is_named(
+    con: Session, echo: EchoEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, target: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    con.execute("CREATE VIEW answers AS SELECT ai_gen('a') AS g")
+    path = tmp_path / "x.csv"
+    path.write_text("old")
+    values = [str(path)] if target in ("?", "$1") else None
+    with pytest.raises(SqlinferError, match=r"x\.csv exists already"):
+        con.execute(f"COPY {source} TO {target.format(path)}", values)
+    assert (path.read_text(), echo.asked) == ("old", [])
+
+
+def test_a_device_is_no_file_that_is_there(con: Session) -> None:
+    con.execute("COPY (SELECT ai_gen('a') AS g) TO '/dev/null'")
+    assert con.answerer.failures == {}
+
+
+def test_a_table_that_is_kept_asks_nothing(made: Session, echo: EchoEngine) -> None:
+    made.execute("CREATE TABLE IF NOT EXISTS t AS SELECT ai_gen('a') AS g")
+    made.execute("CREATE TEMP TABLE IF NOT EXISTS u AS SELECT ai_gen('b') AS g")
+    assert (echo.texts, made.execute("FROM t").fetchall()) == (["b"], [("<old>",)])
+
+
+def test_a_view_that_is_copied_is_asked_in_one_batch(con: Session, echo: EchoEngine, tmp_path: Path) -> None:
+    con.execute("CREATE VIEW answers AS SELECT ai_gen('a' || i) AS g FROM range(3000) r(i)")
+    con.execute(f"COPY answers TO '{tmp_path / 'x.csv'}'")
+    assert echo.batches == [3000]
+
+
 def test_a_file_is_replaced_where_that_is_said_and_never_appended_to(con: Session, tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     path.write_text("old")

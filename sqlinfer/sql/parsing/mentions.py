@@ -22,7 +22,7 @@ _LIST_ENDS = {
 _NO_NAMES = _VALUES | _RELATIONS | _LIST_ENDS | {"AS", "IN", "AND", "OR", "NOT", "EXISTS", "ALL", "ANY", "LATERAL"}
 """Words before a parenthesis that call nothing."""
 _NOT_ALIASES = {"END", "NULL", "TRUE", "FALSE", "AND", "OR", "NOT", "DISTINCT", "ALL"}
-_BEFORE_STATEMENTS = {"", "FROM", "JOIN", "IN", "AS", "COPY", "EXPLAIN", "ANALYZE", "DESCRIBE"}
+_BEFORE_STATEMENTS = {";", "FROM", "JOIN", "IN", "AS", "COPY", "EXPLAIN", "ANALYZE", "DESCRIBE"}
 
 
 def is_call(tokens: Sequence[Token], index: int) -> bool:
@@ -44,7 +44,7 @@ def _begins_statement(tokens: Sequence[Token], index: int, is_nested: bool) -> b
     """Whether a statement may begin at an index. is_nested: a value may be meant: f((SELECT 1))."""
     while index and tokens[index - 1].text == "(":
         index -= 1
-    before = tokens[index - 1].keyword if index else ""
+    before = (tokens[index - 1].keyword or tokens[index - 1].text) if index else ";"
     is_macro = any(token.keyword in ("MACRO", "FUNCTION") for token in tokens[:5])
     return not is_nested or (before in _BEFORE_STATEMENTS and not (before == "AS" and is_macro))
 

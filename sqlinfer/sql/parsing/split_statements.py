@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Iterator
 
 from sqlinfer.sql.parsing.tokens import tokenize
+
+_BLANK = string.whitespace + "\ufeff"
+"""What may stand around a statement; a file of some editors begins with a byte order mark."""
 
 
 def split_statements(sql: str) -> list[str]:
@@ -18,12 +22,12 @@ def split_statements(sql: str) -> list[str]:
     for token in tokens:
         if token.text == ";" and token.depth == 0:
             if has_token:
-                statements.append(sql[start : token.start].strip())
+                statements.append(sql[start : token.start].strip(_BLANK))
             start, has_token = token.end, False
         else:
             has_token = True
-    if has_token or (not tokens and sql.strip()):
-        statements.append(sql[start:].strip())
+    if has_token or (not tokens and sql.strip(_BLANK)):
+        statements.append(sql[start:].strip(_BLANK))
     return statements
 
 

@@ -23,6 +23,8 @@ _LEXEME = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
+_SPACE = re.compile("[\u00a0\u1680\u2000-\u200f\u202f\u205f\u3000\ufeff]")
+"""What DuckDB takes for a space, the byte order mark of a file among them; its tokenizer does not."""
 QUERY_WORDS = frozenset({"SELECT", "FROM", "WITH", "VALUES", "TABLE", "PIVOT", "UNPIVOT", "DESCRIBE", "SHOW"})
 """Words that may begin a query in parentheses."""
 _LONG = 100_000
@@ -63,13 +65,15 @@ def _lex(sql: str) -> tuple[Token, ...]:
     tokens: list[Token] = []
     depth = 0
     end = 0
-    for start in _starts(sql):
-        if start < end or _COMMENT.match(sql, start):
+    spaced = _SPACE.sub(" ", sql)
+    for start in _starts(spaced):
+        if start < end or _COMMENT.match(spaced, start):
             continue
-        match = _LEXEME.match(sql, start)
+        match = _LEXEME.match(spaced, start)
         if match is None:
             continue
-        text, end = match.group(), match.end()
+        end = match.end()
+        text = sql[start:end]
         if text in ")]}":
             depth -= 1
         word = _word(text)
@@ -145,4 +149,4 @@ def _starts(sql: str) -> list[int]:
 def _word(text: str) -> str:
     if text.startswith('"'):
         return text[1:-1].replace('""', '"').lower()
-    return text.lower() if text[0].isalpha() or text[0] == "_" else ""
+    return text.lower() if (text[0].isalpha() or text[0] == "_") and not text.endswith("'") else ""

@@ -2,14 +2,46 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 import duckdb
 
-from sqlinfer.sql.parsing.tokens import closing, keywords, tokenize
+from sqlinfer.sql.parsing.parameters import Parameters, parameter_value
+from sqlinfer.sql.parsing.parsed_calls import constant
+from sqlinfer.sql.parsing.tokens import closing, first_keyword, keywords, text_of, tokenize
 
 Execute = Callable[..., duckdb.DuckDBPyConnection]
+
+
+@dataclass(frozen=True, slots=True)
+class CopiedFile:
+    """The file of COPY .. TO. name: of the file. end: the index of the token after it."""
+
+    name: str
+    end: int
+
+    @property
+    def path(self) -> Path:
+        """Where DuckDB writes it."""
+        return Path(self.name).expanduser()
+
+    @property
+    def is_there(self) -> bool:
+        """Whether a file would be written over; a device that was redirected to a file is none."""
+        return self.path.is_file() and not self.is_device
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is a file here, or can be one: no pipe, no device and no address."""
+        return "://" not in self.name and not self.is_device and (self.path.is_file() or not self.path.exists())
+
+    @property
+    def is_device(self) -> bool:
+        return Path(os.path.abspath(self.path)).parts[1:2] in (("dev",), ("proc",))  # noqa: PTH100 - links stay
 
 
 def created_table(sql: str) -> str | None:
@@ -18,12 +50,29 @@ def created_table(sql: str) -> str | None:
     >>> created_table('CREATE TEMP TABLE main."t 1" AS FROM r'), created_table("CREATE OR REPLACE TABLE t AS FROM r")
     ('main."t 1"', None)
     """
+    return _created(sql, keeps=False)
+
+
+def kept_table(sql: str) -> str | None:
+    """The table that CREATE TABLE IF NOT EXISTS .. AS leaves alone if it is there; None for other statements.
+
+    >>> kept_table("CREATE TABLE IF NOT EXISTS t AS FROM r"), kept_table("CREATE TABLE t AS FROM r")
+    ('t', None)
+    """
+    return _created(sql, keeps=True)
+
+
+def _created(sql: str, *, keeps: bool) -> str | None:
     tokens = tokenize(sql)
     head = keywords(tokens[:5])
     if head[:1] != ["CREATE"] or "TABLE" not in head or "REPLACE" in head:
         return None
     name = tokens[head.index("TABLE") + 1 :]
-    if not name or name[0].keyword == "IF":
+    if keywords(name[:3]) == ["IF", "NOT", "EXISTS"]:
+        name = name[3:] if keeps else ()
+    elif keeps:
+        return None
+    if not name:
         return None
     end = 0
     while end + 2 < len(name) and name[end + 1].text == ".":
@@ -31,20 +80,28 @@ def created_table(sql: str) -> str | None:
     return sql[name[0].start : name[end].end]
 
 
-def copied_file(sql: str) -> int | None:
-    """The index of the token that is the file of COPY (SELECT ..) TO; None for other statements and for what is no
-    plain text.
+def copied_file(sql: str, parameters: Parameters = None) -> CopiedFile | None:
+    """The file that COPY .. TO writes; None for other statements and for a name that is known only as it runs.
 
-    >>> copied_file("COPY (SELECT f(x) FROM t) TO 'x.csv'")
-    11
+    >>> [copied_file(f"COPY t TO {to}", ["c.csv"]).name for to in ("'a.csv'", "$$b.csv$$", "?", "('d' || 'e')", "f")]
+    ['a.csv', 'b.csv', 'c.csv', 'de', 'f']
     """
     tokens = tokenize(sql)
-    if len(tokens) < 4 or tokens[0].keyword != "COPY" or tokens[1].text != "(":
+    to = first_keyword(tokens, "TO")
+    if to is None or to + 1 >= len(tokens) or tokens[0].keyword != "COPY" or tokens[1].keyword == "FROM":
         return None
-    target = closing(tokens, 1) + 2
-    if target >= len(tokens) or tokens[target - 1].keyword != "TO" or not tokens[target].text.startswith("'"):
+    target = tokens[to + 1]
+    end = (closing(tokens, to + 1) if target.text == "(" else to + 1) + 1
+    if target.keyword in ("STDOUT", "STDIN"):
         return None
-    return target
+    if target.word:
+        name = target.text[1:-1].replace('""', '"') if target.text.startswith('"') else target.text
+        return CopiedFile(name, end)
+    try:
+        name = constant(text_of(sql, tokens[to + 1 : end]))
+    except ValueError:
+        name = parameter_value(tokens, to + 1, parameters)
+    return None if name is None else CopiedFile(str(name), end)
 
 
 def table_exists(execute: Execute, table: str) -> bool:

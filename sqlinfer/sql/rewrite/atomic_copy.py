@@ -6,19 +6,16 @@ a part of it, which the next run has to take for a file that is there.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from sqlinfer.sql.parsing.tokens import tokenize
 from sqlinfer.sql.parsing.written_targets import copied_file
 from sqlinfer.sql.rewrite.context import RewriteContext
-from sqlinfer.sql_text import unquote
 
 _OWN_WAY = {"PARTITION_BY", "PER_THREAD_OUTPUT", "FILE_SIZE_BYTES", "USE_TMP_FILE"}
 """Options that write several files, or say themselves how one is written."""
 _OPTION = "USE_TMP_FILE true"
 
 
-def atomic_copy(sql: str, context: RewriteContext) -> str:  # noqa: ARG001 - all passes have one signature
+def atomic_copy(sql: str, context: RewriteContext) -> str:
     """The statement, with DuckDB's option that writes beside the file and renames it at the end.
 
     >>> from sqlinfer.functions import load_functions
@@ -28,19 +25,14 @@ def atomic_copy(sql: str, context: RewriteContext) -> str:  # noqa: ARG001 - all
     >>> atomic_copy("COPY (SELECT f(x) FROM t) TO 'x.csv' WITH (HEADER false)", context)
     "COPY (SELECT f(x) FROM t) TO 'x.csv' WITH (USE_TMP_FILE true, HEADER false)"
     """
-    tokens = tokenize(sql)
-    target = copied_file(sql)
-    if target is None or not _is_plain(unquote(tokens[target].text)):
+    tokens, file = tokenize(sql), copied_file(sql, context.parameters)
+    if file is None or not file.is_plain:
         return sql
-    options = [token for token in tokens[target + 1 :] if token.text != ";"]
+    options = [token for token in tokens[file.end :] if token.text != ";"]
     if not options:
-        return f"{sql[: tokens[target].end]} ({_OPTION}){sql[tokens[target].end :]}"
+        end = tokens[file.end - 1].end
+        return f"{sql[:end]} ({_OPTION}){sql[end:]}"
     opening = options[1] if options[0].keyword == "WITH" and len(options) > 1 else options[0]
     if opening.text != "(" or _OWN_WAY & {token.word.upper() for token in options}:
         return sql
     return f"{sql[: opening.end]}{_OPTION}, {sql[opening.end :]}"
-
-
-def _is_plain(name: str) -> bool:
-    """Whether it is a file here, or can be one: no pipe, no device and no address."""
-    return "://" not in name and (Path(name).is_file() or not Path(name).exists())

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from sqlinfer.functions import Functions
 from sqlinfer.sql.parsing.mentions import ai_mentions
-
-Parameters = Sequence[Any] | Mapping[str, Any] | None
-"""The values of a statement's parameters, by position or by name."""
+from sqlinfer.sql.parsing.parameters import Parameters
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from sqlinfer.sql.parsing.edits import Edits
+from sqlinfer.sql.parsing.parameters import Parameters, is_positional
 from sqlinfer.sql.parsing.tokens import tokenize
-from sqlinfer.sql.rewrite.context import Parameters, RewriteContext
+from sqlinfer.sql.rewrite.context import RewriteContext
 
 
 def name_parameters(sql: str, context: RewriteContext) -> str:
@@ -22,7 +22,7 @@ def name_parameters(sql: str, context: RewriteContext) -> str:
         return sql
     edits, count = Edits(sql), 0
     for token in tokenize(sql):
-        if re.fullmatch(r"\?\d*|\$\d+", token.text):
+        if is_positional(token):
             count += 1
             edits.replace(token.start, token.end, f"$p{token.text[1:] or count}")
     return edits.apply()

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from sqlinfer.errors import SqlinferError
 from sqlinfer.sql.parsing.tokens import first_keyword, tokenize
 from sqlinfer.sql.parsing.written_targets import copied_file, created_table
 from sqlinfer.sql.rewrite.context import RewriteContext
-from sqlinfer.sql_text import unquote
 
 
 def output_action(sql: str, context: RewriteContext) -> str:
@@ -28,17 +25,14 @@ def output_action(sql: str, context: RewriteContext) -> str:
     table = created_table(sql)
     if table is not None and action in ("append_row", "replace"):
         return _create(sql, table, context)
-    target = copied_file(sql)
-    if target is None or action == "replace":
+    file = copied_file(sql, context.parameters)
+    if file is None or action == "replace" or not file.is_there:
         return sql
-    file = unquote(tokenize(sql)[target].text)
-    if Path(file).is_file():
-        if action == "append_row":
-            raise SqlinferError(f"COPY cannot append to {file}, which is there; write another file, or replace it")
-        raise SqlinferError(
-            f"{file} exists already. Replace it: --output-action replace, or SET sqlinfer_output_action = 'replace'"
-        )
-    return sql
+    if action == "append_row":
+        raise SqlinferError(f"COPY cannot append to {file.name}, which is there; write another file, or replace it")
+    raise SqlinferError(
+        f"{file.name} exists already. Replace it: --output-action replace, or SET sqlinfer_output_action = 'replace'"
+    )
 
 
 def _create(sql: str, table: str, context: RewriteContext) -> str:

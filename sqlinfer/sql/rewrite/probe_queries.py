@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from sqlinfer.sql.parsing.edits import Edits
 from sqlinfer.sql.parsing.parsed_calls import call_spans
-from sqlinfer.sql.parsing.tokens import Token, closing, first_keyword, keywords, tokenize
+from sqlinfer.sql.parsing.tokens import Token, first_keyword, keywords, text_of, tokenize
 from sqlinfer.sql.rewrite.dml_to_select import dml_to_select
 
 QUERY_VERBS = {"SELECT", "FROM", "VALUES", "TABLE", "PIVOT", "UNPIVOT"}
@@ -51,10 +51,15 @@ def probe_queries(sql: str) -> tuple[str, ...]:
 
 
 def _copied(sql: str, tokens: Tokens) -> list[str]:
-    if len(tokens) < 2 or tokens[1].text != "(":
+    """The query of COPY (query) TO, or of the relation of COPY name TO and COPY name (columns) TO."""
+    to = first_keyword(tokens, "TO")
+    if to is None or to < 2 or tokens[1].keyword == "FROM":
         return []
-    end = closing(tokens, 1)
-    return [sql[tokens[1].end : tokens[end].start]] if end < len(tokens) else []
+    if tokens[1].text == "(":
+        return [sql[tokens[1].end : tokens[to - 1].start]]
+    opening = next((i for i in range(2, to) if tokens[i].text == "("), to)
+    selected = sql[tokens[opening].end : tokens[to - 1].start] if opening < to else "*"
+    return [f"SELECT {selected} FROM {text_of(sql, tokens[1:opening])}"]
 
 
 def _created(sql: str, tokens: Tokens) -> list[str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from sqlinfer.sql.parsing.edits import Edits
+from sqlinfer.sql.parsing.mentions import is_call
 from sqlinfer.sql.parsing.parsed_calls import call_spans
 from sqlinfer.sql.parsing.tokens import tokenize
 from sqlinfer.sql.rewrite.context import RewriteContext
 
 RESERVED = frozenset({"summarize"})
 """Names of AI functions that are reserved words in DuckDB (SUMMARIZE is a statement)."""
-_QUERY = {"SELECT", "FROM", "WITH", "VALUES"}
 
 
 def quote_reserved_names(sql: str, context: RewriteContext) -> str:
@@ -22,8 +22,8 @@ def quote_reserved_names(sql: str, context: RewriteContext) -> str:
     """
     tokens, edits = tokenize(sql), Edits(sql)
     for index, _ in call_spans(tokens, RESERVED):
-        token, inside = tokens[index], tokens[index + 2]
-        # a name after a dot or in quotes is no keyword, and SUMMARIZE (SELECT ..) is a statement
-        if token.keyword and token.word in context.functions and inside.keyword not in _QUERY:
+        token = tokens[index]
+        # a name after a dot or in quotes is no keyword
+        if token.keyword and token.word in context.functions and is_call(tokens, index):
             edits.replace(token.start, token.end, f'"{token.word}"')
     return edits.apply()

@@ -31,9 +31,29 @@ COPY (SELECT f(x) FROM t) TO $p1
 -->
 COPY (SELECT f(x) FROM t) TO $p1
 
-COPY t TO 'x.csv'
+COPY main.v (a, b) TO $$x.csv$$
 -->
-COPY t TO 'x.csv'
+COPY main.v (a, b) TO $$x.csv$$ (USE_TMP_FILE true)
+
+COPY (SELECT f(?)) TO ? (HEADER)
+-->
+COPY (SELECT f(?)) TO ? (USE_TMP_FILE true, HEADER)
+
+COPY (SELECT f(x) FROM t) TO ('x' || '.csv')
+-->
+COPY (SELECT f(x) FROM t) TO ('x' || '.csv') (USE_TMP_FILE true)
+
+COPY (SELECT f(x) FROM t) TO "x.csv";
+-->
+COPY (SELECT f(x) FROM t) TO "x.csv" (USE_TMP_FILE true);
+
+COPY v TO STDOUT
+-->
+COPY v TO STDOUT
+
+COPY v TO '/dev/stdout'
+-->
+COPY v TO '/dev/stdout'
 
 COPY t FROM 'x.csv'
 -->

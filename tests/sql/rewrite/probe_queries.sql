@@ -32,6 +32,14 @@ COPY (SELECT f(x) FROM t) TO 'x.csv' (HEADER)
 -->
 SELECT f(x) FROM t
 
+COPY main.v TO ? (HEADER)
+-->
+SELECT * FROM main.v
+
+COPY v (a, "b c") TO 'x.csv'
+-->
+SELECT a, "b c" FROM v
+
 COPY t FROM 'x.csv'
 -->
 

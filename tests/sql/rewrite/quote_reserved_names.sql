@@ -22,3 +22,23 @@ INSERT INTO t SELECT "summarize"('ü' || "summarize"(x /* summarize(y) */)) FROM
 WITH q AS (SELECT SUMMARIZE(x) AS s FROM t) UPDATE o SET a = summarize(s) FROM q WHERE summarize (b) = 'summarize'
 -->
 WITH q AS (SELECT "summarize"(x) AS s FROM t) UPDATE o SET a = "summarize"(s) FROM q WHERE "summarize" (b) = 'summarize'
+
+SUMMARIZE (TABLE t)
+-->
+SUMMARIZE (TABLE t)
+
+SUMMARIZE ((SELECT summarize((SELECT 1))))
+-->
+SUMMARIZE ((SELECT "summarize"((SELECT 1))))
+
+SELECT * FROM (SUMMARIZE ((FROM t))), t WHERE summarize((x)) = summarize(((SELECT 1)))
+-->
+SELECT * FROM (SUMMARIZE ((FROM t))), t WHERE "summarize"((x)) = "summarize"(((SELECT 1)))
+
+CREATE MACRO m(x) AS summarize((SELECT x))
+-->
+CREATE MACRO m(x) AS "summarize"((SELECT x))
+
+CREATE TABLE s AS SUMMARIZE ((SELECT 1))
+-->
+CREATE TABLE s AS SUMMARIZE ((SELECT 1))

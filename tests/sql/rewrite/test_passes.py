@@ -104,12 +104,21 @@ def test_tokens_have_the_spans_that_they_say() -> None:
     assert [token.text for token in tokens if token.depth == 2] == ["x"]
 
 
+@pytest.mark.parametrize("space", ["\ufeff", "\u00a0", "\u3000"])
+def test_spaces_of_unicode_are_spaces_and_stay_in_texts(space: str) -> None:
+    sql = f"{space}COPY{space}(SELECT{space}'a{space}b'){space}TO -- {space}\n{space}x"
+    tokens = tokenize(sql)
+    assert [token.text for token in tokens] == ["COPY", "(", "SELECT", f"'a{space}b'", ")", "TO", "x"]
+    assert [sql[token.start : token.end] for token in tokens] == [token.text for token in tokens]
+
+
 @pytest.mark.parametrize(
     ("text", "statements"),
     [
         ("", []),
         (" ; ;; ", []),
         ("a; b", ["a", "b"]),
+        ("\ufeff-- a\nSELECT 1; \ufeff ;", ["-- a\nSELECT 1"]),
         ("select ';'; select $$;$$ /* ; */; -- ;", ["select ';'", "select $$;$$ /* ; */"]),
     ],
 )
