@@ -115,8 +115,10 @@ def _pairs(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> dic
 
 def read_scripts(files: Sequence[str], sql: str | None) -> list[Script]:
     """The texts of SQL files, or that of -c; "-" is standard input."""
-    if bool(files) == (sql is not None):
-        raise click.UsageError('Name SQL files, or give SQL itself: -c "SELECT .."; - is standard input.')
+    if not files and sql is None:
+        raise click.UsageError("Missing argument 'FILE...': name SQL files, - for standard input, or give SQL with -c.")
+    if files and sql is not None:
+        raise click.UsageError("FILE and -c cannot be given together.")
     scripts = [] if sql is None else [Script("-c", sql, None)]
     for file in files:
         try:

@@ -80,8 +80,7 @@ def test_sql_comes_from_the_command_line_too(invoke: Invoke, query: Query, echoi
     failed = invoke("run", "-c", "SELECT ai_gen('boom')", "--model", "echo", code=1).stderr
     assert "-c, line 1: 1 request failed" in failed
     assert """sqlinfer run -c 'SELECT ai_gen('"'"'boom'"'"')' --retry-failed""" in failed
-    for words in (["-c", sql, query(sql)], []):
-        assert 'Name SQL files, or give SQL itself: -c "SELECT .."' in invoke("run", *words, code=2).stderr
+    assert "FILE and -c cannot be given together" in invoke("run", "-c", sql, query(sql), code=2).stderr
 
 
 def test_csv_and_json_lines_hold_every_row(invoke: Invoke, query: Query) -> None:
