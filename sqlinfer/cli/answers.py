@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from sqlinfer.cli.state import open_store
 from sqlinfer.cli.tables import echo_json, echo_table
 from sqlinfer.errors import SqlinferError
-from sqlinfer.units import count, size
+from sqlinfer.units import count, moment, size
 
 if TYPE_CHECKING:
     from sqlinfer.store import Store
 
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group()
 def answers() -> None:
-    """Look at the kept answers, or clear them. They hold texts that models wrote about your rows.
+    """Look at the kept answers, export them, or clear them. They hold texts that models wrote about your rows.
 
     \b
     sqlinfer answers stats
@@ -48,9 +50,67 @@ def stats(as_json: bool) -> None:
         echo_table(["model", "answers"], list(models.items()))
 
 
+def _choice(command: _Command) -> _Command:
+    """The options of commands on some of the answers."""
+    for option in (
+        click.option("--model", help="Only the answers of this model: a name as in SQL, or a fingerprint."),
+        click.option("--function", help="Only the answers of this SQL function."),
+    ):
+        command = option(command)
+    return command
+
+
 @answers.command()
-@click.option("--function", help="Only the answers of this SQL function.")
-@click.option("--model", help="Only the answers of this model: a name as in SQL, or a fingerprint.")
+@_choice
+@click.option("--limit", default=20, show_default=True, help="How many, newest first; -1 is all.")
+@_json_option
+def show(function: str | None, model: str | None, limit: int, as_json: bool) -> None:
+    """Show the last answers, with model, tokens and how each ended. Prompts are not kept.
+
+    \b
+    sqlinfer answers show --function summarize --limit 5
+    """
+    with open_store() as store:
+        shown = list(_facts(store, function, model, limit))
+    if as_json:
+        echo_json(shown)
+        return
+    names = ("created", "function", "model", "answer", "prompt_tokens", "completion_tokens", "finish_reason")
+    echo_table([name.replace("_", " ") for name in names], [[fact[name] for name in names] for fact in shown])
+
+
+@answers.command()
+@_choice
+def export(function: str | None, model: str | None) -> None:
+    """Write the answers to stdout, as JSON lines, newest first.
+
+    \b
+    sqlinfer answers export --function summarize > summaries.jsonl
+    """
+    with open_store() as store:
+        for fact in _facts(store, function, model, -1):
+            echo_json(fact)
+
+
+def _facts(store: Store, function: str | None, model: str | None, limit: int) -> Iterator[dict[str, Any]]:
+    names = _names(store)
+    for answer in store.answers.kept(function, None if model is None else _fingerprint(store, model), limit):
+        yield {
+            "created": moment(answer.created),
+            "function": answer.function,
+            "model": names.get(answer.fingerprint, answer.fingerprint),
+            "answer": answer.text,
+            "prompt_tokens": answer.prompt_tokens,
+            "completion_tokens": answer.completion_tokens,
+            "finish_reason": answer.finish_reason,
+            "truncated": bool(answer.truncated),
+            "fingerprint": answer.fingerprint,
+            "key": answer.key.hex(),
+        }
+
+
+@answers.command()
+@_choice
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @_json_option
 def clear(function: str | None, model: str | None, yes: bool, as_json: bool) -> None:

@@ -11,8 +11,9 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,21 @@ _UNWIPED = "answers_unwiped"
 _WIPE_S = 2.0
 
 _Origin = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class KeptAnswer:
+    """An answer as it is kept; see outputs for its text. created: unix seconds."""
+
+    function: str
+    fingerprint: str
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    finish_reason: str
+    truncated: int
+    created: int
+    key: bytes
 
 
 class AnswerCache:
@@ -151,6 +167,17 @@ class AnswerCache:
             "functions": functions,
             "models": models,
         }
+
+    def kept(self, function: str | None = None, model: str | None = None, limit: int = -1) -> Iterator[KeptAnswer]:
+        """The answers, all or those of a function or a model fingerprint, newest first; limit: how many, -1 is all."""
+        self.flush()
+        with self._database.reading() as connection:
+            for row in connection.execute(
+                f"SELECT function, fingerprint, {', '.join(_COLUMNS)}, created, key FROM answers JOIN origins USING (origin_id) WHERE function = coalesce(?1, function) "
+                "AND fingerprint = coalesce(?2, fingerprint) ORDER BY created DESC, key LIMIT ?3",
+                (function, model, limit),
+            ):
+                yield KeptAnswer(*row)
 
     def clear(self, function: str | None = None, model: str | None = None) -> int:
         """Delete answers, all or those of a function or a model fingerprint; how many went.

@@ -31,6 +31,21 @@ def test_answers_are_counted_by_function_and_model(invoke: Invoke, asked: EchoEn
     assert "echo/1" in shown
 
 
+def test_answers_are_shown_and_exported_newest_first(invoke: Invoke, query: Query, asked: EchoEngine) -> None:
+    exported = [json.loads(line) for line in invoke("answers", "export").stdout.splitlines()]
+    assert {(e["function"], e["model"], e["answer"], e["finish_reason"]) for e in exported} == {
+        (function, "echo/1", answer, "stop")
+        for function, answer in (("ai_gen", "<a>"), ("ai_gen", "<b>"), ("summarize", "<c>"))
+    }
+    assert len({e["key"] for e in exported}) == 3
+    assert exported == sorted(exported, key=lambda e: e["created"], reverse=True)
+    (shown,) = json.loads(invoke("answers", "show", "--function", "summarize", "--json").stdout)
+    assert shown in exported
+    assert len(json.loads(invoke("answers", "show", "--limit", "2", "--json").stdout)) == 2
+    assert "<c>" in invoke("answers", "show", "--model", "echo").stdout
+    assert "No model 'nobody' is registered" in invoke("answers", "export", "--model", "nobody", code=1).stderr
+
+
 def test_answers_of_one_function_are_cleared(invoke: Invoke, query: Query, asked: EchoEngine) -> None:
     assert invoke("answers", "clear", "--function", "ai_gen", "--yes").stdout == "2 answers are deleted.\n"
     invoke("run", query("SELECT ai_gen('a'), summarize('c')"), "--model", "echo")
