@@ -48,8 +48,8 @@ class Plugin(BasePlugin):
         self._runtime = make_runtime(
             config.get("model"), config.get("store", True), config.get("udfs"), config.get("settings")
         )
-        self._runtime.num_sessions += 1  # it outlives the connections, which dbt closes one by one
-        self._answerers: weakref.WeakSet[StatementPrefetch] = weakref.WeakSet()
+        self._runtime.retain()  # it outlives the connections, which dbt closes one by one
+        self._evaluators: weakref.WeakSet[StatementPrefetch] = weakref.WeakSet()
         self._connections: weakref.WeakSet[DuckDBPyConnection] = weakref.WeakSet()
         atexit.register(self._close)
         _log_to_dbt()
@@ -66,10 +66,10 @@ class Plugin(BasePlugin):
 
     def configure_cursor(self, cursor: DuckDBPyConnection) -> None:
         """Put the functions on a cursor; they go with it."""
-        answerer = StatementPrefetch(partial(self._other, weakref.ref(cursor)), self._runtime, _Watch())
+        evaluator = StatementPrefetch(partial(self._other, weakref.ref(cursor)), self._runtime, _Watch())
         self._connections.add(cursor)
-        self._answerers.add(answerer)
-        UdfRegistration(cursor, answerer, STATEMENT)
+        self._evaluators.add(evaluator)
+        UdfRegistration(cursor, evaluator, STATEMENT)
 
     def _other(self, of: Callable[[], DuckDBPyConnection | None]) -> DuckDBPyConnection:
         """A further cursor, set as dbt-duckdb sets each."""
@@ -84,8 +84,8 @@ class Plugin(BasePlugin):
     def _hear(self, event: Any) -> None:
         """Stop asking when dbt cancels: it cannot end a function that runs."""
         if event.info.name == "LogCancelLine":
-            for answerer in list(self._answerers):
-                answerer.interrupt()
+            for evaluator in list(self._evaluators):
+                evaluator.interrupt()
 
     def _close(self) -> None:
         """DuckDB prints a report of leaks at exit for what dbt leaves open, and for what a log leads to."""
@@ -99,11 +99,11 @@ class Plugin(BasePlugin):
 class _Watch:
     """Says in dbt's log how far statements are."""
 
-    def asking(self, statement: str) -> Callable[[JobCounters], None]:
+    def started(self, statement: str) -> Callable[[JobCounters], None]:
         name = _name(statement)
         return Progress(lambda line: _log.info(f"{name}: {line}"), _EVERY_S, is_late=True)
 
-    def settled(self, statement: str, counts: JobCounters) -> None:
+    def finished(self, statement: str, counts: JobCounters) -> None:
         if counts.requests:
             _log.info(
                 f"{_name(statement)}: {count(counts.rows, 'row')}, {counted(counts)}, in {duration(counts.seconds)}"

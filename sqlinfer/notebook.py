@@ -60,10 +60,7 @@ class Magic:
         return None
 
     def _open(self) -> Session:
-        session = connect()
-        if self._is_terminal:
-            session.answerer.progress = on_terminal(sys.stderr)
-        return session
+        return connect(show_progress=on_terminal(sys.stderr) if self._is_terminal else None)
 
     def _options(self, line: str) -> str:
         """Take the session that is named; the variable for the rows, or nothing."""

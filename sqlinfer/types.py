@@ -68,6 +68,11 @@ class Output:
     completion: Completion
     """How it came about; set on the outputs that a function in steps gets."""
 
+    def with_completion(self, completion: Completion) -> Self:
+        """The output, which knows now how it came about."""
+        self.completion = completion
+        return self
+
 
 class Text(Output, str):
     """What a model wrote."""

@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 
 from sqlinfer.functions import RETURNS, Function, load_functions
-from sqlinfer.sql.udf.arrow_rows import as_json
+from sqlinfer.sql.udf.call import as_json
 from sqlinfer.sql_text import quote_identifier
 
 FUNCTIONS = load_functions(Path(__file__).parent / "sql" / "udfs")

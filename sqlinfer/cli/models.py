@@ -62,8 +62,7 @@ def register(name: str, source: str, tags: tuple[str, ...], parameters: tuple[st
     values = key_values(parameters)
     settings = {key: values.pop(key) for key in NAMES if key in values}
     defaults = _parameters(values, f"models register {name}")
-    with open_store() as store:
-        store.registry.allow_download = True
+    with open_store(allow_download=True) as store:
         version = store.registry.register(
             name, source, parameters=defaults, settings=settings, tags=key_values(tags), **options
         )
@@ -90,8 +89,7 @@ def pull(source: str, revision: str | None, fingerprint: str | None, as_json: bo
 
     if is_folder(source):
         raise SqlinferError(f"{source!r} is a folder. To give it a name: sqlinfer models register NAME {source}")
-    with open_store() as store:
-        store.registry.allow_download = True
+    with open_store(allow_download=True) as store:
         version = store.registry.register(source, source, revision=revision, fingerprint=fingerprint)
         facts = facts_of(store.registry, version)
     message = f"{version} is at revision {version.revision}, fingerprint {version.fingerprint}: {version.path}"

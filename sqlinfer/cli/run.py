@@ -27,7 +27,7 @@ from sqlinfer.errors import Interrupted
 from sqlinfer.units import count, counted, duration
 
 if TYPE_CHECKING:
-    from sqlinfer.inference.counters import JobCounters
+    from sqlinfer.inference.runner import JobRunner
     from sqlinfer.sql import Session
 
 
@@ -59,56 +59,53 @@ def run(files: tuple[str, ...], sql: str | None, format_: Format, as_json: bool,
     job_settings = take_job_settings(options)
     no_store, retry_failed, quiet = (options.pop(name) for name in ("no_store", "retry_failed", "quiet"))
     scripts = read_scripts(files, sql)
-    words = shlex.join(files if sql is None else ("-c", sql))
-    with open_session(options, scripts, not no_store, job_settings) as session:
-        session.runtime.store.registry.allow_download = options["allow_download"]
-        session.answerer.retry = f"sqlinfer run {words} --retry-failed, with the options of this run"
+    settings = {**options, "files": list(files)}
+    with open_session(options, scripts, not no_store, job_settings, options["allow_download"]) as session:
+        only = None
         if retry_failed:
-            session.answerer.only = session.runtime.store.jobs.failed_keys()
+            only = session.runtime.store.jobs.failed_keys()
             session.runtime.store.answers.forget_unusable()
-        counts = _run(session, scripts, results, {**options, "files": list(files)}, quiet)
+        watch, text = Watch(quiet), "\n".join(script.text for script in scripts)
+        words = shlex.join(files if sql is None else ("-c", sql))
+        hint = f"sqlinfer run {words} --retry-failed, with the options of this run"
+        recording = session.job(text, settings, show_progress=watch, retry_hint=hint, only=only)
+        with _closing_line(session, quiet), stopping(lambda: [session]) as is_stopped, recording as job:
+            _run(session, scripts, results, watch, is_stopped)
         if as_json:
-            echo_json({"job": session.answerer.last_job_id, **_rounded(counts)})
-
-
-def _run(
-    session: Session, scripts: list[Script], results: Results, settings: dict[str, Any], quiet: bool
-) -> JobCounters:
-    """Run all scripts as one job; say on stderr how it ended."""
-    from sqlinfer.inference.job import recorded
-    from sqlinfer.sql.parsing.split_statements import split_with_lines
-
-    text = "\n".join(script.text for script in scripts)
-    answerer = session.answerer
-    answerer.progress = watch = Watch(quiet)
-    try:
-        with _hushed(quiet), stopping(lambda: [session]) as is_stopped, recorded(answerer, text, settings):
-            for script in scripts:
-                for line, statement in split_with_lines(script.text):
-                    with _placed(f"{script.name}, line {line}", is_stopped):
-                        _run_statement(session, statement, results, watch)
-    except (Interrupted, KeyboardInterrupt):
-        raise Interrupted(stop_message(session, answerer.last_job_id)) from None
-    except BaseException:
-        if answerer.counts.requests and not quiet:
-            _close(session)
-        raise
-    if not quiet:
-        _close(session)
-    return answerer.counts
+            echo_json({"job": job.job_id, **job.counts.as_dict(), "seconds": round(job.counts.seconds, 3)})
 
 
 @contextmanager
-def _hushed(quiet: bool) -> Iterator[None]:
-    """Keep what the package logs, errors apart, off stderr."""
-    log = logging.getLogger("sqlinfer")
+def _closing_line(session: Session, quiet: bool) -> Iterator[None]:
+    """Say on stderr how a run ended. quiet: only if it was stopped, and nothing that the package logs but errors."""
+    log, runner = logging.getLogger("sqlinfer"), session.evaluator.runner
     level = log.level
     if quiet:
         log.setLevel(logging.ERROR)
     try:
         yield
+    except (Interrupted, KeyboardInterrupt):
+        raise Interrupted(stop_message(runner.last_job_id, runner.job.counts)) from None
+    except BaseException:
+        if runner.job.counts.requests and not quiet:
+            _close(runner)
+        raise
     finally:
         log.setLevel(level)
+    if not quiet:
+        _close(runner)
+
+
+def _run(
+    session: Session, scripts: list[Script], results: Results, watch: Watch, is_stopped: Callable[[], bool]
+) -> None:
+    """Run the statements of all scripts."""
+    from sqlinfer.sql.parsing.split_statements import split_with_lines
+
+    for script in scripts:
+        for line, statement in split_with_lines(script.text):
+            with _placed(f"{script.name}, line {line}", is_stopped):
+                _run_statement(session, statement, results, watch)
 
 
 @contextmanager
@@ -126,25 +123,21 @@ def _placed(position: str, is_stopped: Callable[[], bool]) -> Iterator[None]:
 
 
 def _run_statement(session: Session, statement: str, results: Results, watch: Watch) -> None:
-    """Run one statement; questions are asked before the first row is printed."""
+    """Run one statement; its answers are computed before the first row is printed."""
     from sqlinfer.sql.error_translation import translated
 
-    with translated(session.answerer):
+    with translated(session.evaluator):
         with watch.asking():
             reader = session.stream(statement)
         if reader is not None:
             results.write(reader.schema, reader)
 
 
-def _close(session: Session) -> None:
+def _close(runner: JobRunner) -> None:
     """The closing line."""
-    counts = session.answerer.counts
+    counts = runner.job.counts
     click.echo(
-        f"job {session.answerer.last_job_id}: {count(counts.rows, 'row')}, {counted(counts)}; "
+        f"job {runner.last_job_id}: {count(counts.rows, 'row')}, {counted(counts)}; "
         f"{counts.prompt_tokens:,} + {counts.completion_tokens:,} tokens in {duration(counts.seconds)}",
         err=True,
     )
-
-
-def _rounded(counts: JobCounters) -> dict[str, float]:
-    return {**counts.as_dict(), "seconds": round(counts.seconds, 3)}

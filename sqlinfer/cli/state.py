@@ -130,11 +130,11 @@ def read_scripts(files: Sequence[str], sql: str | None) -> list[Script]:
     return scripts
 
 
-def open_store() -> Store:
+def open_store(allow_download: bool = False) -> Store:
     """The store with the built-in models, as every command and session has it."""
     from sqlinfer.engine import BUILTINS, DEFAULTS
 
-    return Store(builtins=BUILTINS, defaults=DEFAULTS)
+    return Store(builtins=BUILTINS, defaults=DEFAULTS, allow_download=allow_download)
 
 
 def open_session(
@@ -142,6 +142,7 @@ def open_session(
     scripts: Iterable[Script],
     store: bool = True,
     job_settings: Mapping[str, Any] | None = None,
+    allow_download: bool = False,
 ) -> Session:
     """A session as the session_options say, with --set as variables."""
     from sqlinfer import connect
@@ -150,7 +151,14 @@ def open_session(
     db = options["db"]
     beside = [script.folder for script in scripts if script.folder is not None]
     try:
-        session = connect(db, model=options["model"], store=store, udfs=function_folders(beside), settings=job_settings)
+        session = connect(
+            db,
+            model=options["model"],
+            store=store,
+            udfs=function_folders(beside),
+            allow_download=allow_download,
+            settings=job_settings,
+        )
     except duckdb_errors() as error:
         locked = re.search(r"held in (.*?) ?\(PID (\d+)\)", str(error))
         if locked is None:

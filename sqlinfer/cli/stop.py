@@ -16,6 +16,7 @@ from sqlinfer.cli.failures import INTERRUPTED, echo_interrupted
 from sqlinfer.units import count
 
 if TYPE_CHECKING:
+    from sqlinfer.inference.counters import JobCounters
     from sqlinfer.sql import Session
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -58,17 +59,17 @@ def _leave(sessions: Iterable[Session]) -> None:
     """End the process as it is, with the answers kept and the ends of the jobs recorded."""
     try:
         for session in sessions:
-            answerer, store = session.answerer, session.runtime.store
+            job, store = session.evaluator.job, session.runtime.store
             store.answers.flush()
-            if answerer.job_id is not None:
-                store.jobs.finish(answerer.job_id, "interrupted", None, (), **answerer.counts.as_record())
-                echo_interrupted(stop_message(session, answerer.job_id))
+            if job.job_id is not None:
+                store.jobs.finish(job.job_id, "interrupted", None, (), **job.counts.as_record())
+                echo_interrupted(stop_message(job.job_id, job.counts))
         sys.stdout.flush()
     finally:
         os._exit(INTERRUPTED)
 
 
-def stop_message(session: Session, job_id: int | None) -> str:
-    """What a stopped run says: what is kept and how to go on."""
-    kept = count(session.answerer.counts.generated, "new answer")
+def stop_message(job_id: int | None, counts: JobCounters) -> str:
+    """What is kept of a stopped run, and how to go on."""
+    kept = count(counts.generated, "new answer")
     return f"Stopped: job {job_id} keeps {kept}. Run the same command again to go on."

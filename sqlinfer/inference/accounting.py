@@ -27,11 +27,11 @@ def account(
         for completion in completions:
             num_read += completion.prompt_tokens
             num_written += completion.completion_tokens
-            job.count(completion, getattr(inference.engine, "batch_fill", 0.0))
+            job.note_completion(completion, getattr(inference.engine, "batch_fill", 0.0))
             if (failure := Failure.of(completion)) is not None:
-                job.note(completion.request.key, failure, inference.failures)
-                job.check_error_threshold(inference.settings, inference.failures)
-            job.progress(job.counts)
+                job.note_failure(completion.request.key, failure, inference.failures)
+                job.check_error_threshold(inference.failures, inference.settings)
+            job.report()
             yield completion
     seconds = time.perf_counter() - started_s
     _log.info("%s read %d tokens and wrote %d in %.1f s", version, num_read, num_written, seconds)

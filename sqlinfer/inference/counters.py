@@ -59,6 +59,20 @@ class JobCounters:
         self.prompt_tokens += completion.prompt_tokens
         self.completion_tokens += completion.completion_tokens
 
+    def count_rows(self, num_rows: int) -> None:
+        """Count rows."""
+        self.rows += num_rows
+
+    def count_failure(self, kind: str) -> None:
+        """Count a request without a value. kind: refused or unread."""
+        self.refused += kind == "refused"
+        self.unread += kind == "unread"
+
+    def note_probe(self, num_rows: int, num_missing: int) -> None:
+        """Note the rows of all statements up to the one that was probed, and its requests that have no answer yet."""
+        self.rows = num_rows
+        self.expected = self.ended + num_missing
+
     @property
     def requests(self) -> int:
         """Distinct requests of its statements, and rows that cannot be asked."""

@@ -1,83 +1,130 @@
-"""The record of one execution: counts while it runs, and how it ended."""
+"""One execution: what it counts, what failed in it, when it must stop, and its record. Knows no rows and no engine."""
 
 from __future__ import annotations
 
+import logging
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
-from sqlinfer.config.process_settings import logging_level
-from sqlinfer.errors import Interrupted, StoppedEarly
+from sqlinfer.config.job_settings import JobSettings
+from sqlinfer.errors import StoppedEarly
+from sqlinfer.inference.cancellation import holding
 from sqlinfer.inference.counters import JobCounters
-from sqlinfer.inference.progress import Progress
-from sqlinfer.inference.runner import JobRunner
+from sqlinfer.inference.failures import Failure, summary
+from sqlinfer.inference.runtime import Runtime
+from sqlinfer.redact import redact
+from sqlinfer.types import AnyRequest, Completion, ModelVersion
+from sqlinfer.units import count
 
+ShowProgress = Callable[[JobCounters], None]
+"""Called with the counts of a job after each completion."""
+
+RETRY_HINT = "run the same again"
 _UPDATE_S = 1.0
+_log = logging.getLogger(__name__)
 
 
-@contextmanager
-def recorded(answerer: JobRunner, statement: str, settings: Mapping[str, Any] | None = None) -> Iterator[JobCounters]:
-    """Record what happens inside as one job; inside another job it is part of that one."""
-    if answerer.job_id is not None:
-        yield answerer.counts
-        return
-    jobs, settings_layers = answerer.runtime.store.jobs, answerer.runtime.settings
-    answerer.counts = counts = JobCounters()
-    answerer.job_id = job_id = jobs.start(statement, settings={**(settings or {}), **settings_layers.as_record()})
-    watch, answerer.progress = answerer.progress, _updating(answerer, watched=answerer.progress)
-    if isinstance(watch, Progress):
-        watch.reset()
-    try:
-        with logging_level(settings_layers.over().logging_level):
-            yield counts
-    except (KeyboardInterrupt, Interrupted) as error:
-        _finish(answerer, "interrupted", str(error))
-        raise
-    except StoppedEarly as error:
-        _finish(answerer, "stopped", str(error))
-        raise
-    except BaseException as error:
-        _finish(answerer, "failed", str(error))
-        raise
-    else:
-        _finish(answerer, "done", None)
-    finally:
-        answerer.job_id = None
-        answerer.last_job_id = job_id
-        answerer.progress = watch
-        if isinstance(watch, Progress):
-            watch.finish(counts)
+def show_nothing(_: JobCounters) -> None:
+    """A ShowProgress."""
 
 
-def _updating(answerer: JobRunner, watched: Any) -> Any:
-    updated_s = time.monotonic()
+@dataclass(eq=False)
+class Job:
+    """One execution."""
 
-    def progress(counts: JobCounters) -> None:
-        nonlocal updated_s
-        watched(counts)
-        now = time.monotonic()
-        if now - updated_s >= _UPDATE_S and answerer.job_id is not None:
-            updated_s = now
-            answerer.runtime.store.jobs.update(answerer.job_id, **counts.as_record())
-            _record_failures(answerer)
+    runtime: Runtime
+    cancel: threading.Event
+    """Ends it."""
+    show_progress: ShowProgress = show_nothing
+    retry_hint: str = RETRY_HINT
+    """How a user computes failed requests again."""
+    only: frozenset[bytes] | None = None
+    """The keys of the requests that it may compute; None is all."""
+    job_id: int | None = None
+    """Of its record in the store; None if none is kept."""
+    counts: JobCounters = field(default_factory=JobCounters)
+    _versions: dict[str, ModelVersion] = field(default_factory=dict)
+    _unrecorded: dict[bytes, Failure] = field(default_factory=dict)
+    _num_skipped: int = 0
+    _updated_s: float = field(default_factory=time.monotonic)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    return progress
+    @contextmanager
+    def inference(self) -> Iterator[None]:
+        """Compute inside, alone in the session family: what another thread computed meanwhile is cached then. Raises
+        StoppedEarly in the end if requests were left out because the job may not compute them."""
+        with holding(self.runtime.inference_lock, self.cancel), self.counts.phase("infer"):
+            self._num_skipped = 0
+            yield
+            if self._num_skipped:
+                raise StoppedEarly(
+                    f"Only requests that failed before were asked, and {self._num_skipped:,} others have no answer "
+                    f"yet. Run it without --retry-failed to ask them; all answers are kept"
+                )
 
+    def allowed(self, requests: Iterator[AnyRequest]) -> Iterator[AnyRequest]:
+        """The requests that the job may compute; the others are counted."""
+        for request in requests:
+            if self.only is None or request.key in self.only:
+                yield request
+            else:
+                self._num_skipped += 1
 
-def _finish(answerer: JobRunner, state: Any, error: str | None) -> None:
-    jobs, counts, job_id = answerer.runtime.store.jobs, answerer.counts, answerer.job_id
-    assert job_id is not None
-    models = [str(version) for version in answerer.versions()] or sorted({model for _, model in counts.usage})
-    jobs.finish(job_id, state, error, models=models, **counts.as_record())
-    jobs.add_usage(job_id, [(*used, *amounts) for used, amounts in counts.usage.items()])
-    _record_failures(answerer)
+    def note_version(self, version: ModelVersion) -> None:
+        """Note a model version that a call named."""
+        self._versions.setdefault(version.fingerprint, version)
 
+    def note_completion(self, completion: Completion, batch_fill: float) -> None:
+        """Count a completion. batch_fill: how full its batch was, 0..1."""
+        with self._lock:
+            self.counts.count_completion(completion, batch_fill)
 
-def _record_failures(answerer: JobRunner) -> None:
-    failed, answerer.unrecorded = answerer.unrecorded, {}
-    if failed and answerer.job_id is not None:
-        answerer.runtime.store.jobs.add_errors(
-            answerer.job_id,
-            [(key, failure.function, failure.model, failure.excerpt, failure.error) for key, failure in failed.items()],
-        )
+    def note_failure(self, key: bytes, failure: Failure, failures: dict[bytes, Failure], kind: str = "") -> None:
+        """Note a failure once: among the statement's, and for the record. kind: which of the counts it adds to."""
+        with self._lock:
+            if key in failures:
+                return
+            _log.debug("%s", redact(str(failure)))
+            failures[key] = failure
+            if self.job_id is not None:
+                self._unrecorded[key] = failure
+            if kind:
+                self.counts.count_failure(kind)
+
+    def check_error_threshold(self, failures: dict[bytes, Failure], settings: JobSettings | None = None) -> None:
+        """Stop the job once more requests failed than its threshold allows. settings: with those of a model."""
+        counts, settings = self.counts, settings or self.runtime.settings.over()
+        if not settings.within_error_threshold(counts.failed, max(counts.requests, counts.expected, counts.ended)):
+            raise StoppedEarly(
+                f"The job stopped early: {count(counts.failed, 'request')} failed, and error_threshold is "
+                f"{settings.error_threshold}. {summary(failures.values(), self.retry_hint, self.job_id)}"
+            )
+
+    def report(self) -> None:
+        """Show how far the job is, and bring its record up to date from time to time."""
+        self.show_progress(self.counts)
+        now_s = time.monotonic()
+        if self.job_id is not None and now_s - self._updated_s >= _UPDATE_S:
+            self._updated_s = now_s
+            self.runtime.store.jobs.update(self.job_id, **self.counts.as_record())
+            self._record_failures()
+
+    def finish(self, state: Any, error: str | None) -> None:
+        """Record how the job ended."""
+        assert self.job_id is not None
+        jobs, usage = self.runtime.store.jobs, self.counts.usage
+        models = [str(version) for version in self._versions.values()] or sorted({model for _, model in usage})
+        jobs.finish(self.job_id, state, error, models=models, **self.counts.as_record())
+        jobs.add_usage(self.job_id, [(*call, *amounts) for call, amounts in usage.items()])
+        self._record_failures()
+
+    def _record_failures(self) -> None:
+        with self._lock:
+            failures, self._unrecorded = self._unrecorded, {}
+        if failures and self.job_id is not None:
+            rows = [(key, each.function, each.model, each.excerpt, each.error) for key, each in failures.items()]
+            self.runtime.store.jobs.add_errors(self.job_id, rows)

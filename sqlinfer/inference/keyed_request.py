@@ -1,4 +1,4 @@
-"""A request with the key of its answer, and the route that it takes: which function asks which model version."""
+"""A request with the key of its answer, and the route that it takes: which function uses which model version."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Route:
     site: int = 0
     """The call's number in the script; 0 if nobody counts the calls."""
     is_constant: bool = False
-    """Whether all rows of the call ask this model."""
+    """Whether all rows of the call use this model."""
 
 
 @dataclass(slots=True)
@@ -35,6 +35,14 @@ class KeyedRequest:
     """Of the row's call; the first is 1."""
     order_key: bytes = b""
     """Under which the order of its fields will be cached, if it is still to be chosen; no answer is cached before."""
+
+    def defer(self, order_key: bytes, key: bytes) -> None:
+        """Wait for an order of the fields. key: one that has no answer."""
+        self.order_key, self.key = order_key, key
+
+    def reorder(self, draft: AnyRequest, key: bytes) -> None:
+        """Take the draft with its fields in the order that was chosen, and the key of its answer."""
+        self.draft, self.key, self.order_key = draft, key, b""
 
     @property
     def request(self) -> AnyRequest:

@@ -1,4 +1,4 @@
-"""Requests in, completions out, within a job: the one place where a model is asked. Knows no SQL and no DuckDB."""
+"""Requests in, completions out, within a job: the one place where a model runs. Knows no SQL and no DuckDB."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from sqlinfer.config.process_settings import environment, logging_level
 from sqlinfer.inference.accounting import account
 from sqlinfer.inference.budget import within_budget
 from sqlinfer.inference.failures import Failure
+from sqlinfer.inference.job import Job
 from sqlinfer.inference.retry import retry
-from sqlinfer.inference.runner import JobRunner
 from sqlinfer.inference.single_flight import single_flight
 from sqlinfer.inference.stage import Generate, Inference, Stage
 from sqlinfer.types import AnyRequest, Completion, ModelVersion
@@ -23,16 +23,15 @@ _MINI_BATCH_SIZE = "mini_batch_size changes nothing: batches are filled by token
 
 
 def infer(
-    requests: Iterator[AnyRequest], job: JobRunner, version: ModelVersion, failures: dict[bytes, Failure] | None = None
+    requests: Iterator[AnyRequest], job: Job, version: ModelVersion, failures: dict[bytes, Failure]
 ) -> Generator[Completion]:
-    """Ask one model version. Each answer is cached before it is handed on; a request without a completion was answered
-    by another process. failures: where to note them, if not among the statement's.
+    """Run one model version. Each answer is cached before it is handed on; a request without a completion was computed
+    by another process. failures: where to note them, by key.
 
     Raises Interrupted when the user stops it, and StoppedEarly at the job's budget and at its error threshold.
     """
     settings = job.runtime.settings.over(version.settings)
-    failures = job.failures if failures is None else failures
-    job.check_error_threshold(settings, failures)
+    job.check_error_threshold(failures, settings)
     if settings.mini_batch_size is not None:
         job.runtime.warn_once(_MINI_BATCH_SIZE)
     with logging_level(settings.logging_level), environment(settings.environment):

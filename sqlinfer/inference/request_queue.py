@@ -80,8 +80,7 @@ class RequestQueue:
                 self._waiting[version.fingerprint] = deque()
                 threading.Thread(target=self._run, args=(version,), daemon=True).start()
             self._waiting[version.fingerprint].append(entry)
-        entry.waiters.append(waiter)
-        waiter.num_open += 1
+        entry.add(waiter)
         return entry
 
     def _run(self, version: ModelVersion) -> None:
@@ -140,24 +139,30 @@ class RequestQueue:
         """Wake the calls that wait for these requests and no others."""
         with self._lock:
             for entry in entries:
-                entry.failure = failure
                 self._entries.pop(entry.key, None)
-                for waiter in entry.waiters:
-                    waiter.error = waiter.error or error
-                    waiter.num_open -= 1
-                    if waiter.num_open == 0:
-                        waiter.is_done.set()
+                entry.finish(failure, error)
 
 
 class _Waiter:
-    """A call that waits. num_open: its requests that have not ended."""
+    """A call that waits. error: what ended one of its requests."""
 
-    __slots__ = ("error", "is_done", "num_open")
+    __slots__ = ("_num_open", "error", "is_done")
 
     def __init__(self) -> None:
-        self.num_open = 0
+        self._num_open = 0
         self.is_done = threading.Event()
         self.error: BaseException | None = None
+
+    def open(self) -> None:
+        """Wait for one more request."""
+        self._num_open += 1
+
+    def finish(self, error: BaseException | None) -> None:
+        """Note that one of its requests ended."""
+        self.error = self.error or error
+        self._num_open -= 1
+        if self._num_open == 0:
+            self.is_done.set()
 
 
 class _Entry:
@@ -170,3 +175,14 @@ class _Entry:
         self.key = request.key
         self.waiters: list[_Waiter] = []
         self.failure: Failure | None = None
+
+    def add(self, waiter: _Waiter) -> None:
+        """Let one more call wait for it."""
+        self.waiters.append(waiter)
+        waiter.open()
+
+    def finish(self, failure: Failure | None, error: BaseException | None) -> None:
+        """Wake the calls that wait for it and for nothing else."""
+        self.failure = failure
+        for waiter in self.waiters:
+            waiter.finish(error)

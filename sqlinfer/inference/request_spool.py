@@ -46,8 +46,9 @@ class RequestSpool:
         self.has_steps = False
         self.num_added = 0
 
-    def add(self, requests: Iterable[AnyRequest]) -> None:
-        """Record requests with their keys and routes. Safe from several threads."""
+    def add(self, requests: Iterable[AnyRequest], has_steps: bool = False) -> None:
+        """Record requests with their keys and routes. has_steps: one is a further step of its call. Safe from several
+        threads."""
         with self._lock:
             rows = [
                 (r.key, self._route_id(r.route), self._shared_id(r), _prefix(r), len(r.text), _stored(r.text))
@@ -56,6 +57,7 @@ class RequestSpool:
             with _finding_room():
                 added = self._db.executemany("INSERT OR IGNORE INTO pending VALUES (?, ?, ?, ?, ?, ?)", rows)
             self.num_added += added.rowcount
+            self.has_steps |= has_steps
 
     def count(self) -> int:
         """How many distinct requests are recorded."""

@@ -1,105 +1,88 @@
-"""A job under way: what it counts, what failed in it, and when it must stop. Knows no rows and no engine."""
+"""Runs jobs one after another and records each. Knows no rows and no engine."""
 
 from __future__ import annotations
 
-import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
-from sqlinfer.config.job_settings import JobSettings
-from sqlinfer.errors import StoppedEarly
-from sqlinfer.inference.cancellation import holding
+from sqlinfer.config.process_settings import logging_level
+from sqlinfer.errors import Interrupted, StoppedEarly
 from sqlinfer.inference.counters import JobCounters
-from sqlinfer.inference.failures import Failure, summary
+from sqlinfer.inference.job import RETRY_HINT, Job, ShowProgress, show_nothing
+from sqlinfer.inference.progress import Progress
 from sqlinfer.inference.runtime import Runtime
-from sqlinfer.redact import redact
-from sqlinfer.types import AnyRequest, Completion, ModelVersion
-from sqlinfer.units import count
-
-_log = logging.getLogger(__name__)
 
 
 class JobRunner:
-    """What one statement after another asks, and how far its job is.
+    """The jobs of one connection.
 
-    failures: the errors of this statement by key. job_id: the job under way, last_job_id: the one before it.
-    unrecorded: failures that its record does not have yet. retry: what asks failed requests again. only: the keys of
-    the requests that may be asked; None is all. progress: called with the counts after each completion.
+    cancel: ends them.
+    show_progress, retry_hint: of jobs that bring none of their own.
+    job: the one under way; between jobs, what counts on without a record.
+    last_job_id: of the one before.
     """
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        cancel: threading.Event | None = None,
+        show_progress: ShowProgress = show_nothing,
+        retry_hint: str = RETRY_HINT,
+    ) -> None:
         self.runtime = runtime
-        self.counts = JobCounters()
-        self.failures: dict[bytes, Failure] = {}
-        self.unrecorded: dict[bytes, Failure] = {}
-        self.retry = "run the same again"
-        self.only: frozenset[bytes] | None = None
-        self.cancel = threading.Event()
-        self.job_id: int | None = None
+        self.cancel = cancel or threading.Event()
         self.last_job_id: int | None = None
-        self.progress: Callable[[JobCounters], None] = lambda _: None
-        self._num_skipped = 0
-        self._lock = threading.Lock()
+        self._show_progress = show_progress
+        self._retry_hint = retry_hint
+        self.job = self._unrecorded(JobCounters())
 
-    def new_statement(self) -> None:
-        """Forget what holds for one statement."""
-        self.failures.clear()
-        self._num_skipped = 0
-        self.cancel.clear()
+    def count_anew(self) -> None:
+        """Count from zero, for no record."""
+        self.job = self._unrecorded(JobCounters())
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Hold the session family's turn to ask: another thread may be asking the same questions, and what it has
-        answered when the turn comes is not asked again."""
-        with holding(self.runtime.asking, self.cancel):
-            yield
+    def record(
+        self,
+        label: str,
+        settings: Mapping[str, Any] | None = None,
+        *,
+        show_progress: ShowProgress | None = None,
+        retry_hint: str | None = None,
+        only: frozenset[bytes] | None = None,
+    ) -> Iterator[Job]:
+        """Record what happens inside as one job; inside another job it is part of that one. only: the keys of the
+        requests that it may compute."""
+        if self.job.job_id is not None:
+            yield self.job
+            return
+        layers = self.runtime.settings
+        job_id = self.runtime.store.jobs.start(label, settings={**(settings or {}), **layers.as_record()})
+        show = show_progress or self._show_progress
+        self.job = job = Job(self.runtime, self.cancel, show, retry_hint or self._retry_hint, only, job_id)
+        if isinstance(show, Progress):
+            show.reset()
+        try:
+            with logging_level(layers.over().logging_level):
+                yield job
+        except BaseException as error:
+            job.finish(_state(error), str(error))
+            raise
+        else:
+            job.finish("done", None)
+        finally:
+            self.last_job_id = job_id
+            self.job = self._unrecorded(job.counts)
+            if isinstance(show, Progress):
+                show.finish(job.counts)
 
-    def count(self, completion: Completion, batch_fill: float) -> None:
-        """Count a completion. batch_fill: how full its batch was, 0..1."""
-        with self._lock:
-            self.counts.count_completion(completion, batch_fill)
+    def _unrecorded(self, counts: JobCounters) -> Job:
+        return Job(self.runtime, self.cancel, self._show_progress, self._retry_hint, counts=counts)
 
-    def allowed(self, requests: Iterator[AnyRequest]) -> Iterator[AnyRequest]:
-        """The requests that may be asked; the others are counted."""
-        for request in requests:
-            if self.only is None or request.key in self.only:
-                yield request
-            else:
-                self._num_skipped += 1
 
-    def versions(self) -> list[ModelVersion]:
-        """The model versions that were named so far, beside those that were asked."""
-        return []
-
-    def check_skipped(self) -> None:
-        """Raise StoppedEarly if requests were left out because they may not be asked."""
-        if self._num_skipped:
-            raise StoppedEarly(
-                f"Only requests that failed before were asked, and {self._num_skipped:,} others have no answer yet. "
-                f"Run it without --retry-failed to ask them; all answers are kept"
-            )
-
-    def note(self, key: bytes, failure: Failure, failures: dict[bytes, Failure], count: str = "") -> None:
-        """Note a failure once, for the statement and for the job's record. count: the job's one that it adds to."""
-        with self._lock:
-            if key in failures:
-                return
-            _log.debug("%s", redact(str(failure)))
-            failures[key] = failure
-            if self.job_id is not None:
-                self.unrecorded[key] = failure
-            if count:
-                setattr(self.counts, count, getattr(self.counts, count) + 1)
-
-    def check_error_threshold(
-        self, settings: JobSettings | None = None, failures: dict[bytes, Failure] | None = None
-    ) -> None:
-        """Stop the job once more requests failed than its threshold allows. settings: with those of a model."""
-        counts, settings = self.counts, settings or self.runtime.settings.over()
-        if not settings.within_error_threshold(counts.failed, max(counts.requests, counts.expected, counts.ended)):
-            failed = self.failures if failures is None else failures
-            raise StoppedEarly(
-                f"The job stopped early: {count(counts.failed, 'request')} failed, and error_threshold is "
-                f"{settings.error_threshold}. {summary(failed.values(), self.retry, self.job_id)}"
-            )
+def _state(error: BaseException) -> str:
+    """How a job ended that an error ended."""
+    if isinstance(error, KeyboardInterrupt | Interrupted):
+        return "interrupted"
+    return "stopped" if isinstance(error, StoppedEarly) else "failed"

@@ -23,10 +23,12 @@ _log = logging.getLogger("sqlinfer")  # to stderr, unless the program says other
 
 
 class Runtime:
-    """Finds models, asks engines, keeps answers.
+    """Finds models, runs engines, keeps answers.
 
-    model: the model of calls that name none; None leaves it to the registry. settings: of the jobs. open_engine: how
-    an engine is had for a model version. asking: held while questions are asked, so that each is asked once.
+    model: the model of calls that name none; None leaves it to the registry.
+    settings: of the jobs.
+    open_engine: how an engine is had for a model version.
+    inference_lock: held while requests are computed, so that each is computed once.
     """
 
     def __init__(
@@ -36,34 +38,47 @@ class Runtime:
         self.functions = functions
         self.model = model
         self.settings = settings or SettingsLayers()
-        self.asking = threading.Lock()
-        self.num_sessions = 0
+        self.inference_lock = threading.Lock()
+        self._num_sessions = 0
         self._warnings: set[str] = set()
-        self.counting = threading.RLock()  # the garbage collector may close a session at any place
+        self._counting = threading.RLock()  # the garbage collector may close a session at any place
         self.open_engine: Callable[[ModelVersion], Engine] = open_engine
 
-    def origin(self, function: Function, model: str | None, task: str) -> Route:
+    def retain(self) -> None:
+        """Note that one more session uses the store."""
+        with self._counting:
+            self._num_sessions += 1
+
+    def release(self) -> None:
+        """Note that a session is closed; the last one closes the store."""
+        with self._counting:
+            self._num_sessions -= 1
+            is_last = self._num_sessions == 0
+        if is_last:
+            self.store.close()
+
+    def route(self, function: Function, model: str | None, task: str) -> Route:
         """Who answers a function's calls; model: a name as the user wrote it, or None."""
         name = model or self.model or self._default(task)
         return Route(function, self.store.registry.get(name))
 
-    def check_kind(self, origin: Route, request: AnyRequest) -> None:
+    def check_kind(self, route: Route, request: AnyRequest) -> None:
         """Raise ModelUnusable, which names models that would do, if the model's kind cannot answer such a request."""
-        if reason := backend_of(origin.version).unsupported_reason(origin.version, request):
+        if reason := backend_of(route.version).unsupported_reason(route.version, request):
             others = [model.name for model in self.store.registry.list() if _fits(model, request)]
             do = (
                 f"Models that do: {', '.join(others[:_SHOWN])}. Name one: model := {others[0]!r}"
                 if others
                 else "None of the registered ones does: sqlinfer models register NAME SOURCE"
             )
-            raise ModelUnusable(f"{origin.function.name}: model {origin.version} {reason}. {do}")
+            raise ModelUnusable(f"{route.function.name}: model {route.version} {reason}. {do}")
 
     def embedding_width(self, model: str | None) -> int | None:
         """Numbers in an embedding by a model, or by the default one; None if it is none that embeds."""
         try:
             version = self.store.registry.get(model or self.model or self._default("embed"))
             return backend_of(version).embedding_width(version)
-        except SqlinferError:  # said where the model is asked
+        except SqlinferError:  # raised where the model runs
             return None
 
     def _default(self, task: str) -> str:

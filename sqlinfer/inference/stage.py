@@ -10,7 +10,7 @@ from typing import TypeVar
 from sqlinfer.config.job_settings import JobSettings
 from sqlinfer.inference.cancellation import Cancel
 from sqlinfer.inference.failures import Failure
-from sqlinfer.inference.runner import JobRunner
+from sqlinfer.inference.job import Job
 from sqlinfer.types import AnyRequest, Completion, Engine, ModelVersion
 
 Item = TypeVar("Item")
@@ -20,7 +20,7 @@ Item = TypeVar("Item")
 class Inference:
     """Requests of a job on their way to one model version."""
 
-    job: JobRunner
+    job: Job
     version: ModelVersion
     engine: Engine
     settings: JobSettings

@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import chdir, nullcontext
+from functools import partial
 from graphlib import TopologicalSorter
 from typing import Any
 
 from sqlinfer.errors import Interrupted, SqlinferError
 from sqlinfer.functions.call_options import Options
 from sqlinfer.inference.counters import JobCounters
-from sqlinfer.inference.job import recorded
 from sqlinfer.project.graph import above
 from sqlinfer.project.materialise import EXISTING, Existing, is_incremental, seed_select, statements
 from sqlinfer.project.node import Node
@@ -94,11 +94,8 @@ class Build:
     def _run(self, node: Node) -> Result:
         self.started(node)
         started_s = time.perf_counter()
-        with self._session.cursor() as session:
+        with self._session.cursor() as session, session.evaluator.using(defaults=defaults(node)):
             session.execute("SET python_enable_replacements = false")
-            session.answerer.defaults = defaults(node)
-            session.answerer.progress = self.progress
-            session.answerer.retry = "sqlinfer retry"
             self.sessions.append(session)
             try:
                 rows = self._test(node, session) if node.node_type == "test" else self._make(node, session)
@@ -109,7 +106,7 @@ class Build:
                 rows, error = None, redact(str(raised))
             finally:
                 self.sessions.remove(session)
-            job_id = session.answerer.last_job_id
+            job_id = session.evaluator.runner.last_job_id
         state: Any = "done" if error is None else "failed"
         return Result(node.name, state, time.time(), time.perf_counter() - started_s, rows, job_id, error)
 
@@ -133,7 +130,8 @@ class Build:
     def _execute(self, node: Node, session: Session, sql: str, texts: Sequence[str]) -> None:
         """Run statements, as one job if the node asks."""
         asks = node.materialized != "view" and session.references.resolve(sql).names
-        with recorded(session.answerer, sql, {"node": node.name}) if asks else nullcontext():
+        recording = partial(session.job, show_progress=self.progress, retry_hint="sqlinfer retry")
+        with recording(sql, {"node": node.name}) if asks else nullcontext():
             for text in texts:  # closing the session undoes what an error leaves open
                 session.execute(text)
 

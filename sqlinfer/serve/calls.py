@@ -18,13 +18,15 @@ from typing import Any
 from sqlinfer import __version__
 from sqlinfer.errors import RequestsFailed, SqlinferError, nearest
 from sqlinfer.functions import Function, load_functions
+from sqlinfer.inference.runner import JobRunner
 from sqlinfer.inference.runtime import Runtime
 from sqlinfer.serve.context import read_context
 from sqlinfer.serve.macros import macros
 from sqlinfer.serve.wire import Message
 from sqlinfer.sql.direct_mode import recorded_queue
 from sqlinfer.sql.internal_names import CONSTANT
-from sqlinfer.sql.udf.arrow_rows import as_json
+from sqlinfer.sql.udf.cache_misses import Queue
+from sqlinfer.sql.udf.call import as_json
 from sqlinfer.sql.udf.call_metadata import CallMetadata
 from sqlinfer.sql.udf.evaluator import CallEvaluator
 from sqlinfer.sql.udf.system_tables import TABLES, table_rows
@@ -71,7 +73,7 @@ class Caller:
         self._calls = calls
         self._cancel = cancel
         self._is_local = is_local
-        self._answerers: dict[str, CallEvaluator] = {}
+        self._evaluators: dict[str, CallEvaluator] = {}
         self._failed: tuple[Message, str, float] | None = None
         self._commands: dict[str, Callable[..., list[str | None]]] = {
             "call": self._call,
@@ -112,20 +114,21 @@ class Caller:
     def _call(self, context: str, name: str, *cells: str | None) -> list[str | None]:
         if name in TABLES:
             return [as_json(_plain(table_rows(self._calls.runtime.store, name)))] * (len(cells) // 2)
-        answerer = self._answerer(context or "")
-        function = answerer.runtime.functions[name]
+        evaluator = self._evaluator(context or "")
+        function = evaluator.runtime.functions[name]
         rows = _Rows(function, cells)
-        values = answerer.values(function, rows.option_names, rows.distinct, CallMetadata(is_constant=rows.is_constant))
+        values = evaluator.values(
+            function, rows.option_names, rows.distinct, CallMetadata(is_constant=rows.is_constant)
+        )
         texts = [_text(value, function.returns) for value in values]
         return [texts[index] for index in rows.index]
 
-    def _answerer(self, context: str) -> CallEvaluator:
-        if context not in self._answerers:
+    def _evaluator(self, context: str) -> CallEvaluator:
+        if context not in self._evaluators:
             runtime = self._calls.runtime_of(context, self._is_local)
-            answerer = self._answerers[context] = CallEvaluator(runtime, self._calls.queue)
-            answerer.cancel = self._cancel
-            answerer.retry = "run the same statement again"
-        return self._answerers[context]
+            runner = JobRunner(runtime, self._cancel, retry_hint="run the same statement again")
+            self._evaluators[context] = CallEvaluator(runner, Queue(self._calls.queue, self._cancel))
+        return self._evaluators[context]
 
 
 class _Rows:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 
-from sqlinfer.inference.job import recorded
+from sqlinfer.inference.job import Job
 from sqlinfer.inference.pipeline import infer
 from sqlinfer.inference.request_queue import RequestQueue
 from sqlinfer.inference.runner import JobRunner
@@ -14,32 +14,31 @@ from sqlinfer.types import AnyRequest, Completion, ModelVersion
 
 
 def engine_queue(runtime: Runtime) -> RequestQueue:
-    """A queue whose runs are no jobs: what is asked counts against the budget as long as the queue lives."""
-    job = JobRunner(runtime)
+    """A queue without a record: what it computes counts against the budget as long as it lives."""
+    job = Job(runtime, threading.Event())
     return RequestQueue(
         lambda version, requests: infer(requests, job, version, {}), runtime.store.answers.texts, job.cancel
     )
 
 
 def recorded_queue(runtime: Runtime, label: str) -> RequestQueue:
-    """A queue each of whose runs is a job: what calls brought to one model until nothing was left to ask. label: stands
-    for the statement, which a server does not see."""
+    """A queue each of whose runs is a job: what calls brought to one model until nothing was left. label: stands for
+    the statement, which a server does not see."""
     stop = threading.Event()
 
     def run(version: ModelVersion, requests: Iterator[AnyRequest]) -> Iterator[Completion]:
-        job, keys = JobRunner(runtime), list[bytes]()
-        job.cancel = stop
+        keys: list[bytes] = []
 
         def noted() -> Iterator[AnyRequest]:
             for request in requests:
                 keys.append(request.key)
                 yield request
 
-        with recorded(job, f"{label}: {version}") as counts:
+        with JobRunner(runtime, stop).record(f"{label}: {version}") as job:
             try:
                 yield from infer(noted(), job, version, {})
             finally:
-                counts.count_requests(keys)
-                counts.rows = len(keys)
+                job.counts.count_requests(keys)
+                job.counts.count_rows(len(keys))
 
     return RequestQueue(run, runtime.store.answers.texts, stop)

@@ -23,7 +23,7 @@ _TO_CALL = "To call functions as BigQuery does, AI.IF(..): SET sqlinfer_ai_schem
 
 
 @contextmanager
-def translated(answerer: CallEvaluator) -> Iterator[None]:
+def translated(evaluator: CallEvaluator) -> Iterator[None]:
     """Raise the error that a function of ours raised, in place of DuckDB's error about it, with *** for secrets."""
     try:
         yield
@@ -31,13 +31,13 @@ def translated(answerer: CallEvaluator) -> Iterator[None]:
         _redact(error)
         raise
     except (duckdb.Error, RuntimeError, OSError) as error:  # OSError: DuckDB's errors in mid-stream
-        cause, answerer.cause = answerer.cause, None
+        cause = evaluator.statement.take_cause()
         is_ours = cause is not None and str(cause).strip().partition("\n")[0] in str(error)
         _redact(error)
         if cause is not None and is_ours:
             _redact(cause)
             raise cause from None
-        if answerer.cancel.is_set() and "interrupt" in str(error).lower():
+        if evaluator.runner.cancel.is_set() and "interrupt" in str(error).lower():
             raise Interrupted from None
         if "Query interrupted" in str(error):  # what a signal in the main thread becomes
             raise KeyboardInterrupt from None
@@ -51,7 +51,7 @@ def translated(answerer: CallEvaluator) -> Iterator[None]:
 def _redact(error: BaseException | None) -> None:
     """Take secrets out of an error's text, and out of the errors behind it, which a traceback shows too."""
     while error is not None:
-        said = str(error)
-        if (safe := redact(said)) != said:
+        text = str(error)
+        if (safe := redact(text)) != text:
             error.args = (safe,)
         error = error.__cause__ or error.__context__

@@ -1,4 +1,4 @@
-"""Probe, infer, replay: answer every question of a statement in full batches before the statement runs."""
+"""Probe, infer, replay: compute every answer of a statement in full batches before the statement runs."""
 
 from __future__ import annotations
 
@@ -12,40 +12,43 @@ import pyarrow as pa
 from sqlinfer.errors import StoppedEarly
 from sqlinfer.inference.budget import Budget
 from sqlinfer.inference.cost_estimate import expect
+from sqlinfer.inference.job import Job
 from sqlinfer.inference.keyed_request import KeyedRequest, Route
 from sqlinfer.inference.pipeline import infer
 from sqlinfer.inference.request_spool import RequestSpool
+from sqlinfer.sql.udf.cache_misses import Failures, Null, OnMiss
 from sqlinfer.sql.udf.evaluator import CallEvaluator
 
 OpenReader = Callable[[], pa.RecordBatchReader]
 Choose = Callable[[Sequence[KeyedRequest]], Sequence[KeyedRequest]]
 
 
-def settle(answerer: CallEvaluator, queries: Sequence[OpenReader], num_rounds: int) -> None:
+def prefetch_answers(
+    evaluator: CallEvaluator, queries: Sequence[OpenReader], num_rounds: int, has_semantic_join: bool | None
+) -> None:
     """Probe and infer in turn until a probe records nothing; the job counts the rows that the last probe saw.
 
-    queries: what to drain in a probe; opened anew in each round. num_rounds: how often there can be more to ask, not
-    counting the further steps of calls that ask in steps: only known answers lead there; past that the input changes
-    from run to run (now()), and the statement asks the rest on the spot.
+    queries: what to drain in a probe; opened anew in each round. num_rounds: how often there can be further requests,
+    not counting the later steps of calls in steps: only cached answers lead there; past that the input changes from
+    run to run (now()), and the statement computes the rest as it runs. has_semantic_join: whether a condition over two
+    tables has requests, which are bounded.
     """
     broken: Exception | None = None
-    rows_before = answerer.counts.rows
+    counts, rows_before = evaluator.job.counts, evaluator.job.counts.rows
     rounds = num_rounds + 1
     while rounds > 0:
         try:
-            with probe(answerer, queries) as probed:
-                if answerer.orders.choose():
-                    continue  # what was recorded is asked with its columns in this order
-                num_pending = probed.pending.count()
-                answerer.counts.rows = rows_before + probed.num_rows
-                answerer.counts.expected = answerer.counts.ended + num_pending
-                answerer.check_error_threshold()
-                rounds -= 0 if probed.pending.has_steps else 1
-                if num_pending == 0:
+            with probe(evaluator, queries, check_pairs=bool(has_semantic_join)) as probed:
+                if evaluator.statement.orders.choose():
+                    continue  # what was recorded is computed with its fields in this order
+                num_missing = probed.spool.count()
+                counts.note_probe(rows_before + probed.num_rows, num_missing)
+                evaluator.job.check_error_threshold(evaluator.statement.failures)
+                rounds -= 0 if probed.spool.has_steps else 1
+                if num_missing == 0:
                     break
                 broken = probed.broken
-                with answerer.turn(), answerer.counts.phase("infer"):
-                    ask(answerer, probed.pending)
+                compute(evaluator, probed.spool)
         except (duckdb.TransactionException, duckdb.InterruptException):
             if broken is None:
                 raise
@@ -53,108 +56,109 @@ def settle(answerer: CallEvaluator, queries: Sequence[OpenReader], num_rounds: i
             raise broken from None
 
 
-def ask(answerer: CallEvaluator, pending: RequestSpool) -> None:
-    """Ask what is pending, if it fits the job's budget."""
-    runtime, asked = answerer.runtime, pending.by_model()
-    settings = [runtime.settings.over(version.settings) for version, _ in asked]
-    if answerer.only is None:
-        expected = expect(runtime, pending, settings)
-        for each in settings:
-            Budget(each, answerer.counts).refuse(**expected)
-    for version, origins in asked:
-        for _ in infer(pending.requests(origins), answerer, version):
-            pass
-    answerer.check_skipped()
+def compute(evaluator: CallEvaluator, spool: RequestSpool) -> None:
+    """Compute what is spooled, if it fits the job's budget."""
+    job = evaluator.job
+    with job.inference():
+        models = spool.by_model()
+        settings = [job.runtime.settings.over(version.settings) for version, _ in models]
+        if job.only is None:
+            expected = expect(job.runtime, spool, settings)
+            for each in settings:
+                Budget(each, job.counts).refuse(**expected)
+        for version, routes in models:
+            for _ in infer(spool.requests(routes), job, version, evaluator.statement.failures):
+                pass
 
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """What a probe found. broken: an error of the user's SQL, which may come from NULLs in place of answers."""
+    """What a probe recorded."""
 
-    pending: RequestSpool
+    spool: RequestSpool
     num_rows: int
     broken: Exception | None
+    """An error of the user's SQL, which may come from NULLs in place of answers."""
 
 
 @contextmanager
-def probe(answerer: CallEvaluator, queries: Sequence[OpenReader], choose: Choose | None = None) -> Iterator[Probed]:
-    """Run queries with unknown answers as NULL; what they ask is pending, boolean questions before all others.
+def probe(
+    evaluator: CallEvaluator,
+    queries: Sequence[OpenReader],
+    choose: Choose | None = None,
+    check_pairs: bool = False,
+) -> Iterator[Probed]:
+    """Run queries with unknown answers as NULL; their requests are spooled, boolean ones before all others.
 
-    choose: those of some questions that are to be asked; None asks all.
+    choose: those of some requests that are to be spooled; None takes all. check_pairs: see Record.
     """
-    pending = RequestSpool()
+    spool = RequestSpool()
     num_rows, broken = 0, None
     try:
-        with recording(answerer, _recorder(pending, answerer, choose)):
+        with evaluator.using(on_miss=Record(evaluator, spool, choose, check_pairs)):
             for open_reader in queries:
                 try:
-                    with answerer.counts.phase("probe"):
+                    with evaluator.job.counts.phase("probe"):
                         num_rows += sum(batch.num_rows for batch in open_reader())
                 except (duckdb.TransactionException, duckdb.InterruptException):
                     raise
                 except (duckdb.Error, OSError) as error:  # in mid-stream DuckDB's errors come as OSError
-                    # A NULL where an answer will be may break the user's own SQL: ask what was recorded, and
+                    # A NULL where an answer will be may break the user's own SQL: compute what was recorded, and
                     # let the statement itself raise what remains.
-                    if answerer.cause is not None or answerer.cancel.is_set():
+                    if evaluator.statement.cause is not None or evaluator.runner.cancel.is_set():
                         raise
                     broken = error
-        pending.prefer(lambda origin: origin.function.returns == "BOOLEAN")
-        yield Probed(pending, num_rows, broken)
+        spool.prefer(lambda route: route.function.returns == "BOOLEAN")
+        yield Probed(spool, num_rows, broken)
     finally:
-        pending.close()
+        spool.close()
 
 
-@contextmanager
-def recording(answerer: CallEvaluator, record: Callable[[Sequence[KeyedRequest]], None]) -> Iterator[None]:
-    """While open, calls without an answer give NULL and go to record."""
-    before, answerer.record = answerer.record, record
-    try:
-        yield
-    finally:
-        answerer.record = before
-
-
-def silent(answerer: CallEvaluator) -> AbstractContextManager[None]:
+def probe_only(evaluator: CallEvaluator) -> AbstractContextManager[None]:
     """While open, calls without an answer give NULL and nothing is recorded."""
-    return recording(answerer, _forget)
+    return evaluator.using(on_miss=Null())
 
 
-def _forget(_: Sequence[KeyedRequest]) -> None:
-    pass
+class Record(OnMiss):
+    """Spools the requests of one probe: once there are boolean ones, those alone.
+
+    choose: those of some requests that are to be spooled; None takes all.
+    check_pairs: the statement has a condition over two tables, whose requests are bounded by max_pairs.
+    """
+
+    def __init__(self, evaluator: CallEvaluator, spool: RequestSpool, choose: Choose | None, check_pairs: bool) -> None:
+        self._job = evaluator.job
+        self._orders = evaluator.statement.orders
+        self._spool = spool
+        self._choose = choose
+        self._check_pairs = check_pairs
+        self._has_filters = False
+
+    def handle(self, requests: Sequence[KeyedRequest], _: Failures, /) -> None:
+        """Spool requests of one call."""
+        if self._choose is not None:
+            unordered = [request for request in requests if request.order_key]
+            requests = [*unordered, *self._choose([request for request in requests if not request.order_key])]
+        if not requests:
+            return
+        is_filter = requests[0].route.function.returns == "BOOLEAN"
+        if is_filter and not self._has_filters:
+            self._has_filters = True
+            self._orders.forget()
+        if is_filter or not self._has_filters:
+            self._orders.note(requests)
+            has_steps = any(request.step > 1 for request in requests)
+            self._spool.add((request.request for request in requests), has_steps)
+            if is_filter and self._check_pairs:
+                check_pairs(self._job, self._spool, requests[0].route)
 
 
-def _check_pairs(answerer: CallEvaluator, pending: RequestSpool, origin: Route) -> None:
-    """Refuse a condition over two tables that asks more than the job's settings allow."""
-    most = answerer.runtime.settings.over(origin.version.settings).max_pairs
-    if most is not None and pending.num_added > most:
+def check_pairs(job: Job, spool: RequestSpool, route: Route) -> None:
+    """Refuse a condition over two tables with more requests than the job's settings allow."""
+    most = job.runtime.settings.over(route.version.settings).max_pairs
+    if most is not None and spool.num_added > most:
         raise StoppedEarly(
-            f"{origin.function.name} is about to be asked about more than {most:,} pairs of rows of two tables. Put a "
+            f"{route.function.name} is about to be asked about more than {most:,} pairs of rows of two tables. Put a "
             f"cheap condition beside it (a.city = b.city AND ..), or allow more: --max-pairs on the command line, "
             f"SET sqlinfer_max_pairs = .. in SQL, -1 for any number. Nothing was asked"
         )
-
-
-def _recorder(
-    pending: RequestSpool, answerer: CallEvaluator, choose: Choose | None
-) -> Callable[[Sequence[KeyedRequest]], None]:
-    filters_open = False
-
-    def record(questions: Sequence[KeyedRequest]) -> None:
-        nonlocal filters_open
-        if choose is not None:
-            in_no_order = [question for question in questions if question.order_key]
-            questions = [*in_no_order, *choose([question for question in questions if not question.order_key])]
-        if not questions:
-            return
-        is_filter = questions[0].route.function.returns == "BOOLEAN"
-        if is_filter and not filters_open:
-            filters_open = True
-            answerer.orders.forget()
-        if is_filter or not filters_open:
-            answerer.orders.note(questions)
-            pending.has_steps |= any(question.step > 1 for question in questions)
-            pending.add(question.request for question in questions)
-            if is_filter and answerer.asks_pairs:
-                _check_pairs(answerer, pending, questions[0].route)
-
-    return record

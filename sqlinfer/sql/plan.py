@@ -7,7 +7,7 @@ from typing import Self
 
 from sqlinfer.sql.commands.model_statements import is_model_statement
 from sqlinfer.sql.commands.set_statements import is_set_statement
-from sqlinfer.sql.parsing.parameters import Parameters
+from sqlinfer.sql.parsing.parameters import SqlValues
 from sqlinfer.sql.parsing.references import Dependencies, References
 from sqlinfer.sql.parsing.tokens import first_keyword, has_any, has_name, keywords, tokenize
 from sqlinfer.sql.parsing.written_targets import created_table, kept_table
@@ -51,7 +51,7 @@ class DuckDBStatement:
 
     text: str
     sql: str
-    values: Parameters
+    values: SqlValues
 
     @property
     def verb(self) -> str:
@@ -74,7 +74,7 @@ class Direct(DuckDBStatement):
 
 
 class Quiet(DuckDBStatement):
-    """It has AI functions and runs no query, so that no answer is computed: it describes one, or would make a table that
+    """It has AI functions and runs no query, so no answer is computed: it describes one, or would make a table that
     is there."""
 
 

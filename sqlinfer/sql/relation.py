@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from sqlinfer.sql.error_translation import translated
-from sqlinfer.sql.phases import silent
+from sqlinfer.sql.phases import probe_only
 from sqlinfer.sql.udf.evaluator import CallEvaluator
 
 Prefetch = Callable[[duckdb.DuckDBPyRelation], None]
@@ -56,9 +56,9 @@ class Relation:
                 self._prefetch_answers()
             value = getattr(self.relation, name)
             return partial(self._fetch, value) if callable(value) else value
-        with translated(self._evaluator), silent(self._evaluator):
+        with translated(self._evaluator), probe_only(self._evaluator):
             value = getattr(self.relation, name)
-        return partial(self._derive_silently, value) if callable(value) else value
+        return partial(self._derive_unanswered, value) if callable(value) else value
 
     def __dir__(self) -> list[str]:
         """For completion: what a relation of DuckDB has too."""
@@ -89,8 +89,8 @@ class Relation:
         self._prefetch_answers()
         return self._derive(method, *args, **kwargs)
 
-    def _derive_silently(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        with silent(self._evaluator):
+    def _derive_unanswered(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        with probe_only(self._evaluator):
             return self._derive(method, *args, **kwargs)
 
     def _derive(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import atexit
 import weakref
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -13,18 +13,19 @@ import duckdb
 import pyarrow as pa
 
 from sqlinfer.errors import SqlinferError
-from sqlinfer.inference.job import recorded
+from sqlinfer.inference.job import Job, ShowProgress, show_nothing
 from sqlinfer.inference.progress import in_notebook
+from sqlinfer.inference.runner import JobRunner
 from sqlinfer.inference.runtime import Runtime
 from sqlinfer.sql.bind import bind, fits
 from sqlinfer.sql.commands.model_statements import run_model_statement
 from sqlinfer.sql.commands.set_statements import run_set_statement
 from sqlinfer.sql.error_translation import translated
-from sqlinfer.sql.parsing.parameters import Parameters
+from sqlinfer.sql.parsing.parameters import SqlValues
 from sqlinfer.sql.parsing.references import References
 from sqlinfer.sql.parsing.split_statements import split_statements
 from sqlinfer.sql.parsing.written_targets import table_exists
-from sqlinfer.sql.phases import OpenReader, settle, silent
+from sqlinfer.sql.phases import OpenReader, prefetch_answers, probe_only
 from sqlinfer.sql.plan import (
     AiStatement,
     Direct,
@@ -59,24 +60,25 @@ class Session:
     `sql` are relations, `execute` leaves its result on the session.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, runtime: Runtime) -> None:
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, runtime: Runtime, show_progress: ShowProgress | None = None
+    ) -> None:
+        show = show_progress or in_notebook() or show_nothing
         self.runtime = runtime
-        self.answerer = CallEvaluator(runtime)
-        self.answerer.progress = in_notebook() or self.answerer.progress
+        self.evaluator = CallEvaluator(JobRunner(runtime, show_progress=show))
         self._connection = connection
         self._caller = ReplacementScan(unwrap)
-        self._binding = UdfRegistration(connection, self.answerer, has_text=True)
+        self._binding = UdfRegistration(connection, self.evaluator, has_text=True)
         self.references = References(connection, runtime.functions)
         self._closed = False
         self._in_transaction = False
-        with runtime.counting:
-            runtime.num_sessions += 1
+        runtime.retain()
         _OPEN.add(self)
 
-    def execute(self, query: Any, parameters: Parameters = None, *args: Any, **kwargs: Any) -> Session:
+    def execute(self, query: Any, parameters: SqlValues = None, *args: Any, **kwargs: Any) -> Session:
         """Run one statement or several; parameters go to the last. The result is fetched from the session."""
         if not isinstance(query, str):
-            with translated(self.answerer):
+            with translated(self.evaluator):
                 self._connection.execute(query, parameters, *args, **kwargs)
             return self
         statements = split_statements(query)
@@ -95,7 +97,7 @@ class Session:
             self.execute(query, values)
         return self
 
-    def sql(self, query: Any, *, alias: str = "", params: Parameters = None) -> Any:
+    def sql(self, query: Any, *, alias: str = "", params: SqlValues = None) -> Any:
         """A query as a lazy relation; its answers are computed when it is fetched. Other statements run at once."""
         if not isinstance(query, str):
             return self._call(self._connection.sql, query, alias=alias, params=params)
@@ -128,7 +130,7 @@ class Session:
 
     def interrupt(self) -> None:
         """Stop the running statement, from another thread or a signal handler; finished answers are kept."""
-        self.answerer.cancel.set()
+        self.evaluator.runner.cancel.set()
         self._connection.interrupt()
 
     def close(self) -> None:
@@ -138,11 +140,7 @@ class Session:
         self._closed = True
         self._binding.close()
         self._connection.close()
-        with self.runtime.counting:
-            self.runtime.num_sessions -= 1
-            is_last = self.runtime.num_sessions == 0
-        if is_last:
-            self.runtime.store.close()
+        self.runtime.release()
 
     def __enter__(self) -> Session:
         return self
@@ -165,7 +163,7 @@ class Session:
         return sorted({*super().__dir__(), *dir(self._connection)})
 
     def _call(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        with translated(self.answerer):
+        with translated(self.evaluator):
             value = method(*map(unwrap, args), **kwargs)
         if value is self._connection:
             return self
@@ -173,25 +171,39 @@ class Session:
 
     def _relation(self, value: Any) -> Any:
         is_relation = isinstance(value, duckdb.DuckDBPyRelation)
-        return Relation(value, self.answerer, self._prefetch_relation) if is_relation else value
+        return Relation(value, self.evaluator, self._prefetch_relation) if is_relation else value
 
-    def plan(self, text: str, parameters: Parameters = None, *, runs: bool = False) -> Statement:
+    def job(
+        self,
+        label: str,
+        settings: Mapping[str, Any] | None = None,
+        *,
+        show_progress: ShowProgress | None = None,
+        retry_hint: str | None = None,
+        only: frozenset[bytes] | None = None,
+    ) -> AbstractContextManager[Job]:
+        """Record what runs inside as one job; see JobRunner.record."""
+        return self.evaluator.runner.record(
+            label, settings, show_progress=show_progress, retry_hint=retry_hint, only=only
+        )
+
+    def plan(self, text: str, parameters: SqlValues = None, *, runs: bool = False) -> Statement:
         """What one statement is. runs: whether it will run, so that what it writes over matters."""
         settings = self.runtime.settings.over()
         context = RewriteContext(
             self.runtime.functions,
-            embedding_width=lambda model: self.runtime.embedding_width(model or self.answerer.defaults.model),
+            embedding_width=lambda model: self.runtime.embedding_width(model or self.evaluator.defaults.model),
             ai_schema=settings.ai_schema,
             parameters=parameters,
             output_action=settings.output_action,
             table_exists=partial(table_exists, self._execute),
         )
-        with translated(self.answerer):
+        with translated(self.evaluator):
             return plan(text, context, self.references, runs and not self.is_summary_only)
 
     def run(self, statement: Statement) -> None:
         """Run a statement; its rows are left on the connection."""
-        with translated(self.answerer):
+        with translated(self.evaluator):
             match statement:
                 case ModelCommand():
                     models = run_model_statement(self.runtime.store.registry, statement.text)
@@ -199,7 +211,7 @@ class Session:
                 case SetCommand():
                     run_set_statement(self.runtime.settings, statement.text)
                 case Quiet():
-                    self.run_silently(statement)
+                    self.run_unanswered(statement)
                 case Query() | Write():
                     self._run_in_phases(statement)
                 case Direct():
@@ -207,7 +219,7 @@ class Session:
 
     def stream(self, text: str) -> pa.RecordBatchReader | None:
         """Run one statement, and stream its rows; None if it gives none. Errors of DuckDB may come as it is read."""
-        with self._caller.seeing(caller_variables()), translated(self.answerer):
+        with self._caller.seeing(caller_variables()), translated(self.evaluator):
             statement = self.plan(text, runs=True)
             if isinstance(statement, Query) and not self.is_summary_only:
                 statement = self.prefetch_answers(self.bind(statement))
@@ -223,32 +235,32 @@ class Session:
         transaction made are not there: then the statement runs unguarded.
         """
         if self._in_transaction and statement.unguarded is not None:
-            with self.cursor() as outside, silent(outside.answerer):
+            with self.cursor() as outside, probe_only(outside.evaluator):
                 outside._caller.take_over(self._caller)
                 statement = statement if fits(statement, outside._execute) else statement.without_guards()
-        with silent(self.answerer):
+        with probe_only(self.evaluator):
             statement = bind(statement, self._execute, self.runtime.functions)
-        self.answerer.cause = None  # of a guard that did not fit
+        self.evaluator.statement.take_cause()  # of a guard that did not fit
         return statement
 
     def prefetch_answers(self, statement: _S, readers: Sequence[OpenReader] = ()) -> _S:
         """Compute every answer of a statement, and do not run it; the form that is to run. readers: ways to stream what
         it probes, if not as it stands."""
-        self.answerer.new_statement()
-        with translated(self.answerer), recorded(self.answerer, statement.text):
+        self.evaluator.begin_statement()
+        with translated(self.evaluator), self.job(statement.text):
             if statement.queries:
                 statement = statement if statement.has_semantic_join is not None else self.bind(statement)
-                self.answerer.asks_pairs = bool(statement.has_semantic_join)
-                settle(self.answerer, readers or self.readers(statement), statement.num_rounds)
+                readers = readers or self.readers(statement)
+                prefetch_answers(self.evaluator, readers, statement.num_rounds, statement.has_semantic_join)
         return statement
 
     def readers(self, statement: AiStatement) -> list[OpenReader]:
         """Ways to run the SELECT parts of a statement and stream their rows, each with its own parameters."""
         return [partial(self._open_reader, query, own_values(query, statement.values)) for query in statement.queries]
 
-    def run_silently(self, statement: DuckDBStatement) -> None:
+    def run_unanswered(self, statement: DuckDBStatement) -> None:
         """Hand a statement to DuckDB, with NULL for answers that are not cached."""
-        with translated(self.answerer), silent(self.answerer):
+        with translated(self.evaluator), probe_only(self.evaluator):
             self._run_directly(statement)
 
     @property
@@ -258,7 +270,7 @@ class Session:
 
     def _lazy(self, statement: Statement, alias: str) -> Any:
         if isinstance(statement, Query | Direct):
-            with translated(self.answerer):
+            with translated(self.evaluator):
                 return self._lazy_query(statement, alias)
         reader = self._run_and_open(statement)
         return None if reader is None else self._relation(self._connection.from_arrow(reader.read_all()))
@@ -271,27 +283,27 @@ class Session:
             if isinstance(statement, Query):
                 self.prefetch_answers(statement)
             return self._relation(make())
-        with silent(self.answerer):
+        with probe_only(self.evaluator):
             relation = make()
         if isinstance(statement, Direct) or not statement.queries or self._caller.has_relation(statement.text):
             return self._relation(relation)
         prefetch = partial(self.prefetch_answers, statement, [partial(open_reader, relation)])
-        return Relation(relation, self.answerer, self._prefetch_relation, prefetch)
+        return Relation(relation, self.evaluator, self._prefetch_relation, prefetch)
 
     def _run_whole(self, texts: Sequence[str]) -> None:
         """Run statements whose rows nobody reads. DuckDB 2.0 refuses others while one has rows left."""
         for text in texts:
             self.run(self.plan(text, runs=True))
-            with translated(self.answerer):
+            with translated(self.evaluator):
                 getattr(self._connection, "complete", bool)()
 
     def _run_in_phases(self, statement: Query | Write) -> None:
-        with recorded(self.answerer, statement.text) as counts:
+        with self.job(statement.text) as job:
             statement = self.prefetch_answers(statement)
             if self.is_summary_only:
                 if not statement.queries:
                     raise SqlinferError("summary_only: what this statement asks is known only as it runs")
-                summary = ", ".join(f"{count} AS {name}" for name, count in counts.as_dict().items())
+                summary = ", ".join(f"{count} AS {name}" for name, count in job.counts.as_dict().items())
                 self._connection.execute(f"SELECT {summary}")
             else:
                 self._run_directly(statement)
@@ -299,18 +311,18 @@ class Session:
     def _prefetch_relation(self, relation: duckdb.DuckDBPyRelation) -> None:
         """Compute the answers of a relation, of which only DuckDB knows the statement."""
         sql = relation.sql_query()
-        self.answerer.new_statement()
+        self.evaluator.begin_statement()
         dependencies = self.references.resolve(sql)
         context = RewriteContext(self.runtime.functions, dependencies.names)
         if not dependencies.names or dependencies.is_volatile or stops_early(sql, context):
             return
         query = Query(sql, sql, None, (sql,), dependencies.num_calls, None, bool(semantic_joins(sql, context)))
         if not self._in_transaction:  # where an error would end it
-            with suppress(duckdb.Error), silent(self.answerer):
+            with suppress(duckdb.Error), probe_only(self.evaluator):
                 query = bind(query, self._connection.execute, self.runtime.functions)
-        with translated(self.answerer), recorded(self.answerer, sql):
-            self.answerer.asks_pairs = bool(query.has_semantic_join)
-            settle(self.answerer, [partial(open_reader, relation)], query.num_rounds)
+        with translated(self.evaluator), self.job(sql):
+            readers = [partial(open_reader, relation)]
+            prefetch_answers(self.evaluator, readers, query.num_rounds, query.has_semantic_join)
 
     def _run_directly(self, statement: DuckDBStatement) -> None:
         """Hand a statement to DuckDB."""
@@ -333,7 +345,7 @@ class Session:
         result: duckdb.DuckDBPyConnection = self._caller.call(self._connection.execute, sql, *parameters)
         return result
 
-    def _open_reader(self, query: str, values: Parameters) -> pa.RecordBatchReader:
+    def _open_reader(self, query: str, values: SqlValues) -> pa.RecordBatchReader:
         return open_reader(self._caller.call(self._connection.sql, query, params=values))
 
     def _is_select(self, sql: str) -> bool:

@@ -1,5 +1,5 @@
-"""Answers the calls of a plain connection statement by statement: DuckDB tells a function the text of the statement
-that runs, and at its first chunk all its questions are asked, in phases, on another connection to the same database.
+"""Evaluates the calls of a plain connection statement by statement: DuckDB gives a function the text of the statement
+that runs, and at its first chunk all its answers are computed, in phases, on another connection to the same database.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import pyarrow as pa
 from sqlinfer.functions import Function
 from sqlinfer.inference.cancellation import holding
 from sqlinfer.inference.counters import JobCounters
+from sqlinfer.inference.job import ShowProgress
+from sqlinfer.inference.runner import JobRunner
 from sqlinfer.inference.runtime import Runtime
 from sqlinfer.sql.plan import AiStatement
 from sqlinfer.sql.session import Session
@@ -26,17 +28,17 @@ STATEMENT = "current_query(), txid_current()::BIGINT"
 class Watch(Protocol):
     """Who wants to know how far statements are."""
 
-    def asking(self, statement: str) -> Callable[[JobCounters], None]:
-        """The questions of a statement are asked now; what comes back is called with the counts after each."""
+    def started(self, statement: str) -> ShowProgress:
+        """The answers of a statement are computed now; gives what shows how far they are."""
 
-    def settled(self, statement: str, counts: JobCounters) -> None:
-        """All questions of a statement were asked."""
+    def finished(self, statement: str, counts: JobCounters) -> None:
+        """All answers of a statement are there."""
 
 
 class StatementPrefetch:
     """The calls of one plain connection. open_other: another connection to the same database.
 
-    What only the connection itself sees (its temporary tables, its uncommitted rows, variables of Python) is asked
+    What only the connection itself sees (its temporary tables, its uncommitted rows, variables of Python) is computed
     chunk by chunk, as it comes.
     """
 
@@ -44,41 +46,37 @@ class StatementPrefetch:
         self._open_other = open_other
         self.runtime = runtime
         self._watch = watch
-        self._settling = threading.Lock()
+        self._lock = threading.Lock()
         self._statement: tuple[str, int] | None = None
         self._error: Exception | None = None
-        self._answerer = CallEvaluator(runtime)
+        self._evaluator = CallEvaluator(JobRunner(runtime))
 
-    def answer(self, function: Function, columns: list[pa.ChunkedArray]) -> pa.Array:
+    def evaluate(self, function: Function, columns: list[pa.ChunkedArray]) -> pa.Array:
         """The values of one chunk; columns: the arguments of the function, the struct of options, and STATEMENT."""
         *columns, texts, transactions = columns
-        return self._answerer_of((texts[0].as_py(), transactions[0].as_py())).answer(function, columns)
+        return self._evaluator_of((texts[0].as_py(), transactions[0].as_py())).evaluate(function, columns)
 
     def interrupt(self) -> None:
-        """Stop asking; finished answers are kept."""
-        self._answerer.cancel.set()
+        """Stop computing; finished answers are kept."""
+        self._evaluator.runner.cancel.set()
 
-    def _answerer_of(self, statement: tuple[str, int]) -> CallEvaluator:
-        """Who answers the calls of a statement, when its questions have been asked; its other chunks wait meanwhile."""
-        with holding(self._settling, self._answerer.cancel):
-            return self._prefetched(statement)
+    def _evaluator_of(self, statement: tuple[str, int]) -> CallEvaluator:
+        """The evaluator of a statement, when its answers are there; its other chunks wait meanwhile."""
+        with holding(self._lock, self._evaluator.runner.cancel):
+            try:
+                if statement != self._statement:
+                    self._statement, self._error = statement, None
+                    self._prefetch(statement[0])
+                if self._error is not None:
+                    raise self._error
+                return self._evaluator
+            except Exception as error:
+                self._error = error
+                raise
 
-    def _prefetched(self, statement: tuple[str, int]) -> CallEvaluator:
-        try:
-            if statement != self._statement:
-                self._statement, self._error = statement, None
-                self._settle(statement[0])
-            if self._error is not None:
-                raise self._error
-            return self._answerer
-        except Exception as error:
-            self._error = error
-            raise
-
-    def _settle(self, text: str) -> None:
-        with Session(self._open_other(), self.runtime) as session:
-            self._answerer = session.answerer
-            self._answerer.progress = self._watch.asking(text)
+    def _prefetch(self, text: str) -> None:
+        with Session(self._open_other(), self.runtime, self._watch.started(text)) as session:
+            self._evaluator = session.evaluator
             try:
                 statement = session.plan(text)
                 if not isinstance(statement, AiStatement) or not statement.queries:
@@ -86,4 +84,4 @@ class StatementPrefetch:
                 session.prefetch_answers(statement.without_guards())  # what runs is not guarded either
             except duckdb.Error:  # the other connection does not see what this one sees
                 return
-            self._watch.settled(text, self._answerer.counts)
+            self._watch.finished(text, session.evaluator.job.counts)

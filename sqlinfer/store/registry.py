@@ -38,12 +38,13 @@ class Registry:
         database: Database,
         builtins: Builtins | None = None,
         defaults: Mapping[str, str] | None = None,
+        allow_download: bool = False,
     ) -> None:
         self._database = database
         self._builtins = builtins or {}
         self._defaults = defaults or {}
         self._hashes = FileHashes(database)
-        self.allow_download = False
+        self._allow_download = allow_download
         self.lock = RegistryLock(database)
 
     def register(  # noqa: PLR0913 - what a user may say of a model, by keyword
@@ -72,7 +73,7 @@ class Registry:
             raise SqlinferError(f"{name!r} is a built-in model. Choose another name.")
         _check_choice("task", task, TASKS)
         _check_choice("dtype", dtype, DTYPES)
-        files = find_source(source, revision, trust, self.allow_download)
+        files = find_source(source, revision, trust, self._allow_download)
         model = ModelVersion(name, 0, source, files.path, "", files.revision, task, dtype, parameters, trusted=trust)
         model = replace(model, settings=read_registration(settings or {}, f"model {name}"))
         model = self._with_fingerprint(model)
@@ -260,7 +261,7 @@ class Registry:
                 f"The registry is locked: SQL can name registered models only, and {source!r} is none. "
                 f"{self._known(name)} To allow others: sqlinfer models unlock"
             )
-        files = find_source(source, download=self.allow_download)
+        files = find_source(source, download=self._allow_download)
         return self._with_fingerprint(ModelVersion(source, 0, source, files.path, "", files.revision))
 
     def _with_fingerprint(self, model: ModelVersion) -> ModelVersion:
@@ -272,7 +273,7 @@ class Registry:
         else:
             # The hub's cache may have been emptied since: the pinned revision is fetched again.
             source, revision = (str(model.path), None) if is_folder(model.source) else (model.source, model.revision)
-            model = replace(model, path=find_source(source, revision, model.trusted, self.allow_download).path)
+            model = replace(model, path=find_source(source, revision, model.trusted, self._allow_download).path)
         if self._fingerprint(model) != model.fingerprint:
             raise ModelUnusable(
                 f"The files of {model} in {model.path} have changed since it was registered, and a version never "

@@ -20,8 +20,8 @@ class Store:
     """Opens the store in a folder (default: state_folder()), making it if it is not there.
 
     keep_answers=False: answers live in a private temporary database and go with the process, and jobs keep
-    no excerpts of rows; registry and jobs are kept as ever. builtins, defaults: see Registry. timeout_s: how
-    long to wait for another process that writes.
+    no excerpts of rows; registry and jobs are kept as ever. builtins, defaults, allow_download: see Registry.
+    timeout_s: how long to wait for another process that writes.
     """
 
     def __init__(
@@ -31,13 +31,14 @@ class Store:
         keep_answers: bool = True,
         builtins: Builtins | None = None,
         defaults: Mapping[str, str] | None = None,
+        allow_download: bool = False,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
         self.folder = folder or state_folder()
         self.path = self.folder / FILE_NAME
         self._database = Database(self.path, timeout_s)
         self._answers_database = self._database if keep_answers else Database(None)
-        self.registry = Registry(self._database, builtins, defaults)
+        self.registry = Registry(self._database, builtins, defaults, allow_download)
         self.answers = AnswerCache(self._answers_database)
         self.jobs = Jobs(self._database, keep_texts=keep_answers)
 

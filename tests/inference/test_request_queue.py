@@ -12,8 +12,10 @@ import pytest
 from sqlinfer.errors import Interrupted, ModelUnusable, RequestsFailed
 from sqlinfer.functions import load_functions
 from sqlinfer.inference.request_queue import RequestQueue
+from sqlinfer.inference.runner import JobRunner
 from sqlinfer.inference.runtime import Runtime
 from sqlinfer.sql.direct_mode import engine_queue
+from sqlinfer.sql.udf.cache_misses import Queue
 from sqlinfer.sql.udf.evaluator import CallEvaluator
 from sqlinfer.store import Store
 from sqlinfer.types import Completion, Request
@@ -44,9 +46,8 @@ class Queued:
         self.queue: RequestQueue = engine_queue(self.runtime)
 
     def ask(self, *texts: str, cancel: threading.Event | None = None) -> list[Any]:
-        answerer = CallEvaluator(self.runtime, self.queue)
-        answerer.cancel = cancel or answerer.cancel
-        return answerer.values(self.runtime.functions["ai_gen"], (), [(text,) for text in texts])
+        evaluator = CallEvaluator(JobRunner(self.runtime), Queue(self.queue, cancel or threading.Event()))
+        return evaluator.values(self.runtime.functions["ai_gen"], (), [(text,) for text in texts])
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ def test_a_bad_row_costs_itself_alone(
 
 def test_bad_rows_are_listed_with_the_jobs_errors(con: Session) -> None:
     con.execute("SELECT ai_classify(t, c, on_error := 'null') FROM (VALUES ('a', ['a']), ('x', [])) v(t, c)").fetchall()
-    (error,) = con.runtime.store.jobs.errors(con.answerer.last_job_id)
+    (error,) = con.runtime.store.jobs.errors(con.evaluator.runner.last_job_id)
     assert (error.function, error.model, error.excerpt) == ("ai_classify", "", "x")
 
 

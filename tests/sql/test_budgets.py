@@ -102,5 +102,5 @@ class _Wordy(EchoEngine):
 
 
 def _pass_an_hour(con: Session, request: Request) -> str:
-    con.answerer.counts._started_s -= 3600
+    con.evaluator.job.counts._started_s -= 3600
     return request.text

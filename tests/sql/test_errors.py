@@ -48,7 +48,7 @@ def test_a_failed_row_is_NULL_with_a_recorded_error_if_so_wanted(texts: Session,
     texts.execute("INSERT INTO texts VALUES (9, 'boom')")
     rows = texts.execute("SELECT ai_gen(body, on_error := 'null') FROM texts WHERE i > 4 ORDER BY i").fetchall()
     assert rows == [("<text 2>",), (None,)]
-    errors = texts.runtime.store.jobs.errors(texts.answerer.last_job_id or 0)
+    errors = texts.runtime.store.jobs.errors(texts.evaluator.runner.last_job_id or 0)
     assert [(error.excerpt, error.function) for error in errors] == [("boom", "ai_gen")]
 
 

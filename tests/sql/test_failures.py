@@ -154,17 +154,16 @@ def test_failures_are_summed_up_by_kind_with_examples_and_the_way_on(con: Sessio
 def test_a_failure_with_on_error_null_is_null_and_recorded(con: Session) -> None:
     rows = con.execute("SELECT ai_gen(x, on_error := 'null') FROM (VALUES ('boom'), ('a')) r(x)").fetchall()
     assert rows == [(None,), ("<a>",)]
-    (error,) = con.runtime.store.jobs.errors(con.answerer.last_job_id or 0)
+    (error,) = con.runtime.store.jobs.errors(con.evaluator.runner.last_job_id or 0)
     assert (error.excerpt, error.message) == ("boom", "the model gave no answer")
 
 
 def test_the_errors_of_all_statements_of_a_job_are_recorded(con: Session) -> None:
-    from sqlinfer.inference.job import recorded
 
-    with recorded(con.answerer, "two statements"):
+    with con.job("two statements"):
         for text in ("boom 1", "boom 2"):
             con.execute(f"SELECT ai_gen('{text}', on_error := 'null')")
-    errors = con.runtime.store.jobs.errors(con.answerer.last_job_id or 0)
+    errors = con.runtime.store.jobs.errors(con.evaluator.runner.last_job_id or 0)
     assert sorted(error.excerpt for error in errors) == ["boom 1", "boom 2"]
 
 

@@ -247,7 +247,7 @@ def test_orders_in_a_text_change_no_type_of_a_real_models_answer(home: Path) -> 
         FROM (SELECT unnest($orders::VARCHAR[]) AS t)"""
     with sqlinfer.connect(model="sqlinfer/tiny", store=False) as session:
         rows = session.execute(sql, {"orders": orders}).fetchall()
-        assert session.answerer.counts.requests == 6 * len(orders)
+        assert session.evaluator.job.counts.requests == 6 * len(orders)
     assert len(rows) == len(orders)
     for f, c, s, m, e, i in rows:
         assert f in (True, False)

@@ -67,7 +67,7 @@ def test_a_file_that_is_there_is_refused_however_it_is_named(
 
 def test_a_device_is_no_file_that_is_there(con: Session) -> None:
     con.execute("COPY (SELECT ai_gen('a') AS g) TO '/dev/null'")
-    assert con.answerer.failures == {}
+    assert con.evaluator.statement.failures == {}
 
 
 def test_a_table_that_is_kept_asks_nothing(made: Session, echo: EchoEngine) -> None:

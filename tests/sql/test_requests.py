@@ -37,7 +37,7 @@ def spool() -> Iterator[RequestSpool]:
 
 def test_spooled_requests_come_back_as_they_were(spool: RequestSpool, con: Session) -> None:
     function = con.runtime.functions["ai_gen"]
-    route = Route(function, con.answerer.origin(function, None, "generate").version)
+    route = Route(function, con.evaluator.statement.route(function, None, "generate").version)
     spool.add(replace(request, route=route) for request in REQUESTS)
     back = [(request, request.key) for request in spool.requests([route])]
     assert sorted(back, key=lambda pair: pair[1]) == [(request, request.key) for request in REQUESTS]
@@ -57,11 +57,11 @@ def test_other_choices_are_another_question(con: Session, echo: EchoEngine) -> N
 
 
 def test_a_sessions_defaults_hold_for_calls_that_say_nothing_else(con: Session, echo: EchoEngine) -> None:
-    con.answerer.defaults = Options(on_error="null")
-    assert con.execute("SELECT ai_gen('boom')").fetchall() == [(None,)]
-    with pytest.raises(RequestsFailed):
-        con.execute("SELECT ai_gen('boom', on_error := 'fail')")
-    con.answerer.defaults = Options(model="nobody")
-    with pytest.raises(ModelNotFound, match="nobody"):
-        con.execute("SELECT ai_gen('new')")
-    assert con.execute("SELECT ai_gen('new', model := 'echo')").fetchall() == [("<new>",)]
+    with con.evaluator.using(defaults=Options(on_error="null")):
+        assert con.execute("SELECT ai_gen('boom')").fetchall() == [(None,)]
+        with pytest.raises(RequestsFailed):
+            con.execute("SELECT ai_gen('boom', on_error := 'fail')")
+    with con.evaluator.using(defaults=Options(model="nobody")):
+        with pytest.raises(ModelNotFound, match="nobody"):
+            con.execute("SELECT ai_gen('new')")
+        assert con.execute("SELECT ai_gen('new', model := 'echo')").fetchall() == [("<new>",)]

@@ -18,17 +18,17 @@ from tests.sql.conftest import UDFS
 
 
 class Watched:
-    """What a watch was told."""
+    """What a watch hears."""
 
     def __init__(self) -> None:
         self.asked: list[int] = []
-        self.settled_rows: list[int] = []
+        self.finished_rows: list[int] = []
 
-    def asking(self, statement: str) -> Callable[[JobCounters], None]:
+    def started(self, statement: str) -> Callable[[JobCounters], None]:
         return lambda counts: self.asked.append(counts.generated)
 
-    def settled(self, statement: str, counts: JobCounters) -> None:
-        self.settled_rows.append(counts.rows)
+    def finished(self, statement: str, counts: JobCounters) -> None:
+        self.finished_rows.append(counts.rows)
 
 
 @pytest.fixture
@@ -37,11 +37,11 @@ def watch() -> Watched:
 
 
 @pytest.fixture
-def answerer(registered: None, echo: EchoEngine, watch: Watched) -> Iterator[StatementPrefetch]:
-    """Answers the calls of `plain`."""
+def prefetch(registered: None, echo: EchoEngine, watch: Watched) -> Iterator[StatementPrefetch]:
+    """Evaluates the calls of `plain`."""
     runtime = make_runtime("echo", True, [UDFS], None)
     runtime.open_engine = lambda version: echo
-    runtime.num_sessions += 1
+    runtime.retain()
     connection = duckdb.connect()
     made = StatementPrefetch(connection.cursor, runtime, watch)
     made.connection = connection  # type: ignore[attr-defined]
@@ -51,9 +51,9 @@ def answerer(registered: None, echo: EchoEngine, watch: Watched) -> Iterator[Sta
 
 
 @pytest.fixture
-def plain(answerer: StatementPrefetch) -> duckdb.DuckDBPyConnection:
-    connection: duckdb.DuckDBPyConnection = answerer.connection  # type: ignore[attr-defined]
-    UdfRegistration(connection, answerer, STATEMENT)
+def plain(prefetch: StatementPrefetch) -> duckdb.DuckDBPyConnection:
+    connection: duckdb.DuckDBPyConnection = prefetch.connection  # type: ignore[attr-defined]
+    UdfRegistration(connection, prefetch, STATEMENT)
     connection.execute("CREATE TABLE texts AS SELECT i, 'text ' || i AS body FROM range(5000) r(i)")
     return connection
 
@@ -64,7 +64,7 @@ def test_a_statement_of_many_chunks_is_one_batch(
     plain.execute("CREATE TABLE gists AS SELECT i, ai_gen(body, max_tokens := 3) AS gist FROM texts")
     assert echo.batches == [5000]
     assert plain.execute("SELECT gist FROM gists WHERE i = 4321").fetchall() == [("<text 4321>",)]
-    assert watch.settled_rows == [5000]
+    assert watch.finished_rows == [5000]
     assert len(watch.asked) == 5000
 
 
@@ -83,7 +83,7 @@ def test_the_same_text_is_another_statement_when_it_runs_again(
         plain.execute("INSERT INTO texts SELECT i, 'text ' || i FROM range(5000, 8000) r(i)")
 
 
-def test_each_statement_is_a_job(plain: duckdb.DuckDBPyConnection, answerer: StatementPrefetch, home: object) -> None:
+def test_each_statement_is_a_job(plain: duckdb.DuckDBPyConnection, prefetch: StatementPrefetch, home: object) -> None:
     for _ in range(2):
         plain.execute("SELECT count(ai_gen(body)) FROM texts WHERE i < 7").fetchall()
     with Store() as store:
@@ -133,20 +133,20 @@ def test_an_error_names_its_cause_and_the_good_rows_are_kept(
 
 
 def test_interrupt_ends_a_statement_that_asks(
-    plain: duckdb.DuckDBPyConnection, answerer: StatementPrefetch, echo: EchoEngine, watch: Watched
+    plain: duckdb.DuckDBPyConnection, prefetch: StatementPrefetch, echo: EchoEngine, watch: Watched
 ) -> None:
     asked = threading.Event()
 
     def stop_after_ten(counts: JobCounters) -> None:
         if counts.generated == 10:
-            answerer.interrupt()
+            prefetch.interrupt()
             asked.set()
 
-    watch.asking = lambda statement: stop_after_ten  # type: ignore[method-assign]
+    watch.started = lambda statement: stop_after_ten  # type: ignore[method-assign]
     with pytest.raises(duckdb.Error, match="every finished answer is kept"):
         plain.execute("SELECT count(ai_gen(body)) FROM texts").fetchall()
     assert asked.is_set()
     assert len(echo.asked) < 100
-    watch.asking = lambda statement: lambda counts: None  # type: ignore[method-assign]
+    watch.started = lambda statement: lambda counts: None  # type: ignore[method-assign]
     assert plain.execute("SELECT count(ai_gen(body)) FROM texts").fetchall() == [(5000,)]
     assert len(echo.asked) <= 5001

@@ -25,9 +25,8 @@ def test_a_table_shows_what_was_written_since_it_was_queried_last(con: Session) 
 
 
 def test_a_job_sees_itself_running(con: Session) -> None:
-    from sqlinfer.inference.job import recorded
 
-    with recorded(con.answerer, "this one"):
+    with con.job("this one"):
         assert con.execute("SELECT statement, state FROM sqlinfer_jobs()").fetchall() == [("this one", "running")]
 
 

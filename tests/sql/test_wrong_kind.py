@@ -39,7 +39,7 @@ def test_a_constant_model_of_the_wrong_kind_is_refused_before_anything_is_asked(
         with pytest.raises(error) as raised:
             connection.execute(sql, values).fetchall()
         assert said in str(raised.value)
-    assert echo.asked == [] and con.answerer.failures == {}
+    assert echo.asked == [] and con.evaluator.statement.failures == {}
 
 
 def test_a_model_that_a_column_names_costs_its_rows(home: object) -> None:

@@ -1,16 +1,14 @@
-"""What scripts would ask, without asking it: probe phase 1 and no more."""
+"""What scripts would compute, without computing it: probe phase 1 and no more."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from sqlinfer.backends import backend_of
 from sqlinfer.functions.call_options import Options
 from sqlinfer.inference.call_stats import CallKey, CallStats
 from sqlinfer.inference.cost_estimate import Estimate, Sample, estimate, samples
-from sqlinfer.inference.counters import JobCounters
 from sqlinfer.sql.parsing.split_statements import split_with_lines
 from sqlinfer.sql.phases import probe
 from sqlinfer.sql.plan import AiStatement, DuckDBStatement, Query, SetCommand, Statement
@@ -18,7 +16,6 @@ from sqlinfer.sql.rewrite.context import RewriteContext
 from sqlinfer.sql.rewrite.number_call_sites import CallSite, call_sites
 from sqlinfer.sql.rewrite.passes import EXPLAIN_PASSES, apply_passes
 from sqlinfer.sql.session import Session
-from sqlinfer.sql.udf.evaluator import CallEvaluator
 
 _SKIPPED = {"COPY", "EXPORT", "BEGIN", "START", "COMMIT", "ROLLBACK", "ABORT", "END", "CHECKPOINT", "VACUUM", "INSTALL"}
 """Statements that write files or end the transaction in which the others are undone."""
@@ -119,40 +116,43 @@ class _Probes:
         self.stats = CallStats()
         self.totals: dict[CallKey, Sample] = {}
 
-    def add(self, sample: Sample) -> None:
-        """Take in what one route asks in one statement."""
-        key = CallKey.of(sample.route)
-        if key in self.totals:
-            self.totals[key].add(sample)
-        else:
-            self.totals[key] = sample
+    def add(self, num_rows: int, statement_samples: Iterable[Sample]) -> None:
+        """Take in the rows of one statement, and a sample for each route."""
+        self.num_rows += num_rows
+        for sample in statement_samples:
+            key = CallKey.of(sample.route)
+            if key in self.totals:
+                self.totals[key].add(sample)
+            else:
+                self.totals[key] = sample
 
 
 def explain(session: Session, scripts: Mapping[str, str], defaults: Mapping[str, Options] | None = None) -> Explanation:
     """Count what scripts would ask, by name. Their statements run in a transaction that is rolled back, with unknown
     answers as NULL, so that later ones find the tables of earlier ones; nothing is asked and no file is written.
     defaults: of scripts, by name: the model and the on_error of calls that say none."""
-    answerer = session.answerer
-    answerer.new_statement()
-    answerer.counts = JobCounters()
+    evaluator = session.evaluator
+    evaluator.begin_statement()
+    evaluator.runner.count_anew()
     probes = _Probes()
     session.execute("BEGIN")
     try:
         for name, text in scripts.items():
-            answerer.defaults = (defaults or {}).get(name, answerer.defaults)
-            for line, statement in split_with_lines(text):
-                _explain(session, statement, (name, line), probes)
+            with evaluator.using(defaults=(defaults or {}).get(name, evaluator.defaults)):
+                for line, statement in split_with_lines(text):
+                    _explain(session, statement, (name, line), probes)
     finally:
         session.execute("ROLLBACK")
     costs = {key: estimate(session.runtime, total) for key, total in probes.totals.items()}
-    requests = answerer.counts.requests - answerer.counts.refused
-    asked = sum(total.requests for total in probes.totals.values())
+    counts, failures = evaluator.job.counts, evaluator.statement.failures.values()
+    requests = counts.requests - counts.refused
+    num_missing = sum(total.requests for total in probes.totals.values())
     return Explanation(
         rows=probes.num_rows,
         requests=requests,
-        known=max(0, requests - asked),
-        refused=answerer.counts.refused,
-        refusal=next((str(failure) for failure in answerer.failures.values() if not failure.model), ""),
+        known=max(0, requests - num_missing),
+        refused=counts.refused,
+        refusal=next((str(failure) for failure in failures if not failure.model), ""),
         prompt_tokens=sum(cost.prompt_tokens for cost in costs.values()),
         est_seconds=round(sum(cost.seconds for cost in costs.values()), 3),
         measured=all(cost.is_measured for cost in costs.values()),
@@ -171,10 +171,9 @@ def _explain(session: Session, text: str, location: tuple[str, int], probes: _Pr
             probes.sites[site.number] = (f"{location[0]}:{location[1] + site.line - 1}", site)
         statement = plan_numbered(session, statement, first_site)
     if isinstance(statement, AiStatement) and statement.queries:
-        with _counted(session.answerer, probes.stats), probe(session.answerer, session.readers(statement)) as probed:
-            probes.num_rows += probed.num_rows
-            for sample in samples(probed.pending):
-                probes.add(sample)
+        evaluator = session.evaluator
+        with evaluator.using(stats=probes.stats), probe(evaluator, session.readers(statement)) as probed:
+            probes.add(probed.num_rows, samples(probed.spool))
     run_without_output(session, statement)
 
 
@@ -191,16 +190,7 @@ def run_without_output(session: Session, statement: Statement) -> None:
     """Run a statement that later ones may build on, with NULL for answers that are not cached; no file is written and
     the open transaction stays."""
     if isinstance(statement, DuckDBStatement) and not isinstance(statement, Query) and statement.verb not in _SKIPPED:
-        session.run_silently(statement)
-
-
-@contextmanager
-def _counted(answerer: CallEvaluator, stats: CallStats) -> Iterator[None]:
-    answerer.tally = stats
-    try:
-        yield
-    finally:
-        answerer.tally = None
+        session.run_unanswered(statement)
 
 
 def _calls(probes: _Probes, costs: Mapping[CallKey, Estimate]) -> Iterator[Call]:

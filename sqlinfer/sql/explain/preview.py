@@ -1,27 +1,24 @@
-"""A few requests of each AI call of scripts: asked, and shown with prompt, raw answer and value side by side."""
+"""A few requests of each AI call of scripts: computed, and shown with prompt, raw answer and value side by side."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from sqlinfer.backends import backend_of
 from sqlinfer.functions import Function
 from sqlinfer.inference.call_stats import CallKey
-from sqlinfer.inference.job import recorded
 from sqlinfer.inference.keyed_request import KeyedRequest
 from sqlinfer.sql.explain.explain import plan_numbered, run_without_output
 from sqlinfer.sql.parsing.split_statements import split_statements
-from sqlinfer.sql.phases import OpenReader, ask, probe
+from sqlinfer.sql.phases import OpenReader, compute, probe
 from sqlinfer.sql.plan import AiStatement, SetCommand
 from sqlinfer.sql.rewrite.number_call_sites import call_sites
 from sqlinfer.sql.session import Session
 from sqlinfer.sql.udf.call import Call
-from sqlinfer.sql.udf.evaluator import CallEvaluator
 from sqlinfer.store.outputs import encode
 
 
@@ -46,7 +43,7 @@ class Shown:
 
 
 class _Trace:
-    """The requests of one statement that may be asked, num_rows of each call and all steps of those."""
+    """The requests of one statement that may be computed, num_rows of each call and all steps of those."""
 
     def __init__(self, num_rows: int) -> None:
         self.chosen: dict[bytes, KeyedRequest] = {}
@@ -55,39 +52,39 @@ class _Trace:
         self._num_rows = num_rows
         self._counts: Counter[CallKey] = Counter()
 
-    def choose(self, questions: Sequence[KeyedRequest]) -> list[KeyedRequest]:
-        """Those of some questions that may be asked."""
-        followed = {question.key for call in self.calls.values() for question in call.asks}
-        return [q for q in questions if q.key in self.chosen or self._take(q, q.key in followed)]
+    def choose(self, requests: Sequence[KeyedRequest]) -> list[KeyedRequest]:
+        """Those of some requests that may be computed."""
+        followed = {request.key for call in self.calls.values() for request in call.requests}
+        return [r for r in requests if r.key in self.chosen or self._take(r, r.key in followed)]
 
     def read(self, call: Call, outputs: Mapping[bytes, Any]) -> None:
         """Note what a call is about to read."""
-        for question in self.choose(call.asks):
-            self.answers[question.key] = encode(outputs[question.key])
-            self.calls[question.key] = call
+        for request in self.choose(call.requests):
+            self.answers[request.key] = encode(outputs[request.key])
+            self.calls[request.key] = call
 
-    def _take(self, question: KeyedRequest, is_followed: bool) -> bool:
-        call_key = CallKey.of(question.route)
-        if question.step > 1:
+    def _take(self, request: KeyedRequest, is_followed: bool) -> bool:
+        call_key = CallKey.of(request.route)
+        if request.step > 1:
             if not is_followed:
                 return False
         elif self._counts[call_key] >= self._num_rows:
             return False
         else:
             self._counts[call_key] += 1
-        self.chosen[question.key] = question
+        self.chosen[request.key] = request
         return True
 
 
 def preview(session: Session, scripts: Mapping[str, str], num_rows: int) -> list[Shown]:
-    """Ask num_rows requests of each call, with all their steps, and show them in the order in which they came up.
+    """Compute num_rows requests of each call, with all their steps, and show them in the order in which they came up.
 
     Statements run in a transaction that is rolled back; calls that were not chosen are NULL. Answers are kept.
     """
-    answerer, shown = session.answerer, list[Shown]()
+    shown: list[Shown] = []
     session.execute("BEGIN")
     try:
-        with recorded(answerer, "\n".join(scripts.values()), {"preview": num_rows}):
+        with session.job("\n".join(scripts.values()), {"preview": num_rows}):
             for text in scripts.values():
                 for statement in split_statements(text):
                     shown += _preview(session, statement, num_rows)
@@ -97,27 +94,27 @@ def preview(session: Session, scripts: Mapping[str, str], num_rows: int) -> list
 
 
 def _preview(session: Session, text: str, num_rows: int) -> Iterator[Shown]:
-    answerer, statement = session.answerer, session.plan(text)
+    evaluator, statement = session.evaluator, session.plan(text)
     trace, call_texts = _Trace(num_rows), dict[int, str]()
-    answerer.new_statement()
+    evaluator.begin_statement()
     if isinstance(statement, SetCommand):
         session.run(statement)
     if isinstance(statement, AiStatement) and statement.queries:
         statement = plan_numbered(session, statement)
         call_texts = {site.number: site.text for site in call_sites(text, session.runtime.functions)}
     if isinstance(statement, AiStatement) and statement.queries:
-        with _traced(answerer, trace):
-            while _ask_chosen(session, trace, session.readers(statement)):
+        with evaluator.using(on_read=trace.read):
+            while _compute_chosen(session, trace, session.readers(statement)):
                 pass
     run_without_output(session, statement)
-    for key, question in trace.chosen.items():
-        failure, call = answerer.failures.get(key), trace.calls.get(key)
+    for key, request in trace.chosen.items():
+        failure, call = evaluator.statement.failures.get(key), trace.calls.get(key)
         yield Shown(
-            call_texts.get(question.route.site, question.route.function.name),
-            str(question.route.version),
-            backend_of(question.route.version).read_prompt(question.route.version, question.request),
+            call_texts.get(request.route.site, request.route.function.name),
+            str(request.route.version),
+            backend_of(request.route.version).read_prompt(request.route.version, request.request),
             trace.answers.get(key),
-            _value(call, question.route.function) if call is not None else None,
+            _value(call, request.route.function) if call is not None else None,
             failure.error if failure is not None else None,
         )
 
@@ -127,23 +124,12 @@ def _value(call: Call, function: Function) -> Any:
     return json.loads(call.value) if function.type_of is not None and call.value is not None else call.value
 
 
-@contextmanager
-def _traced(answerer: CallEvaluator, trace: _Trace) -> Iterator[None]:
-    answerer.on_read = trace.read
-    try:
-        yield
-    finally:
-        answerer.on_read = None
-
-
-def _ask_chosen(session: Session, trace: _Trace, queries: Sequence[OpenReader]) -> bool:
-    """Probe, and ask what was chosen; whether there was anything to ask."""
-    answerer = session.answerer
-    with probe(answerer, queries, trace.choose) as probed:
-        if answerer.orders.choose():
+def _compute_chosen(session: Session, trace: _Trace, queries: Sequence[OpenReader]) -> bool:
+    """Probe, and compute what was chosen; whether there was any."""
+    with probe(session.evaluator, queries, trace.choose) as probed:
+        if session.evaluator.statement.orders.choose():
             return True
-        if probed.pending.count() == 0:
+        if probed.spool.count() == 0:
             return False
-        with answerer.turn(), answerer.counts.phase("infer"):
-            ask(answerer, probed.pending)
+        compute(session.evaluator, probed.spool)
     return True

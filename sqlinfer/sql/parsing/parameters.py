@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlinfer.sql.parsing.tokens import Token
 
-Parameters = Sequence[Any] | Mapping[str, Any] | None
+SqlValues = Sequence[Any] | Mapping[str, Any] | None
 """The values of a statement's parameters, by position or by name."""
 
 
@@ -17,7 +17,7 @@ def is_positional(token: Token) -> bool:
     return re.fullmatch(r"\?\d*|\$\d+", token.text) is not None
 
 
-def parameter_value(tokens: Sequence[Token], index: int, values: Parameters) -> Any:
+def parameter_value(tokens: Sequence[Token], index: int, values: SqlValues) -> Any:
     """The value of the parameter at an index; None if there is none.
 
     >>> from sqlinfer.sql.parsing.tokens import tokenize

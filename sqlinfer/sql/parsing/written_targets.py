@@ -10,7 +10,7 @@ from pathlib import Path
 
 import duckdb
 
-from sqlinfer.sql.parsing.parameters import Parameters, parameter_value
+from sqlinfer.sql.parsing.parameters import SqlValues, parameter_value
 from sqlinfer.sql.parsing.parsed_calls import constant
 from sqlinfer.sql.parsing.tokens import closing, first_keyword, keywords, text_of, tokenize
 
@@ -80,7 +80,7 @@ def _created(sql: str, *, keeps: bool) -> str | None:
     return sql[name[0].start : name[end].end]
 
 
-def copied_file(sql: str, parameters: Parameters = None) -> CopiedFile | None:
+def copied_file(sql: str, parameters: SqlValues = None) -> CopiedFile | None:
     """The file that COPY .. TO writes; None for other statements and for a name that is known only as it runs.
 
     >>> [copied_file(f"COPY t TO {to}", ["c.csv"]).name for to in ("'a.csv'", "$$b.csv$$", "?", "('d' || 'e')", "f")]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlinfer.functions import Functions
 from sqlinfer.sql.parsing.mentions import ai_mentions
-from sqlinfer.sql.parsing.parameters import Parameters
+from sqlinfer.sql.parsing.parameters import SqlValues
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class RewriteContext:
     ai_columns: frozenset[str] = frozenset()
     embedding_width: Callable[[str | None], int | None] = lambda _: None
     ai_schema: bool = False
-    parameters: Parameters = None
+    parameters: SqlValues = None
     output_action: str | None = None
     table_exists: Callable[[str], bool] = lambda _: False
     first_site: int = 1

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sqlinfer.sql.parsing.edits import Edits
-from sqlinfer.sql.parsing.parameters import Parameters, is_positional
+from sqlinfer.sql.parsing.parameters import SqlValues, is_positional
 from sqlinfer.sql.parsing.tokens import tokenize
 from sqlinfer.sql.rewrite.context import RewriteContext
 
@@ -28,7 +28,7 @@ def name_parameters(sql: str, context: RewriteContext) -> str:
     return edits.apply()
 
 
-def named_values(values: Parameters) -> dict[str, Any] | None:
+def named_values(values: SqlValues) -> dict[str, Any] | None:
     """Values by the names that name_parameters gives; None if there are none.
 
     >>> named_values(["x", 3])
@@ -39,7 +39,7 @@ def named_values(values: Parameters) -> dict[str, Any] | None:
     return dict(values if isinstance(values, Mapping) else {f"p{i}": v for i, v in enumerate(values, 1)}) or None
 
 
-def own_values(sql: str, values: Parameters) -> dict[str, Any] | None:
+def own_values(sql: str, values: SqlValues) -> dict[str, Any] | None:
     """Those of the named values that a part of a statement uses; None if it uses none."""
     if not isinstance(values, Mapping):
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -75,11 +74,6 @@ def to_array(values: list[Any], index: pa.Array, sql_type: str) -> pa.Array:
     """One value a row of the chunk, from one value a distinct row."""
     values = [np.asarray(value) if isinstance(value, Embedding) else value for value in values]  # Arrow copies it whole
     return pa.array(values, type=arrow_type(sql_type)).take(index)
-
-
-def as_json(value: Any) -> str:
-    """A value as JSON text that DuckDB reads: halves of surrogate pairs, which it does not, become question marks."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace").decode()
 
 
 def _is_constant(array: pa.Array) -> bool:

@@ -1,18 +1,18 @@
-"""One distinct row of a function on its way to a value: it asks one question, several in steps, or none.
+"""One distinct row of a function on its way to a value: by one request, by several in steps, or by none.
 
-Knows no store and no engine: it says what it asks, takes the outputs, and goes on.
+Knows no store and no engine: it gives its requests, takes their outputs, and goes on.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Generator, Sequence
 from typing import Any
 
 from sqlinfer.errors import EXCERPT, ModelNotFound, ModelUnusable, RequestsFailed, SqlinferError, StoreUnusable
 from sqlinfer.functions import Function
 from sqlinfer.inference.keyed_request import KeyedRequest
-from sqlinfer.sql.udf.arrow_rows import as_json
 from sqlinfer.sql.udf.request_builder import NO_ARGUMENTS, RequestBuilder
 from sqlinfer.store import KEY_BYTES
 from sqlinfer.types import AnyRequest, Output
@@ -21,36 +21,37 @@ from sqlinfer.types import AnyRequest, Output
 class Call:
     """A call with the values of its row: arguments, then options.
 
-    asks: the questions that it waits for, or waited for last. value: NULL until all its questions have answers.
+    requests: those that it waits for, or waited for last.
+    value: NULL until all its requests have answers.
     failure: the key of what failed it, if something did.
     """
 
-    __slots__ = ("_asks_one", "_given", "_questions", "_row", "_steps", "asks", "failure", "value")
+    __slots__ = ("_bound", "_builder", "_is_single", "_row", "_steps", "failure", "requests", "value")
 
-    def __init__(self, questions: RequestBuilder, row: tuple[Any, ...]) -> None:
-        self.asks: list[KeyedRequest] = []
+    def __init__(self, builder: RequestBuilder, row: tuple[Any, ...]) -> None:
+        self.requests: list[KeyedRequest] = []
         self.value: Any = None
         self.failure: bytes | None = None
-        self._questions = questions
+        self._builder = builder
         self._row = row
-        self._given = NO_ARGUMENTS
+        self._bound = NO_ARGUMENTS
         self._steps: Generator[Any, Any, Any] | None = None
-        self._asks_one = True
+        self._is_single = True
 
     @property
     def function(self) -> Function:
-        return self._questions.function
+        return self._builder.function
 
     @property
     def on_error(self) -> Any:
-        """'fail' or 'null', or what else the row says."""
-        return self._questions.on_error(self._row)
+        """'fail' or 'null', or what else the row has."""
+        return self._builder.on_error(self._row)
 
     @property
     def key(self) -> bytes:
-        """The row's own, for a failure that comes before any question."""
-        said = f"{self.function.file_hash} {self._row!r}"
-        return hashlib.blake2b(said.encode("utf-8", "replace"), digest_size=KEY_BYTES).digest()
+        """The row's own, for a failure that comes before any request."""
+        identity = f"{self.function.file_hash} {self._row!r}"
+        return hashlib.blake2b(identity.encode("utf-8", "replace"), digest_size=KEY_BYTES).digest()
 
     @property
     def excerpt(self) -> str:
@@ -59,12 +60,12 @@ class Call:
 
     def begin(self) -> str | None:
         """Check the arguments and hand them to the author's code, unless a NULL among them makes the value NULL.
-        Returns why the row cannot be asked, if so; what is wrong with a model is raised."""
+        Returns why the row has no request, if so; what is wrong with a model is raised."""
         try:
-            given = self._questions.given(self._row)
-            if given is not None:
-                self._given = given
-                self._begin(given.arguments)
+            bound = self._builder.bind(self._row)
+            if bound is not None:
+                self._bound = bound
+                self._begin(bound.arguments)
         except (ModelNotFound, ModelUnusable, StoreUnusable):
             raise
         except SqlinferError as error:
@@ -83,50 +84,59 @@ class Call:
         elif self.function.is_computed:
             self._keep(outcome)
         else:
-            self._ask(outcome, "return")
+            self._build([outcome], "return")
 
     def go_on(self, outputs: Sequence[Output]) -> bool:
-        """Take the answers to what it asks; whether it asks more. Raises what the author's code raises."""
+        """Take the outputs of its requests; whether it has further ones. Raises what the author's code raises."""
         if self._steps is not None:
-            return self._advance(outputs[0] if self._asks_one else list(outputs))
+            return self._advance(outputs[0] if self._is_single else list(outputs))
         read = self.function.read
         self._keep(outputs[0] if read is None else read(outputs[0]))
         return False
 
-    def fail(self, message: str) -> bool:
-        """Tell a call in steps, which may have a value for that, that its request failed; whether it asks more."""
+    def mark_failed(self, key: bytes) -> None:
+        """Note the key of what failed it."""
+        self.failure = key
+
+    def fail(self, key: bytes, message: str) -> bool:
+        """Take the failure of a request, for which a call in steps may have a value; whether it has further ones."""
+        self.failure = key
         if self._steps is None:
             return False
         try:
-            asks_more = self._advance(RequestsFailed(message))
+            has_more = self._advance(RequestsFailed(message))
         except RequestsFailed:
             return False
         self.failure = None
-        return asks_more
+        return has_more
 
     def _keep(self, value: Any) -> None:
         is_json = self.function.type_of is not None and value is not None
         self.value = as_json(value) if is_json else value
 
     def _advance(self, answer: Any) -> bool:
-        """Run to the next step that asks something; whether there is one. An error is raised there."""
+        """Run to the next step with requests; whether there is one. An error is raised there."""
         assert self._steps is not None
         while True:
             try:
-                asked = self._steps.throw(answer) if isinstance(answer, Exception) else self._steps.send(answer)
+                yielded = self._steps.throw(answer) if isinstance(answer, Exception) else self._steps.send(answer)
             except StopIteration as done:
                 self._keep(done.value)
                 return False
-            if asked != []:
-                self._ask(asked, "yield")
+            if yielded != []:
+                self._is_single = not isinstance(yielded, list)
+                self._build([yielded] if self._is_single else yielded, "yield")
                 return True
             answer = []
 
-    def _ask(self, asked: Any, verb: str) -> None:
-        self._asks_one = not isinstance(asked, list) or verb == "return"
-        step = self.asks[0].step + 1 if self.asks else 1
-        requests = [asked] if self._asks_one else asked
-        for request in requests:
-            if not isinstance(request, AnyRequest) or not isinstance(request.text, str):
-                raise TypeError(f"it must {verb} a Request with a text, not {request!r}")
-        self.asks = [self._questions.of(request, self._given, step) for request in requests]
+    def _build(self, drafts: list[Any], verb: str) -> None:
+        step = self.requests[0].step + 1 if self.requests else 1
+        for draft in drafts:
+            if not isinstance(draft, AnyRequest) or not isinstance(draft.text, str):
+                raise TypeError(f"it must {verb} a Request with a text, not {draft!r}")
+        self.requests = [self._builder.build(draft, self._bound, step) for draft in drafts]
+
+
+def as_json(value: Any) -> str:
+    """A value as JSON text that DuckDB reads: halves of surrogate pairs, which it does not, become question marks."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace").decode()

@@ -26,7 +26,7 @@ NO_METADATA = CallMetadata()
 
 
 def take_metadata(options: dict[str, Any]) -> CallMetadata:
-    """The marks among the fields of the options that are not NULL, by name; they are taken out."""
+    """The metadata among the fields of the options that are not NULL, by name; they are taken out."""
     site, constant, missing = (options.pop(name, None) for name in (SITE, CONSTANT, MISSING))
     return CallMetadata(
         0 if site is None else site[0].as_py(), constant is not None, "" if missing is None else missing[0].as_py()

@@ -1,7 +1,7 @@
-"""The order in which the columns of a struct are asked: few distinct values first, so that most prompts begin alike.
+"""The order of the fields of a struct in a prompt: few distinct values first, so that most prompts begin alike.
 
-An order is chosen once, from all questions that a probe recorded, and kept among the answers: it is part of what is
-asked, and with another order a run over more rows would ask the old ones again. Knows no engine and no SQL.
+An order is chosen once, from all requests that a probe recorded, and kept among the answers: it is part of the prompt,
+and with another order a run over more rows would compute the old ones again. Knows no engine and no SQL.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ class FieldOrders:
 
     def find(self, key: bytes) -> Names | None:
         """The order that was chosen under a key."""
-        kept = self._answers.texts([key]).get(key)
-        return None if kept is None else tuple(json.loads(kept))
+        names = self._answers.texts([key]).get(key)
+        return None if names is None else tuple(json.loads(names))
 
-    def note(self, questions: Iterable[KeyedRequest]) -> None:
-        """Take note of the values of questions whose order is to be chosen."""
+    def note(self, requests: Iterable[KeyedRequest]) -> None:
+        """Take note of the values of requests whose order is to be chosen."""
         grouped: dict[bytes, list[KeyedRequest]] = {}
-        for question in questions:
-            if question.order_key:
-                grouped.setdefault(question.order_key, []).append(question)
-        for key, noted in grouped.items():
+        for request in requests:
+            if request.order_key:
+                grouped.setdefault(request.order_key, []).append(request)
+        for key, group in grouped.items():
             with self._lock:
-                seen = self._seen.setdefault(key, _Seen(noted[0].route))
-            seen.add([json.loads(question.draft.text) for question in noted])
+                seen = self._seen.setdefault(key, _Seen(group[0].route))
+            seen.add([json.loads(request.draft.text) for request in group])
 
     def forget(self) -> None:
         """Forget what was noted."""
@@ -63,15 +63,15 @@ class FieldOrders:
             self._seen.clear()
             return has_chosen
 
-    def settle(self, questions: Iterable[KeyedRequest]) -> None:
-        """Choose the order of questions that come with no probe before them, and put them into it."""
-        left = [question for question in questions if question.order_key]
-        if left:
-            self.note(left)
+    def choose_now(self, requests: Iterable[KeyedRequest]) -> None:
+        """Choose the order of requests that come with no probe before them, and put them into it."""
+        unordered = [request for request in requests if request.order_key]
+        if unordered:
+            self.note(unordered)
             self.choose()
-        for question in left:
-            names = self.find(question.order_key)
-            reorder_fields(question, names or tuple(json.loads(question.draft.text)))
+        for request in unordered:
+            names = self.find(request.order_key)
+            reorder_fields(request, names or tuple(json.loads(request.draft.text)))
 
 
 class _Seen:
@@ -91,17 +91,17 @@ class _Seen:
         return sorted(self._values, key=lambda name: self._values[name].count())
 
 
-def order_key(keys: AnswerKeys, asked: AnyRequest, parameters: Parameters) -> bytes:
-    """The key of the order of a request's columns: of all that is asked but their values."""
-    names = json.dumps(sorted(json.loads(asked.text)))
-    return _digest(keys(replace(asked, text=names), parameters))
+def order_key(keys: AnswerKeys, draft: AnyRequest, parameters: Parameters) -> bytes:
+    """The key of the order of a request's fields: of the whole request but their values."""
+    names = json.dumps(sorted(json.loads(draft.text)))
+    return _digest(keys(replace(draft, text=names), parameters))
 
 
 def reorder_fields(request: KeyedRequest, names: Names) -> None:
     """Put the fields of a request's text into the order that was chosen; its key is then the final one."""
     keys = AnswerKeys(request.route.version.fingerprint, request.route.function.answer_hash)
-    request.draft = replace(request.draft, text=in_order(request.draft.text, names))
-    request.key, request.order_key = keys(request.draft, request.parameters), b""
+    draft = replace(request.draft, text=in_order(request.draft.text, names))
+    request.reorder(draft, keys(draft, request.parameters))
 
 
 def in_order(text: str, names: Iterable[str]) -> str:
@@ -114,6 +114,6 @@ def in_order(text: str, names: Iterable[str]) -> str:
     return json.dumps({name: values[name] for name in names}, ensure_ascii=False)
 
 
-def _digest(said: str | bytes) -> bytes:
-    encoded = said.encode() if isinstance(said, str) else said
+def _digest(value: str | bytes) -> bytes:
+    encoded = value.encode() if isinstance(value, str) else value
     return hashlib.blake2b(encoded, digest_size=KEY_BYTES, key=_SEVERAL).digest()

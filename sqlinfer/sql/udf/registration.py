@@ -25,33 +25,33 @@ from sqlinfer.sql_text import quote_identifier
 _NUMBERS = itertools.count(1)
 
 
-class AnswerCache(Protocol):
-    """Who has the values of calls, a chunk at a time. columns: the arguments, the struct of options, and what else the
-    binding was told to hand over."""
+class Evaluator(Protocol):
+    """Evaluates calls, a chunk at a time. columns: the arguments, the struct of options, and the further ones of the
+    registration."""
 
     @property
     def runtime(self) -> Runtime: ...
 
-    def answer(self, function: Function, columns: list[pa.ChunkedArray]) -> pa.Array: ...
+    def evaluate(self, function: Function, columns: list[pa.ChunkedArray]) -> pa.Array: ...
 
 
 class UdfRegistration:
-    """The functions on one connection; close it before the connection. further: the SQL of more arguments for who
-    answers. has_text: somebody reads the text of each statement before DuckDB does, and sees missing arguments."""
+    """The functions on one connection; close it before the connection. further: the SQL of more arguments for the
+    evaluator. has_text: somebody reads the text of each statement before DuckDB does, and sees missing arguments."""
 
     def __init__(
-        self, connection: duckdb.DuckDBPyConnection, answerer: AnswerCache, further: str = "", has_text: bool = False
+        self, connection: duckdb.DuckDBPyConnection, evaluator: Evaluator, further: str = "", has_text: bool = False
     ) -> None:
         self._connection = connection
         self._made: list[str] = []
-        self._macros = list(answerer.runtime.functions)
+        self._macros = list(evaluator.runtime.functions)
         number = next(_NUMBERS)
-        self._tables = SystemTables(connection, answerer.runtime.store, number)
+        self._tables = SystemTables(connection, evaluator.runtime.store, number)
         create = cast("Callable[..., object]", connection.create_function)  # its stubs know no Arrow functions
-        for name, function in answerer.runtime.functions.items():
+        for name, function in evaluator.runtime.functions.items():
             under = f"{PREFIX}{number}_{function.name}"
             if under not in self._made:
-                call = _call(answerer, function)
+                call = _call(evaluator, function)
                 create(under, call, None, function.returns, type="arrow", null_handling="special")
                 self._made.append(under)
             connection.execute(macro(name, function, _local(under, further), has_text, not has_text))
@@ -77,10 +77,10 @@ def _local(under: str, further: str) -> MakeCall:
     return lambda arguments, options: f"{under}({', '.join([*arguments, options, *also])})"
 
 
-def _call(answerer: AnswerCache, function: Function) -> Callable[..., pa.Array]:
+def _call(evaluator: Evaluator, function: Function) -> Callable[..., pa.Array]:
     def call(*columns: pa.ChunkedArray) -> pa.Array:
         if len(columns[0]) == 0:
             return pa.array([], type=arrow_type(function.returns))
-        return answerer.answer(function, list(columns))
+        return evaluator.evaluate(function, list(columns))
 
     return call

@@ -1,4 +1,4 @@
-"""Rows as checked arguments, and requests as questions: the session adds parameters, model and key."""
+"""Rows as checked arguments, and the requests of a function with parameters, model and key."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from sqlinfer.sql.udf.field_order import Names, order_key, reorder_fields
 from sqlinfer.store import KEY_BYTES, AnswerKeys
 from sqlinfer.types import AnyRequest, Generate, Parameters
 
-FindOrigin = Callable[[Function, str | None, str], Route]
+FindRoute = Callable[[Function, str | None, str], Route]
 FindOrder = Callable[[bytes], Names | None]
 
 
 @dataclass(slots=True)
 class BoundArguments:
-    """What a row says: the function's own arguments by name, those that are NULL left out, and the common options."""
+    """The function's own arguments by name, those that are NULL left out, and the common options of a row."""
 
     arguments: dict[str, Any]
     options: Options
 
 
 class RequestBuilder:
-    """Makes the questions of one function; what does not change from row to row is worked out once."""
+    """Builds the requests of one function; what does not change from row to row is worked out once."""
 
     def __init__(
         self,
-        find_origin: FindOrigin,
+        find_route: FindRoute,
         function: Function,
         option_names: tuple[str, ...],
         defaults: Options | None = None,
         find_order: FindOrder = lambda _: None,
     ) -> None:
-        self._find_origin = find_origin
+        self._find_route = find_route
         self._find_order = lru_cache(maxsize=64)(find_order)
         self._defaults = defaults or Options()
         self.function = function
@@ -48,50 +48,49 @@ class RequestBuilder:
         self._last: _Shared | None = None
 
     def on_error(self, row: tuple[Any, ...]) -> Any:
-        """What a row says of failures, before it is checked; the default if it says nothing."""
-        said = dict(zip(self._names, row[len(self._arguments) :], strict=True)).get("on_error")
-        return self._defaults.on_error if said is None else said
+        """The on_error of a row, before it is checked."""
+        on_error = dict(zip(self._names, row[len(self._arguments) :], strict=True)).get("on_error")
+        return self._defaults.on_error if on_error is None else on_error
 
-    def given(self, row: tuple[Any, ...]) -> BoundArguments | None:
+    def bind(self, row: tuple[Any, ...]) -> BoundArguments | None:
         """A row checked: arguments, then options. None if an argument without a default is NULL."""
-        given: dict[str, Any] = {}
+        arguments: dict[str, Any] = {}
         options = self._read_options(row[len(self._arguments) :]) if self._names else self._defaults
         for argument, value in zip(self._arguments, row, strict=False):
             if value is not None:
                 fits = type(value) is argument.python_type
-                given[argument.name] = value if fits else argument.check(value, self.function.name)
+                arguments[argument.name] = value if fits else argument.check(value, self.function.name)
             elif argument.required:
                 return None
-        return BoundArguments(given, options)
+        return BoundArguments(arguments, options)
 
-    def of(self, asked: AnyRequest, given: BoundArguments, step: int = 1) -> KeyedRequest:
-        """The question of a request that a row makes."""
-        shared, options = self._last, given.options
-        model = given.arguments.get("model", options.model)
-        if shared is None or not shared.holds(asked, options, model):
-            shared = self._last = self._share(asked, options, model)
-        key = shared.keys(asked, shared.parameters)
-        question = KeyedRequest(asked, shared.parameters, key, shared.origin, step)
-        if isinstance(asked, Generate) and asked.reorder:
-            self._put_in_order(question, shared)
-        return question
+    def build(self, draft: AnyRequest, bound: BoundArguments, step: int = 1) -> KeyedRequest:
+        """The request of a row, as the function drafted it."""
+        shared, options = self._last, bound.options
+        model = bound.arguments.get("model", options.model)
+        if shared is None or not shared.holds(draft, options, model):
+            shared = self._last = self._share(draft, options, model)
+        key = shared.keys(draft, shared.parameters)
+        request = KeyedRequest(draft, shared.parameters, key, shared.route, step)
+        if isinstance(draft, Generate) and draft.reorder:
+            self._put_in_order(request, shared)
+        return request
 
-    def _put_in_order(self, question: KeyedRequest, shared: _Shared) -> None:
-        """Ask the columns in the order that was chosen; until then the question has a key without answer."""
-        key = order_key(shared.keys, question.draft, shared.parameters)
+    def _put_in_order(self, request: KeyedRequest, shared: _Shared) -> None:
+        """Put the fields in the order that was chosen; until then the request has a key without answer."""
+        key = order_key(shared.keys, request.draft, shared.parameters)
         names = self._find_order(key)
         if names is not None:
-            reorder_fields(question, names)
+            reorder_fields(request, names)
         else:
-            question.order_key = key
-            question.key = hashlib.blake2b(question.key, digest_size=KEY_BYTES, key=key).digest()
+            request.defer(key, hashlib.blake2b(request.key, digest_size=KEY_BYTES, key=key).digest())
 
-    def _share(self, asked: AnyRequest, options: Options, model: str | None) -> _Shared:
+    def _share(self, draft: AnyRequest, options: Options, model: str | None) -> _Shared:
         """The parameters that hold are those of the call, then the function's, then the model's registration."""
-        origin = self._find_origin(self.function, model, asked.task)
-        parameters = options.parameters.over(asked.parameters).over(origin.version.parameters)
-        keys = AnswerKeys(origin.version.fingerprint, self.function.answer_hash)
-        return _Shared(asked.parameters, asked.task, options, model, origin, parameters, keys)
+        route = self._find_route(self.function, model, draft.task)
+        parameters = options.parameters.over(draft.parameters).over(route.version.parameters)
+        keys = AnswerKeys(route.version.fingerprint, self.function.answer_hash)
+        return _Shared(draft.parameters, draft.task, options, model, route, parameters, keys)
 
     def _read_options(self, values: tuple[Any, ...]) -> Options:
         identity = repr(values)
@@ -104,19 +103,19 @@ class RequestBuilder:
 
 @dataclass(frozen=True, slots=True)
 class _Shared:
-    """What rows with the same settings share, so that it is found once and not for each row."""
+    """What rows with the same settings share, so that it is worked out once and not for each row."""
 
-    asked: Parameters
+    draft_parameters: Parameters
     task: str
     options: Options
     model: str | None
-    origin: Route
+    route: Route
     parameters: Parameters
     keys: AnswerKeys
 
-    def holds(self, asked: AnyRequest, options: Options, model: str | None) -> bool:
-        same = asked.parameters is self.asked or asked.parameters == self.asked
-        return same and options is self.options and asked.task == self.task and model == self.model
+    def holds(self, draft: AnyRequest, options: Options, model: str | None) -> bool:
+        same = draft.parameters is self.draft_parameters or draft.parameters == self.draft_parameters
+        return same and options is self.options and draft.task == self.task and model == self.model
 
 
 NO_ARGUMENTS = BoundArguments({}, Options())

@@ -1,0 +1,45 @@
+"""What holds for one statement: which version a model's name means, which requests failed, how fields are ordered."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sqlinfer.functions import Function
+from sqlinfer.inference.failures import Failure
+from sqlinfer.inference.keyed_request import Route
+from sqlinfer.inference.runtime import Runtime
+from sqlinfer.sql.udf.call_metadata import NO_METADATA, CallMetadata
+from sqlinfer.sql.udf.field_order import FieldOrders
+
+
+class StatementState:
+    """Made anew for each statement.
+
+    failures: by the key of the request, or of the row that has none.
+    orders: of the fields of its requests.
+    cause: the last error raised inside DuckDB, which passes on only its text.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.failures: dict[bytes, Failure] = {}
+        self.orders = FieldOrders(runtime.store.answers)
+        self.cause: Exception | None = None
+        self._runtime = runtime
+        self._routes: dict[tuple[str, str | None, str, CallMetadata], Route] = {}
+
+    def route(self, function: Function, model: str | None, task: str, metadata: CallMetadata = NO_METADATA) -> Route:
+        """The route of a function's requests; model: a name as the user wrote it, or None."""
+        key = (function.name, model, task, metadata)
+        if key not in self._routes:
+            route = self._runtime.route(function, model, task)
+            self._routes[key] = replace(route, site=metadata.site, is_constant=metadata.is_constant)
+        return self._routes[key]
+
+    def note_cause(self, error: BaseException) -> None:
+        """Keep an error that is raised inside DuckDB."""
+        self.cause = error if isinstance(error, Exception) else None
+
+    def take_cause(self) -> Exception | None:
+        """The error that was kept; it is forgotten."""
+        cause, self.cause = self.cause, None
+        return cause
