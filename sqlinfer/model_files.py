@@ -175,9 +175,9 @@ def read_header(file: Path) -> dict[str, TensorHeader]:
             prefix = opened.read(_LENGTH_BYTES)
             length = int.from_bytes(prefix, "little")
             if prefix.startswith(b"version "):
-                raise BrokenFile(file, "is a pointer of git-lfs and not the weights", "Run: git lfs pull")
+                raise BrokenFile(file, "is a git-lfs pointer, not the weights", "Run: git lfs pull")
             if len(prefix) < _LENGTH_BYTES or length > min(MAX_HEADER_BYTES, size - _LENGTH_BYTES):
-                raise BrokenFile(file, f"is cut short or no safetensors file ({size:,} bytes)")
+                raise BrokenFile(file, f"is truncated or not a safetensors file ({size:,} bytes)")
             header = opened.read(length)
     except OSError as error:
         raise BrokenFile(file, f"cannot be read: {error}") from error
@@ -191,7 +191,7 @@ def read_header(file: Path) -> dict[str, TensorHeader]:
         raise BrokenFile(file, f"has a broken header: {error}") from error
     expected = _LENGTH_BYTES + length + data_bytes
     if size != expected:
-        raise BrokenFile(file, f"is cut short: {size:,} bytes of {expected:,}")
+        raise BrokenFile(file, f"is truncated: {size:,} bytes of {expected:,}")
     return tensors
 
 

@@ -32,7 +32,7 @@ def ai_agg(
 
 def check(instruction: str) -> None:
     if not instruction.strip():
-        raise SqlinferError("instruction is blank; say what to do, as in ai_agg(text, 'What goes wrong most often?')")
+        raise SqlinferError("instruction is blank; write what to do, as in ai_agg(text, 'What goes wrong most often?')")
 
 
 def returns(details: bool = False) -> str:

@@ -19,7 +19,7 @@ def ai_filter(text: str, condition: str, overflow: Literal["truncate", "error"] 
 
 def check(condition: str) -> None:
     if not condition.strip():
-        raise SqlinferError("condition is blank; say it in words, as in ai_filter(text, 'it is about a refund')")
+        raise SqlinferError("condition is blank; describe it in words, as in ai_filter(text, 'it is about a refund')")
 
 
 def read(probabilities: Probabilities) -> bool:

@@ -65,7 +65,7 @@ def _parameters(parameters: dict[str, Any] | None) -> Parameters:
 def _held_to(return_type: str, response_format: str) -> tuple[str, bool]:
     """The schema of the answer, "" for any text, and whether the value is what the answer's JSON says."""
     if return_type and response_format:
-        raise SqlinferError("returnType and responseFormat say the same; give one of them")
+        raise SqlinferError("returnType and responseFormat both set the answer's type; give one of them")
     if response_format.strip().startswith("{"):
         return _schema_of(response_format), False
     type_text = return_type or response_format or "VARCHAR"

@@ -17,7 +17,7 @@ def ai_score(text: str, criterion: str, overflow: Literal["truncate", "error"] =
 
 def check(criterion: str) -> None:
     if not criterion.strip():
-        raise SqlinferError("criterion is blank; say it in words, as in ai_score(text, 'it is urgent')")
+        raise SqlinferError("criterion is blank; describe it in words, as in ai_score(text, 'it is urgent')")
 
 
 def read(probabilities: Probabilities) -> float:

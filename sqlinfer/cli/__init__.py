@@ -1,4 +1,4 @@
-"""The command line: nouns are groups, verbs stand below them. Knows no torch and no SQL text surgery."""
+"""The command line: groups are nouns, their commands verbs. Knows no torch and edits no SQL text."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def main() -> None:
 
     \b
     sqlinfer run query.sql              run a file; identical requests run only once
-    sqlinfer explain query.sql          what it would ask, before it asks
-    sqlinfer preview query.sql          a few rows of it: prompt, raw answer and value
+    sqlinfer explain query.sql          count its requests, without running them
+    sqlinfer preview query.sql          run a few requests: prompt, raw answer and value
     sqlinfer shell                      the DuckDB shell, with the functions
-    sqlinfer build                      the model files of a project, in order
-    sqlinfer models register short ./m  give a model a name for SQL
+    sqlinfer build                      build the models of a project, in order of dependency
+    sqlinfer models register short ./m  register a model under a name
     """
 
 

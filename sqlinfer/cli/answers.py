@@ -1,4 +1,4 @@
-"""`sqlinfer answers`: the answers that are kept, where they lie, and how they go."""
+"""`sqlinfer answers`: shows and clears the answer cache."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def answers() -> None:
 @answers.command()
 @_json_option
 def stats(as_json: bool) -> None:
-    """Count the answers, by function and by model.
+    """Count the cached answers, by function and by model.
 
     \b
     sqlinfer answers stats --json
@@ -62,7 +62,7 @@ def _choice(command: _Command) -> _Command:
 
 @answers.command()
 @_choice
-@click.option("--limit", default=20, show_default=True, help="How many, newest first; -1 is all.")
+@click.option("--limit", default=20, show_default=True, help="Number of jobs, newest first; -1: all.")
 @_json_option
 def show(function: str | None, model: str | None, limit: int, as_json: bool) -> None:
     """Show the last answers, with model, tokens and how each ended. Prompts are not kept.
@@ -111,10 +111,10 @@ def _facts(store: Store, function: str | None, model: str | None, limit: int) ->
 
 @answers.command()
 @_choice
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @_json_option
 def clear(function: str | None, model: str | None, yes: bool, as_json: bool) -> None:
-    """Delete answers, all or those of a function or a model. Their texts are wiped from the disk.
+    """Delete cached answers: all, or those of one function or model. Their texts are wiped from the disk.
 
     \b
     sqlinfer answers clear --model short/2 --yes
@@ -139,7 +139,7 @@ def clear(function: str | None, model: str | None, yes: bool, as_json: bool) -> 
 
 @answers.command()
 def path() -> None:
-    """Print where answers, models and jobs are kept.
+    """Print where answers, models and jobs are stored.
 
     \b
     sqlinfer answers path
@@ -166,7 +166,7 @@ def _names(store: Store) -> dict[str, str]:
 
 
 def _fingerprint(store: Store, model: str) -> str:
-    """The fingerprint of a model as it is written in SQL; files that changed since are no hindrance."""
+    """The fingerprint of a model as it is written in SQL, also if its files have changed since."""
     from sqlinfer.store.names import parse_reference
 
     if model in store.answers.stats()["models"]:

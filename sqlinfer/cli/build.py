@@ -38,7 +38,9 @@ def _options(command: _Command) -> _Command:
         click.option(
             "--threads", default=1, type=click.IntRange(1), show_default=True, help="Nodes built in parallel."
         ),
-        click.option("--model", metavar="NAME", help="Model for calls that name none, unless a config names one."),
+        click.option(
+            "--model", metavar="NAME", help="Default model of calls without one, unless a node's config sets it."
+        ),
         click.option("--db", metavar="PATH", help="DuckDB file.  [default: database in sqlinfer.yml]"),
     ):
         command = option(command)
@@ -58,7 +60,7 @@ def build(
     full_refresh: bool,
     **options: Any,
 ) -> None:
-    """Build the project: seeds, models and their tests, each after what it reads.
+    """Build the project: seeds, models and their tests, in order of dependency.
 
     Nodes that depend on a failed model or test are skipped; all others are built. Only requests without a cached answer
     run, so a stopped build resumes where it was.
@@ -85,9 +87,9 @@ def build(
 def test(
     more: tuple[str, ...], select: tuple[str, ...], exclude: tuple[str, ...], variables: str, **options: Any
 ) -> None:
-    """Run the project's tests: those of columns in models/**/*.yml, and the files of tests/.
+    """Run the project's tests: column tests in models/**/*.yml, and the SQL files in tests/.
 
-    A test is a SELECT of the rows that are wrong. It fails if there are any.
+    A test selects the rows that are wrong, and fails if there are any.
 
     \b
     sqlinfer test
@@ -106,7 +108,7 @@ def test(
 @_options
 @job_options
 def retry(variables: str, **options: Any) -> None:
-    """Go on with the last build: what failed, and what was held back or not reached, with the same variables.
+    """Resume the last build, with the same variables: what failed, was skipped or was not reached.
 
     \b
     sqlinfer retry
@@ -118,7 +120,7 @@ def retry(variables: str, **options: Any) -> None:
     project = open_project(values)
     open_keys = [key for key in last.open_keys() if key in project.nodes]
     if not open_keys:
-        click.echo("The last build has nothing open.", err=True)
+        click.echo("The last build left nothing to do.", err=True)
         return
     last.begin([key for key in project.nodes if key in open_keys], values, last.full_refresh)
     _build(project, last, last.selected, options)
@@ -143,7 +145,7 @@ def _build(project: Project, last: LastBuild, keys: Sequence[str], options: Mapp
             with stopping(lambda: building.sessions) as building.is_stopped, watch.asking():
                 results = building.run(keys)
         except Interrupted:
-            raise Interrupted("Stopped; every finished answer is kept. `sqlinfer retry` goes on.") from None
+            raise Interrupted("Stopped; every finished answer is kept. To resume: sqlinfer retry") from None
     if options["as_json"]:
         echo_json([asdict(result) for result in results])
     counts = {state: sum(result.state == state for result in results) for state in ("done", "failed", "skipped")}
@@ -151,5 +153,5 @@ def _build(project: Project, last: LastBuild, keys: Sequence[str], options: Mapp
         click.echo(", ".join(f"{count} {state}" for state, count in counts.items()), err=True)
     if counts["failed"]:
         if not options["quiet"]:
-            click.echo("`sqlinfer retry` goes on from what failed.", err=True)
+            click.echo("To resume from what failed: sqlinfer retry", err=True)
         raise click.exceptions.Exit(1)

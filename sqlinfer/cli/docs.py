@@ -18,7 +18,7 @@ from sqlinfer.errors import SqlinferError
 def docs(output: str, db: str | None, rows: int, variables: str) -> None:
     """Write a page of the project: graph, columns, first rows, tests, SQL, and the last job of each node.
 
-    The page is one HTML file that needs nothing else. It holds a few rows of each table: --rows 0 leaves them out.
+    The page is one self-contained HTML file. It holds a few rows of each table: --rows 0 leaves them out.
 
     \b
     sqlinfer docs --output site/index.html

@@ -1,4 +1,4 @@
-"""`sqlinfer explain`: what files would ask, before anything is asked."""
+"""`sqlinfer explain`: counts and costs of the requests of SQL files, before any runs."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _CALL_WIDTH = 36
 @click.option("--select", "-s", "select", metavar="NODES", multiple=True, help="Nodes, as for sqlinfer build.")
 @click.option("--exclude", metavar="NODES", multiple=True, help="Leave these nodes out; as for --select.")
 @click.option("--vars", "variables", metavar="YAML", default="{}", help="Values of var(..), as for sqlinfer build.")
-@click.option("--full-refresh", is_flag=True, help="As if incremental models were made anew.")
+@click.option("--full-refresh", is_flag=True, help="Assume that incremental models are rebuilt from scratch.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def explain(files: tuple[str, ...], sql: str | None, as_json: bool, **options: Any) -> None:
-    """Count what SQL files would ask, or, without a file, what building the project would.
+    """Estimate the requests of SQL files or, without FILE, of building the project.
 
-    Counts rows, requests, known answers, tokens and time of each AI call, and says whether the models fit into the
-    memory; asks nothing and writes nothing.
+    Counts rows, requests, cached answers, tokens and time of each AI call, and checks whether the models fit into
+    memory. Runs no model and writes nothing.
 
-    Statements run in a transaction that is rolled back. Calls behind other calls are counted when the answers before
-    them are known, so a nested query may ask more than it says here.
+    Statements run in a transaction that is rolled back. A call that depends on other calls is counted once their
+    answers are cached, so a nested query may run more requests than shown.
 
     \b
     sqlinfer explain query.sql
@@ -91,9 +91,11 @@ def _echo(explanation: Explanation, with_calls: bool = True) -> None:
             f"{_gb(model.free_bytes)} are free: {verdict}"
         )
     if explanation.refused:
-        click.echo(f"{count(explanation.refused, 'row')} cannot be asked and would fail: {explanation.refusal}")
+        click.echo(f"{count(explanation.refused, 'row')} would fail: {explanation.refusal}")
     basis = (
-        "from the speed of earlier jobs" if explanation.measured else "a guess: this model was not measured here yet"
+        "from the speed of earlier jobs"
+        if explanation.measured
+        else "a guess: this model has not been measured here yet"
     )
     click.echo(
         f"{count(explanation.rows, 'row')}, {count(explanation.requests, 'request')}: {explanation.known:,} known, "
@@ -109,7 +111,7 @@ def _row(call: Call, is_one_file: bool) -> list[Any]:
     return [
         position,
         text,
-        call.model or "waits for other answers",
+        call.model or "depends on other answers",
         call.rows,
         call.requests,
         call.known,

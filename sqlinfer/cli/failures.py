@@ -18,7 +18,7 @@ INTERRUPTED = 130
 
 
 class Commands(click.Group):
-    """A group whose commands end with a message and never with a traceback for what a user can mend."""
+    """A group whose commands report an error that a user can mend as a message, without a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; its errors end it."""

@@ -9,7 +9,7 @@ from sqlinfer.cli.tables import echo_json, echo_table
 
 @click.group()
 def functions() -> None:
-    """Look at the SQL functions that queries can call.
+    """Show the SQL functions that queries can call.
 
     \b
     sqlinfer functions list
@@ -19,7 +19,7 @@ def functions() -> None:
 @functions.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_(as_json: bool) -> None:
-    """List the built-in functions and those of udfs/ here and in the project.
+    """List the built-in functions and those in udfs/, here and in the project.
 
     \b
     sqlinfer functions list --json
@@ -47,4 +47,4 @@ def list_(as_json: bool) -> None:
     names = ("signature", "returns", "help", "path")
     rows = [[*(fact[name] for name in names[:3]), "built-in" if fact["built_in"] else fact["path"]] for fact in facts]
     echo_table(names, rows)
-    click.echo(f"Each takes these named parameters too: {', '.join(OPTIONS)}.")
+    click.echo(f"Each also takes these named parameters: {', '.join(OPTIONS)}.")

@@ -10,7 +10,7 @@ import click
 @click.command()
 @click.argument("folder", metavar="[FOLDER]", default=".", type=click.Path(file_okay=False, path_type=Path))
 def init(folder: Path) -> None:
-    """Write a small project that builds as it is; FOLDER is the working folder if none is named.
+    """Create a small project, ready to build, in FOLDER or in the current folder.
 
     \b
     sqlinfer init reviews

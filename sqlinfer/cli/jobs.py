@@ -27,7 +27,7 @@ _AGES = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"
 
 @click.group()
 def jobs() -> None:
-    """Look at what ran, and at what is running.
+    """Show finished and running jobs.
 
     \b
     sqlinfer jobs list
@@ -51,7 +51,7 @@ def _since(_: click.Context, __: click.Parameter, text: str | None) -> float:
 
 
 @jobs.command("list")
-@click.option("--limit", default=20, show_default=True, help="How many, newest first; -1 is all.")
+@click.option("--limit", default=20, show_default=True, help="Number of jobs, newest first; -1: all.")
 @click.option("--state", type=click.Choice(get_args(JobState)), help="Only jobs in this state.")
 @click.option(
     "--since", metavar="TIME", callback=_since, help="Only jobs started since: a date, a time, or 30m, 2h, 7d."
@@ -131,7 +131,7 @@ def show(job_id: int, as_json: bool) -> None:
 @jobs.command()
 @click.argument("job_id", metavar="ID", type=int)
 def watch(job_id: int) -> None:
-    """Follow a job of another process until it ends; Ctrl-C ends the watching and not the job.
+    """Follow a job of another process until it ends. Ctrl-C stops watching, not the job.
 
     \b
     sqlinfer jobs watch 3
@@ -161,7 +161,7 @@ def watch(job_id: int) -> None:
 @click.argument("job_id", metavar="ID", type=int)
 @_json_option
 def errors(job_id: int, as_json: bool) -> None:
-    """List the requests of a job that got no answer, and why.
+    """List the failed requests of a job, and why they failed.
 
     \b
     sqlinfer jobs errors 3

@@ -12,7 +12,7 @@ from sqlinfer.cli.tables import echo_json, echo_table
 @selection
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def ls(more: tuple[str, ...], select: tuple[str, ...], exclude: tuple[str, ...], variables: str, as_json: bool) -> None:
-    """List the project's nodes, each after those that it reads.
+    """List the project's nodes in order of dependency.
 
     \b
     sqlinfer ls

@@ -1,4 +1,4 @@
-"""What is known of models, as the commands print it: facts by name, tables, what a model generates with."""
+"""Facts about models, as the commands print them: by name, as tables, with their default parameters."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def echo_versions(registry: Registry, versions: Sequence[ModelVersion], as_json:
 
 
 def generation_of(version: ModelVersion) -> dict[str, Any]:
-    """What a call that leaves its parameters open generates with: the registration's defaults, then the model's.
+    """The default parameters of a model's calls: those of the registration, then the model's own.
 
-    Of a model that does not write: its labels, or how it embeds, and how much it reads.
+    Of a model that does not generate: its labels, or how it embeds, and how many tokens it reads.
     """
     from sqlinfer.engine import open_engine
     from sqlinfer.errors import ModelUnusable
@@ -44,7 +44,7 @@ def generation_of(version: ModelVersion) -> dict[str, Any]:
 
 
 def facts_of(registry: Registry, version: ModelVersion) -> dict[str, Any]:
-    """What is known of a version, by name."""
+    """The facts about a version, by name."""
     try:
         versions = [registered.version for registered in registry.versions(version.name)]
     except SqlinferError:

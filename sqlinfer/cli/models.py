@@ -20,7 +20,7 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.
 
 @click.group()
 def models() -> None:
-    """Give models names, versions and tags.
+    """Register models: names, versions, aliases and tags.
 
     In SQL a model is 'name', 'name@alias', 'name/3', a hub id 'org/name' or a folder './path'.
 
@@ -33,17 +33,17 @@ def models() -> None:
 @models.command()
 @click.argument("name")
 @click.argument("source")
-@click.option("--task", default="", help="What it is for: generate, summarize or embed; open if not said.")
+@click.option("--task", default="", help="generate, summarize or embed.  [default: any task]")
 @click.option("--dtype", default="auto", help="auto, float32, bfloat16, float16, or int8 on a CPU.")
 @click.option("--revision", help="Commit, branch or tag of a hub repository; the commit is pinned.")
-@click.option("--description", default="", help="A few words for people and for search.")
-@click.option("--tag", "tags", metavar="KEY=VALUE", multiple=True, help="A tag; may be given several times.")
+@click.option("--description", default="", help="A short description; `models search` finds its words.")
+@click.option("--tag", "tags", metavar="KEY=VALUE", multiple=True, help="Set a tag; repeatable.")
 @click.option(
     "parameters",
     "--set",
     metavar="KEY=VALUE",
     multiple=True,
-    help="Default of a parameter, as max_tokens=64, or of a job's setting, as timeout=60; may be given several times.",
+    help="Default of a parameter (max_tokens=64) or of a job setting (timeout=60); repeatable.",
 )
 @click.option("--trust", is_flag=True, help="Allow pickled weights, which can run any code when loaded.")
 @_json_option
@@ -78,9 +78,9 @@ def register(name: str, source: str, tags: tuple[str, ...], parameters: tuple[st
 @click.option("--fingerprint", help="Refuse the model unless it has this fingerprint, as `models show` prints it.")
 @_json_option
 def pull(source: str, revision: str | None, fingerprint: str | None, as_json: bool) -> None:
-    """Fetch SOURCE, a hub id ('org/name'), and register it under that name, pinned by commit and fingerprint.
+    """Download SOURCE, a hub id ('org/name'), and register it, pinned by commit and fingerprint.
 
-    SQL never fetches a model by itself. What is pulled again is the next version, if its files have changed.
+    SQL never downloads a model. Pulling again registers the next version if the files have changed.
 
     \b
     sqlinfer models pull Qwen/Qwen3-0.6B --revision main
@@ -88,7 +88,7 @@ def pull(source: str, revision: str | None, fingerprint: str | None, as_json: bo
     from sqlinfer.store.source import is_folder
 
     if is_folder(source):
-        raise SqlinferError(f"{source!r} is a folder. To give it a name: sqlinfer models register NAME {source}")
+        raise SqlinferError(f"{source!r} is a folder. To register it: sqlinfer models register NAME {source}")
     with open_store(allow_download=True) as store:
         version = store.registry.register(source, source, revision=revision, fingerprint=fingerprint)
         facts = facts_of(store.registry, version)
@@ -99,27 +99,27 @@ def pull(source: str, revision: str | None, fingerprint: str | None, as_json: bo
 @models.command()
 @_json_option
 def lock(as_json: bool) -> None:
-    """Let SQL name registered and built-in models only, and change no registration.
+    """Restrict SQL to registered and built-in models, and let it change no registration.
 
     \b
     sqlinfer models lock
     """
     with open_store() as store:
         store.registry.lock.set(True)
-    _done("SQL can name registered models only", {"locked": True}, as_json)
+    _done("SQL can use registered models only", {"locked": True}, as_json)
 
 
 @models.command()
 @_json_option
 def unlock(as_json: bool) -> None:
-    """Let SQL name hub ids and folders again, and register models.
+    """Let SQL use hub ids and folders again, and register models.
 
     \b
     sqlinfer models unlock
     """
     with open_store() as store:
         store.registry.lock.set(False)
-    _done("SQL can name hub ids and folders too", {"locked": False}, as_json)
+    _done("SQL can use hub ids and folders too", {"locked": False}, as_json)
 
 
 @models.command("list")
@@ -138,7 +138,7 @@ def list_(as_json: bool) -> None:
 @click.argument("name")
 @_json_option
 def show(name: str, as_json: bool) -> None:
-    """Show all about one model: NAME, NAME@ALIAS or NAME/VERSION, and what its calls generate with by default.
+    """Show one model, NAME, NAME@ALIAS or NAME/VERSION, and the default parameters of its calls.
 
     \b
     sqlinfer models show short@champion
@@ -158,7 +158,7 @@ def show(name: str, as_json: bool) -> None:
 @click.argument("version", type=int)
 @_json_option
 def alias(name: str, alias: str, version: int, as_json: bool) -> None:
-    """Let NAME@ALIAS mean a version; an alias that is there moves.
+    """Point NAME@ALIAS to a version; an existing alias is moved.
 
     \b
     sqlinfer models alias short champion 3
@@ -173,7 +173,7 @@ def alias(name: str, alias: str, version: int, as_json: bool) -> None:
 @click.argument("tag", metavar="KEY=VALUE")
 @_json_option
 def tag(name: str, tag: str, as_json: bool) -> None:
-    """Set a tag of all versions of a model, or of one: NAME/VERSION.
+    """Tag all versions of a model, or one version: NAME/VERSION.
 
     \b
     sqlinfer models tag short team=news
@@ -192,7 +192,7 @@ def tag(name: str, tag: str, as_json: bool) -> None:
 @click.argument("text")
 @_json_option
 def search(text: str, as_json: bool) -> None:
-    """List the models whose name, description, task, source or tags hold every word of TEXT.
+    """List the models whose name, description, task, source or tags contain every word of TEXT.
 
     \b
     sqlinfer models search "news summarize"
@@ -205,7 +205,7 @@ def search(text: str, as_json: bool) -> None:
 @click.argument("name")
 @_json_option
 def remove(name: str, as_json: bool) -> None:
-    """Forget a model, or one version of it: NAME/VERSION. Its files and its answers stay.
+    """Remove a model, or one version (NAME/VERSION), from the registry. Its files and answers stay.
 
     \b
     sqlinfer models remove short/2
@@ -219,7 +219,7 @@ def remove(name: str, as_json: bool) -> None:
 @click.argument("task_and_name", metavar="[TASK] [NAME]", nargs=-1)
 @_json_option
 def default(task_and_name: tuple[str, ...], as_json: bool) -> None:
-    """Choose the model of calls that name none, for one task or for all; without NAME, show the choices.
+    """Set the default model, for one task or for all; without NAME, show the defaults.
 
     \b
     sqlinfer models default short
@@ -228,12 +228,12 @@ def default(task_and_name: tuple[str, ...], as_json: bool) -> None:
     from sqlinfer.store.registry import TASKS
 
     if len(task_and_name) > 2:
-        raise click.UsageError("A task and a name at most.")
+        raise click.UsageError("Expected at most a task and a name.")
     with open_store() as store:
         if task_and_name:
             name, task = task_and_name[-1], task_and_name[0] if len(task_and_name) == 2 else ""
             store.registry.set_default(task, name)
-            _done(f"{name} answers {task or 'all tasks'}", {"task": task, "name": name}, as_json)
+            _done(f"{name} is the default of {task or 'all tasks'}", {"task": task, "name": name}, as_json)
             return
         chosen = {task or "any": store.registry.default(task) for task in TASKS}
     if as_json:

@@ -23,14 +23,16 @@ from sqlinfer.errors import Interrupted
 @click.command()
 @script_arguments
 @session_options
-@click.option("--rows", default=5, show_default=True, type=click.IntRange(min=1), help="Requests of each AI call.")
+@click.option(
+    "--rows", default=5, show_default=True, type=click.IntRange(min=1), help="Number of requests of each AI call."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON list.")
 @job_options
 def preview(files: tuple[str, ...], sql: str | None, rows: int, as_json: bool, **options: Any) -> None:
-    """Ask a few rows of SQL files, and show what the model reads and writes.
+    """Run a few requests of SQL files, and show what the model reads and writes.
 
-    For each AI call a few requests are asked, with the prompt as the model reads it, the answer as the model wrote it,
-    and the value that SQL gets. Statements run in a transaction that is rolled back; answers are kept.
+    Shows, for a few requests of each AI call, the prompt as the model reads it, the answer as the model wrote it, and
+    the value that SQL gets. Statements run in a transaction that is rolled back; answers are cached.
 
     \b
     sqlinfer preview query.sql --rows 3

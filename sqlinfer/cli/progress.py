@@ -1,4 +1,4 @@
-"""What a run says on stderr while it goes on: how far it is."""
+"""Prints the progress of a run on stderr."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Watch:
-    """Follows the questions of a session. quiet: show nothing."""
+    """Follows the requests of a session. quiet: show nothing."""
 
     def __init__(self, quiet: bool = False) -> None:
         from sqlinfer.inference.progress import as_lines, on_terminal
@@ -24,7 +24,7 @@ class Watch:
 
     @contextmanager
     def asking(self) -> Iterator[None]:
-        """Show progress of the questions asked inside; on a terminal nothing of it stays."""
+        """Show the progress of the requests that run inside; a terminal's line is erased at the end."""
         self._is_on = True
         try:
             yield
@@ -39,7 +39,7 @@ class Watch:
             self._is_drawn = True
 
     def stop(self) -> None:
-        """Take the line away."""
+        """Erase the line."""
         from sqlinfer.inference.progress import wipe
 
         if self._is_drawn and self._on_terminal:

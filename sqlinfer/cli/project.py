@@ -25,7 +25,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 variables_option = click.option(
     "--vars", "variables", metavar="YAML", default="{}",
-    help="Values of var(..), as '{least: 5}'; they win over those of sqlinfer.yml.",
+    help="Values of var(..), as '{least: 5}'; they override those in sqlinfer.yml.",
 )  # fmt: skip
 
 
@@ -101,7 +101,7 @@ def project_session(
     """A session on the project's database, with the project's functions."""
     if (job_settings or {}).get("output_action"):
         raise SqlinferError(
-            "--output-action is for sqlinfer run; what becomes of a model's table is said by materialized in its config"
+            "--output-action applies to sqlinfer run; how a model writes its table is set by materialized in its config"
         )
     db = options["db"] or str(project.root / project.database)
     here = Script(project.name, "", project.root)

@@ -31,7 +31,7 @@ class Results:
         self._num_results = 0
         if format == "parquet" and sys.stdout.isatty():
             raise click.UsageError(
-                "Parquet is no text. Send it to a file: sqlinfer run ... --format parquet > x.parquet"
+                "Parquet is binary. Redirect it to a file: sqlinfer run ... --format parquet > x.parquet"
             )
         self._format = format
 
@@ -100,6 +100,6 @@ def _csv_lines(rows: Iterable[Iterable[Any]]) -> str:
 
 
 def _csv_value(value: Any) -> Any:
-    """NULL is nothing; what is no plain text or number is written as in a table."""
+    """NULL is empty; what is neither text nor number is written as in a table."""
     is_plain = isinstance(value, str | int | float) and not isinstance(value, bool)
     return value if value is None or is_plain else to_cell(value)

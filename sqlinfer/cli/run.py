@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 @click.command()
 @script_arguments
 @session_options
-@click.option("--format", "format_", type=click.Choice(FORMATS), default="table", help="How rows are printed.")
+@click.option("--format", "format_", type=click.Choice(FORMATS), default="table", help="Output format of rows.")
 @click.option("--json", "as_json", is_flag=True, help="Print the job's counts as JSON on the last line of stdout.")
-@click.option("--allow-download", is_flag=True, help="Download models that the SQL names by hub id.")
-@click.option("--no-store", is_flag=True, help="Do not keep the answers after the run.")
+@click.option("--allow-download", is_flag=True, help="Download models that the SQL refers to by hub id.")
+@click.option("--no-store", is_flag=True, help="Discard the answers after the run.")
 @click.option("--retry-failed", is_flag=True, help="Run only the requests that failed in earlier jobs.")
 @click.option("--quiet", is_flag=True, help="Print only errors to stderr.")
 @job_options
@@ -54,7 +54,9 @@ def run(files: tuple[str, ...], sql: str | None, format_: Format, as_json: bool,
     sqlinfer run examples/sql/summarize_bills.sql --set bills=bills.csv --format csv > summaries.csv
     """
     if as_json and format_ == "parquet":
-        raise click.UsageError("--json and --format parquet both want stdout; `sqlinfer jobs list` has the counts too.")
+        raise click.UsageError(
+            "--json and --format parquet both write to stdout; `sqlinfer jobs list` shows the counts too."
+        )
     results = Results(format_)
     job_settings = take_job_settings(options)
     no_store, retry_failed, quiet = (options.pop(name) for name in ("no_store", "retry_failed", "quiet"))
@@ -110,7 +112,7 @@ def _run(
 
 @contextmanager
 def _placed(position: str, is_stopped: Callable[[], bool]) -> Iterator[None]:
-    """Note on an error which statement raised it; after a stop all errors mean the stop."""
+    """Note on an error which statement raised it; after a stop every error counts as the stop."""
     try:
         yield
     except Exception as error:

@@ -1,4 +1,4 @@
-"""`sqlinfer serve`: holds the models and answers the DuckDB shell and other programs."""
+"""`sqlinfer serve`: the model server of the DuckDB shell and other programs."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from sqlinfer.errors import SqlinferError
 
 
 @click.command()
-@click.option("--model", metavar="NAME", help="Model for calls that name none: a name, a hub id or a ./folder.")
+@click.option("--model", metavar="NAME", help="Default model: a registered name, a hub id or a ./folder.")
 @click.option("--tcp", metavar="HOST:PORT", help="Also listen on TCP, for clients that have the token.")
 @click.option("--idle", type=float, metavar="SECONDS", help="Exit after this many seconds without a connection.")
 def serve(model: str | None, tcp: str | None, idle: float | None) -> None:
     """Run the model server used by the DuckDB shell, until Ctrl-C.
 
     It listens on a Unix socket in the state folder that you alone can use. `sqlinfer shell` starts a server by itself;
-    start one by hand to keep models loaded, or to answer other machines. The token of TCP is taken from
-    SQLINFER_TOKEN; without one it is made up and kept in the state folder.
+    start one by hand to keep models loaded, or to answer other machines. The token for TCP is read from
+    SQLINFER_TOKEN; if it is unset, a random one is written to the state folder.
 
     \b
     sqlinfer serve
@@ -69,7 +69,7 @@ def _where(path: Path) -> str:
 
 
 def _token(path: Path) -> str:
-    """The token that is kept in a file, made up if there is none."""
+    """The token in a file; a random one is written if there is none."""
     from sqlinfer.store.private_files import write_file
 
     try:

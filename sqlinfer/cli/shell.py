@@ -27,7 +27,7 @@ _MAGIC, _MAGIC_AT = b"DUCK", 8
 
 @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
 @click.argument("words", metavar="[DB] [DUCKDB OPTIONS]...", nargs=-1, type=click.UNPROCESSED)
-@click.option("--model", metavar="NAME", help="Model for calls that name none: a name, a hub id or a ./folder.")
+@click.option("--model", metavar="NAME", help="Default model: a registered name, a hub id or a ./folder.")
 @click.option("--server", metavar="HOST:PORT", help="A server on another machine; its token is in SQLINFER_TOKEN.")
 def shell(words: tuple[str, ...], model: str | None, server: str | None) -> None:
     """Open a DuckDB shell with the functions loaded.
@@ -86,7 +86,7 @@ def _begins(path: Path, with_bytes: bytes, at: int = 0) -> bool:
 
 
 def _check_readable(program: Path, word: str) -> None:
-    """Stop, with the way out, at a database file that the program cannot read, as a newer DuckDB made it."""
+    """Raise an error with a remedy if the program cannot read a database file because a newer DuckDB wrote it."""
     path = Path(word)
     if not _begins(path, _MAGIC, _MAGIC_AT):
         return

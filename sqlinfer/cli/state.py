@@ -24,7 +24,7 @@ _SETTINGS = {
     "logging_level": "debug, info, warning, error or critical.",
     "environment": "Set an environment variable while models are loaded and run; repeatable.",
     "mini_batch_size": "Accepted but ignored: batches are sized by tokens.",
-    "output_action": "If the table or file is there: append_row, replace or fail_if_exists; summary_only writes none.",
+    "output_action": "If the table or file exists: append_row, replace or fail_if_exists; summary_only writes none.",
     "max_requests": "Send at most this many requests to the models.",
     "max_prompt_tokens": "Stop after this many prompt tokens.",
     "max_completion_tokens": "Stop after this many generated tokens.",
@@ -60,7 +60,7 @@ def script_arguments(command: _Command) -> _Command:
 def session_options(command: _Command) -> _Command:
     """The options of every command that runs SQL: --db, --set, --model."""
     for option in (
-        click.option("--model", metavar="NAME", help="Model for calls that name none: a name, a hub id or a ./folder."),
+        click.option("--model", metavar="NAME", help="Default model: a registered name, a hub id or a ./folder."),
         click.option(
             "settings", "--set", metavar="NAME=VALUE", multiple=True, callback=_pairs,
             help="Set a SQL variable, read with getvariable('NAME'); repeatable.",
@@ -86,7 +86,7 @@ def job_options(command: _Command) -> _Command:
 
 
 def take_job_settings(options: dict[str, Any]) -> dict[str, Any]:
-    """Take the settings out of a command's options: those that were said, checked."""
+    """Take the job settings that were given out of a command's options, and check them."""
     from sqlinfer.config.job_settings import NAMES, read_settings
 
     values: dict[str, Any] = {name: options.pop(name) for name in NAMES}
@@ -109,7 +109,7 @@ def _pairs(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> dic
     pairs = key_values(texts)
     for name in pairs:
         if not re.fullmatch(r"[A-Za-z_]\w*", name):
-            raise click.BadParameter(f"{name!r} cannot be the name of a variable: letters, digits and _ make one")
+            raise click.BadParameter(f"{name!r} is not a valid variable name: use letters, digits and _")
     return pairs
 
 
@@ -165,7 +165,7 @@ def open_session(
             raise
         raise SqlinferError(
             f"The database {db} is locked by another process: {locked[1]}, PID {locked[2]}. DuckDB lets one process "
-            f"write to a file: wait until it ends, end it, or name another file with --db."
+            f"write to a file: wait until it ends, end it, or choose another file with --db."
         ) from None
     session.execute("SET python_enable_replacements = false")  # a name in SQL is never a variable of this program
     for name, value in options["settings"].items():

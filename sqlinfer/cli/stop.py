@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: what runs is stopped at once, and what was answered is kept."""
+"""Ctrl-C and SIGTERM: running statements stop at once, and finished answers are kept."""
 
 from __future__ import annotations
 

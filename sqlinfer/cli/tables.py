@@ -15,7 +15,7 @@ import click
 
 _PIPE_COLUMNS = 100
 _LEAST_WIDTH = 12
-"""Of a column: a table of many columns is wider than the terminal, and not unreadable."""
+"""Of a column: a table with many columns becomes wider than the terminal and stays readable."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -87,7 +87,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """The value with what JSON does not know as text; no number stands for what is none."""
+    """The value with types that JSON lacks as text; NaN and infinity become null."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if value is None or isinstance(value, str | int):

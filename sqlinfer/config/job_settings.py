@@ -109,7 +109,9 @@ def read_registration(values: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Check the settings of a model's registration."""
     for name in OF_STATEMENTS:
         if name in values:
-            raise SqlinferError(f"{where}: {name} is about a statement and not about a model. SET sqlinfer_{name} = ..")
+            raise SqlinferError(
+                f"{where}: {name} applies to a statement, not to a model. Use: SET sqlinfer_{name} = .."
+            )
     return read_settings(values, where)
 
 
@@ -173,12 +175,12 @@ def _variables(value: Any) -> dict[str, str]:
     return variables
 
 
-_BOUND = ("a whole number of at least 0, or -1 for no bound", _bound)
-_SECONDS = ("a number of seconds above 0, or -1 for no bound", _seconds)
+_BOUND = ("a whole number of at least 0, or -1 for no limit", _bound)
+_SECONDS = ("a number of seconds above 0, or -1 for no limit", _seconds)
 _READERS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "max_retries": ("a whole number of at least 0", _count(0)),
     "timeout": _SECONDS,
-    "error_threshold": ("a number of requests, a percentage from 0% to 100%, or -1 for all", _threshold),
+    "error_threshold": ("a number of requests, a percentage from 0% to 100%, or -1 for no limit", _threshold),
     "logging_level": (f"one of {', '.join(LOGGING_LEVELS)}", _one_of(*LOGGING_LEVELS)),
     "environment": ("variables as NAME=VALUE", _variables),
     "mini_batch_size": ("a whole number of at least 1", _count(1)),

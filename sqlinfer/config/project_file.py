@@ -37,7 +37,7 @@ def read_project_file(path: Path | None) -> ProjectFile:
     content = read_yaml(path)
     unknown = [str(name) for name in content if name not in KEYS]
     if unknown:
-        hint = f"Write {unknown[0]} below `settings:`." if unknown[0] in NAMES else nearest(unknown[0], KEYS)
+        hint = f"Put {unknown[0]} below `settings:`." if unknown[0] in NAMES else nearest(unknown[0], KEYS)
         raise SqlinferError(f"{path}: there is no key {unknown[0]}. {hint}")
     for key in ("vars", "settings"):
         if not isinstance(content.get(key) or {}, Mapping):
@@ -69,7 +69,7 @@ def read_yaml(path: Path) -> Mapping[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SqlinferError(f"{path} is not YAML: {error}") from None
+        raise SqlinferError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(content, Mapping):
         raise SqlinferError(f"{path}: expected names and values, as `name: value`, not {content!r}")
     return content

@@ -55,7 +55,7 @@ def constrained_settings(settings: GenerationSettings, requested: Parameters) ->
     Raises ValueError for beams that the request itself asks for.
     """
     if (requested.num_beams or 1) > 1:
-        raise ValueError(f"num_beams is {requested.num_beams}, and an answer to a schema has no beams; leave it out")
+        raise ValueError(f"num_beams is {requested.num_beams}, and beam search cannot follow a schema; leave it out")
     return replace(settings, min_tokens=0, num_beams=1, stop=(), model={})
 
 

@@ -111,7 +111,7 @@ class Sequence:
         self.finish_reason = "length"
         if self.constraint is not None and (left < 0 or not self.constraint.may_end):
             most = self.settings.max_tokens
-            self.fail(f"the answer does not satisfy its schema within max_tokens, which is {most}; ask for more")
+            self.fail(f"the answer does not satisfy its schema within max_tokens, which is {most}; raise it")
 
     def finish_beam_search(self, output: list[int]) -> None:
         """Finish with this output, the best hypothesis."""

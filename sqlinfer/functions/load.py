@@ -110,14 +110,14 @@ def _arguments(ask: Callable[..., Any], path: Path) -> tuple[Argument, ...]:
     arguments = []
     for parameter in inspect.signature(ask).parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            raise SqlinferError(f"{path}: {path.stem} may not take *{parameter.name}; SQL needs each argument's name")
+            raise SqlinferError(f"{path}: {path.stem} must not take *{parameter.name}; SQL needs each argument's name")
         if parameter.name in OPTIONS and parameter.name != "model":
             raise SqlinferError(f"{path}: every function takes {parameter.name} already; choose another name")
         arguments.append(Argument(parameter.name, hints.get(parameter.name, str), parameter.default))
     if any(a.python_type is Columns for a in arguments) and "reorder" not in {a.name for a in arguments}:
-        raise SqlinferError(f"{path}: {path.stem} takes Columns, and no argument `reorder: bool = False`")
+        raise SqlinferError(f"{path}: {path.stem} takes Columns but has no argument `reorder: bool = False`")
     if not arguments:
-        raise SqlinferError(f"{path}: {path.stem} takes no argument, so all rows would ask the same")
+        raise SqlinferError(f"{path}: {path.stem} takes no argument, so all rows would send the same request")
     return tuple(arguments)
 
 
@@ -140,6 +140,6 @@ def _sql_type(python_type: Any, path: Path) -> str:
     names = ", ".join(k.__name__ for k in SQL_TYPES)
     raise SqlinferError(
         f"{path}: the return annotation must be a request, or the value's type: one of {names}, a list or a TypedDict "
-        f"of them, or Steps[..] of one; in a file that has `read`, as one that returns Choose or Classify must, it is "
-        f"read that says the type. It is {python_type!r}"
+        f"of them, or Steps[..] of one; a file that returns Choose or Classify needs a function `read`, whose return "
+        f"annotation is the value's type. It is {python_type!r}"
     )

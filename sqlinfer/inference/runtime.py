@@ -15,8 +15,8 @@ from sqlinfer.store import Store
 from sqlinfer.types import AnyRequest, Engine, ModelVersion
 
 _FALLBACK = (
-    "No model is named: {} answers, a tiny model for trying things. To choose another: --model NAME, "
-    "model := 'NAME' in the call, or sqlinfer models default NAME"
+    "No model given; using {}, a toy model for demos. To choose another: --model NAME, model := 'NAME' in the call, "
+    "or sqlinfer models default NAME"
 )
 _SHOWN = 8
 _log = logging.getLogger("sqlinfer")  # to stderr, unless the program says otherwise

@@ -151,7 +151,7 @@ class Build:
 
 
 def defaults(node: Node) -> Options:
-    """What holds for the calls of a node that say nothing else."""
+    """The default options of a node's calls."""
     return Options(model=node.config.model, on_error=node.config.on_error)
 
 

@@ -55,7 +55,7 @@ def _not_null(column: str, _: Mapping[str, Any], __: str) -> tuple[str, str]:
 def _accepted_values(column: str, arguments: Mapping[str, Any], where: str) -> tuple[str, str]:
     values = arguments.get("values")
     if not isinstance(values, list) or not values:
-        raise SqlinferError(f"{where}: accepted_values wants a list of values below it, as `values: [a, b]`")
+        raise SqlinferError(f"{where}: accepted_values needs a list of values below it, as `values: [a, b]`")
     listed = ", ".join("'" + str(value).replace("'", "''") + "'" for value in values)
     return (
         f"SELECT {column}, count(*) AS num_rows FROM ",

@@ -22,7 +22,7 @@ def check(nodes: Mapping[str, Node]) -> dict[str, Node]:
         order = list(TopologicalSorter({key: nodes[key].refs for key in sorted(nodes)}).static_order())
     except CycleError as error:
         around = " -> ".join(str(nodes[key].path) for key in reversed(error.args[1]))
-        raise SqlinferError(f"These models need each other: {around}") from None
+        raise SqlinferError(f"These models depend on each other: {around}") from None
     return {key: nodes[key] for key in order}
 
 

@@ -130,7 +130,7 @@ def _node(path: Path, node_type: Any, text: str, scan: Scan, config: Config) -> 
 
 def _name(path: Path) -> str:
     if not re.fullmatch(r"[^\W\d]\w*", path.stem):
-        raise SqlinferError(f"{path}: {path.stem!r} cannot be the name of a table: letters, digits and _ make one")
+        raise SqlinferError(f"{path}: {path.stem!r} is not a valid table name: use letters, digits and _")
     return path.stem
 
 
@@ -151,7 +151,7 @@ def _check_described(properties: Properties, nodes: Iterable[Node]) -> None:
     for key, described in properties.described.items():
         if key not in names:
             hint = nearest(described.name, names.values())
-            raise SqlinferError(f"{described.path} describes {described.name}, and there is no such file. {hint}")
+            raise SqlinferError(f"{described.path} describes {described.name}, but there is no such file. {hint}")
 
 
 def _check_sources(nodes: Iterable[Node], sources: Mapping[str, Source]) -> None:

@@ -119,7 +119,7 @@ def _entries(content: Mapping[str, Any], key: str, where: Path | str) -> list[Ma
         raise SqlinferError(f"{where}: expected a list below {key}, as `- name: ..`, not {entries!r}")
     for entry in entries:
         if not isinstance(entry, Mapping) or not isinstance(entry.get("name"), str):
-            raise SqlinferError(f"{where}: each entry below {key} begins with `- name: ..`, and not with {entry!r}")
+            raise SqlinferError(f"{where}: each entry below {key} begins with `- name: ..`, not with {entry!r}")
     return entries
 
 

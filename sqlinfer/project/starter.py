@@ -18,7 +18,7 @@ def write_starter(folder: Path) -> list[Path]:
     targets = {path: _target(path) for path in files}
     there = [str(folder / target) for target in targets.values() if (folder / target).exists()]
     if there:
-        raise SqlinferError(f"{there[0]} is there, so nothing was written. Name another folder: sqlinfer init NEW")
+        raise SqlinferError(f"{there[0]} exists, so nothing was written. Choose another folder: sqlinfer init NEW")
     for path, target in targets.items():
         (folder / target).parent.mkdir(parents=True, exist_ok=True)
         text = path.read_text(encoding="utf-8").replace("NAME", folder.resolve().name)

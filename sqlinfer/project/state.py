@@ -93,4 +93,4 @@ def last_build(root: Path) -> LastBuild:
         results = {key: Result(**result) for key, result in content.pop("results").items()}
         return LastBuild(path, **content, results=results)
     except (ValueError, TypeError, KeyError, AttributeError):
-        raise SqlinferError(f"{path} is not what sqlinfer wrote; delete it, and build anew") from None
+        raise SqlinferError(f"{path} is corrupt; delete it and build again") from None

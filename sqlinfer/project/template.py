@@ -98,8 +98,8 @@ class Templates:
         if default is _REQUIRED:
             raise SqlinferError(
                 f"there is no variable {name}. {nearest(name, self._variables)}".rstrip()
-                + " Say it below `vars:` in sqlinfer.yml, "
-                f"by --vars '{{{name}: ..}}', or as var('{name}', default)"
+                + " Set it below `vars:` in sqlinfer.yml, "
+                f"with --vars '{{{name}: ..}}', or give a default: var('{name}', default)"
             )
         return default
 

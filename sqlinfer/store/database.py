@@ -157,7 +157,7 @@ class Database:
         file.check_not_inherited(self.path)
         if self.path is None and self._pid != os.getpid():
             raise StoreUnusable(
-                "Answers that are not kept are in the process that computed them. Connect again in this one."
+                "A store without a file belongs to the process that opened it. Connect again in this one."
             )
         if self._writer is None:
             self._start()
@@ -181,8 +181,8 @@ class Database:
     def _check_identity(self, parts: slice = _ALL_PARTS) -> None:
         if self.path is not None and file.identity(self.path)[parts] != self._identity[parts]:
             raise StoreUnusable(
-                f"{self.path} or its log was replaced or deleted while it was open: it was found corrupt and made "
-                "anew, or another program did it. Connect again."
+                f"{self.path} or its log was replaced or deleted while it was open: it was found corrupt and "
+                "rebuilt, or another program replaced it. Connect again."
             )
 
     def _in_place(self) -> AbstractContextManager[None]:
@@ -217,7 +217,7 @@ class Database:
         (have,) = connection.execute("PRAGMA user_version").fetchone()
         if have > len(MIGRATIONS):
             raise StoreUnusable(
-                f"{self.path} was written by a newer sqlinfer: its schema is version {have}, this sqlinfer knows "
+                f"{self.path} was written by a newer sqlinfer: its schema is version {have}, this sqlinfer supports "
                 f"{len(MIGRATIONS)}. Upgrade: pip install --upgrade sqlinfer"
             )
         if self.path is not None:
@@ -268,8 +268,8 @@ class Database:
             )
         if is_corruption(error):
             return (
-                f"{where} is corrupt ({message}). Run the command again: it sets the file aside under a dated name and "
-                "goes on with a new one that has the registered models that can be read."
+                f"{where} is corrupt ({message}). Run the command again: it moves the file aside under a dated name "
+                "and recovers the registered models into a new one."
             )
         if "full" in message or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
             return (

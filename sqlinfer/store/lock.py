@@ -28,5 +28,5 @@ class RegistryLock:
         if self.is_locked:
             raise SqlinferError(
                 f"The registry is locked, so {statement} is refused in SQL. Use `sqlinfer models` on the command line, "
-                "or allow it: sqlinfer models unlock"
+                "or unlock it: sqlinfer models unlock"
             )

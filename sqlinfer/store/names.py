@@ -41,16 +41,14 @@ def parse_reference(written: str) -> Reference:
 def check_name(name: str) -> None:
     """Raise SqlinferError unless a model can be registered under the name."""
     if not _NAME.fullmatch(name):
-        raise SqlinferError(
-            f"{name!r} cannot be a model's name: letters, digits and . _ - / make one, as in 'news-short'."
-        )
+        raise SqlinferError(f"{name!r} is not a valid model name: use letters, digits and . _ - /, as in 'news-short'.")
     if _VERSIONED.fullmatch(name):
-        raise SqlinferError(f"{name!r} cannot be a model's name: a number after the last / means a version.")
+        raise SqlinferError(f"{name!r} is not a valid model name: a number after the last / is read as a version.")
 
 
 def check_alias(alias: str) -> None:
     """Raise SqlinferError unless the alias can be one."""
     if not _ALIAS.fullmatch(alias):
         raise SqlinferError(
-            f"{alias!r} cannot be an alias: a letter, then letters, digits and . _ -, as in 'champion'."
+            f"{alias!r} is not a valid alias: use a letter, then letters, digits and . _ -, as in 'champion'."
         )

@@ -60,8 +60,8 @@ def rebuild(path: Path) -> None:
         fresh.replace(path)
         _mark_of(path).unlink(missing_ok=True)
     logging.getLogger("sqlinfer").warning(
-        "%s was corrupt. It is kept as %s, and a new one is made: %d registered model versions were read out of the "
-        "old one (check `sqlinfer models list`); its answers will be asked again.",
+        "%s was corrupt. It was moved to %s and replaced: %d registered model versions were recovered (check "
+        "`sqlinfer models list`); its answers will be computed again.",
         path, backup.name, num_versions,
     )  # fmt: skip
 

@@ -112,7 +112,7 @@ class Registry:
         """Raise ModelUnusable if a model's files are no longer those that its fingerprint was made of."""
         if self._fingerprint(model) != model.fingerprint:
             raise ModelUnusable(
-                f"The files of {model} in {model.path} have changed while they were read, so its answers are not kept. "
+                f"The files of {model} in {model.path} changed while they were read, so its answers are not kept. "
                 "Run the statement again."
             )
 
@@ -197,13 +197,13 @@ class Registry:
                 self._drop_defaults(connection, model.name)
 
     def default(self, task: str = "") -> str:
-        """The name of the model for a task when none is named: the user's choice, else the built-in one."""
+        """The name of the default model of a task: the user's choice, else the built-in one."""
         name = self.chosen_default(task) or self._defaults.get(task) or self._defaults.get("")
         if name is not None:
             return name
         raise ModelNotFound(
-            f"No model is named and there is no default{f' for {task}' if task else ''}. "
-            "Name one, or choose: sqlinfer models default NAME"
+            f"No model was given and there is no default{f' for {task}' if task else ''}. "
+            "Give one: model := 'NAME', or set a default: sqlinfer models default NAME"
         )
 
     def chosen_default(self, task: str = "") -> str | None:
@@ -258,7 +258,7 @@ class Registry:
     def _unregistered(self, source: str, name: str) -> ModelVersion:
         if self.lock.is_locked:
             raise ModelNotFound(
-                f"The registry is locked: SQL can name registered models only, and {source!r} is none. "
+                f"The registry is locked: SQL can use registered models only, and {source!r} is not registered. "
                 f"{self._known(name)} To allow others: sqlinfer models unlock"
             )
         files = find_source(source, download=self._allow_download)
@@ -289,8 +289,8 @@ class Registry:
 def _check_pinned(model: ModelVersion, fingerprint: str | None) -> None:
     if fingerprint is not None and model.fingerprint != fingerprint:
         raise ModelUnusable(
-            f"{model.source} has the fingerprint {model.fingerprint} and not {fingerprint}: its files or settings are "
-            "others than those that were pinned. Nothing is registered."
+            f"{model.source} has the fingerprint {model.fingerprint} and not {fingerprint}: its files or settings "
+            "differ from the pinned ones. Nothing was registered."
         )
 
 

@@ -60,7 +60,7 @@ def find_source(source: str, revision: str | None = None, trust: bool = False, d
     if not is_hub_id(source):
         raise ModelNotFound(f"{source!r} is neither a folder ('./path') nor a hub id ('org/name').")
     if Path(source).is_dir():
-        raise ModelNotFound(f"{source!r} reads as a hub id, and a folder of that name is here. Write './{source}'.")
+        raise ModelNotFound(f"{source!r} could be a hub id, and a folder of that name is here. Write './{source}'.")
     return _find_on_hub(source, revision, trust, download)
 
 
@@ -103,14 +103,14 @@ def _snapshot(source: str, revision: str | None, trust: bool, local: bool) -> Pa
         at = f" at revision {revision}" if revision else ""
         if local:
             raise ModelNotFound(
-                f"The model {source!r}{at} is not in the local hub cache, and SQL fetches nothing by itself. "
-                f"To fetch it: {_pull(source, revision)}"
+                f"The model {source!r}{at} is not in the local hub cache, and SQL does not download models. "
+                f"To download it: {_pull(source, revision)}"
             ) from error
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelNotFound(
             f"The model {source!r}{at} is not in the local hub cache and could not be downloaded: {redact(reason)} "
             "With a network: log in with `hf auth login` if it is gated, or check its name. "
-            "Without: copy its folder here and name it './folder'."
+            "Without: copy its folder here and use './folder'."
         ) from error
 
 
@@ -120,7 +120,7 @@ def check_files(path: Path, trust: bool = False) -> None:
         raise ModelUnusable(f"{path} is not a model folder, or is incomplete: {CONFIG} is missing. {_AGAIN}")
     try:
         if not isinstance(read_json(path / CONFIG), dict):
-            raise BrokenFile(path / CONFIG, "cannot be read: it holds no JSON object")
+            raise BrokenFile(path / CONFIG, "cannot be read: it contains no JSON object")
         if missing := check_references(path):
             index, name = missing[0]
             raise ModelUnusable(f"{path} is incomplete: {index.name} names {name}. {_AGAIN}")
@@ -134,10 +134,10 @@ def check_files(path: Path, trust: bool = False) -> None:
         return
     if pickles:
         raise ModelUnusable(
-            f"{path} holds pickled weights only ({pickles[0]}), and a pickle can run any code when it is loaded. "
+            f"{path} holds pickled weights only ({pickles[0]}), and loading a pickle can run arbitrary code. "
             "Take a version with *.safetensors, or register it with --trust if you trust its author."
         )
-    raise ModelUnusable(f"{path} is incomplete: it holds no *.safetensors. {_AGAIN}")
+    raise ModelUnusable(f"{path} is incomplete: it contains no *.safetensors. {_AGAIN}")
 
 
 _AGAIN = "Download or copy it again."

@@ -73,10 +73,10 @@ def test_a_file_that_is_not_there_is_wrong_usage(invoke: Invoke, query: Query) -
     [
         (["run"], "Missing argument 'FILE...'"),
         (["run", "-", "--set", "novalue"], "'novalue' is not of the form NAME=VALUE"),
-        (["run", "-", "--set", "a b=1"], "'a b' cannot be the name of a variable"),
+        (["run", "-", "--set", "a b=1"], "'a b' is not a valid variable name"),
         (["run", "-", "--format", "xml"], "'xml' is not one of"),
         (["run", "-", "--modle", "x"], "No such option"),
-        (["run", "-", "--format", "parquet", "--json"], "--json and --format parquet both want stdout"),
+        (["run", "-", "--format", "parquet", "--json"], "--json and --format parquet both write to stdout"),
         (["modles"], "No such command 'modles'"),
         (["models", "tag", "echo", "novalue"], "'novalue' is not of the form NAME=VALUE"),
     ],
@@ -114,10 +114,10 @@ def test_a_model_folder_that_is_not_whole_is_refused(invoke: Invoke, query: Quer
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-2])
     said = refused(invoke, "models", "register", "short", str(folder))
-    assert f"{weights} is cut short" in said
-    assert "is cut short" in refused(invoke, "run", query(f"SELECT ai_query('{folder}', 'a')"))
+    assert f"{weights} is truncated" in said
+    assert "is truncated" in refused(invoke, "run", query(f"SELECT ai_query('{folder}', 'a')"))
     weights.unlink()
-    assert "holds no *.safetensors" in refused(invoke, "models", "register", "short", str(folder))
+    assert "contains no *.safetensors" in refused(invoke, "models", "register", "short", str(folder))
     assert "There is no folder" in refused(invoke, "models", "register", "short", str(tmp_path / "nowhere"))
 
 

@@ -216,7 +216,7 @@ def test_answers_of_a_model_that_changes_while_it_loads_are_not_kept(home: Path,
 
     with sqlinfer.connect(model=str(folder)) as session:
         session.runtime.open_engine = load
-        with pytest.raises(ModelUnusable, match=r"have changed while they were read.*Run the statement again"):
+        with pytest.raises(ModelUnusable, match=r"changed while they were read.*Run the statement again"):
             session.execute("SELECT ai_gen('a')")
     assert answers_in(home) == 0
 
@@ -259,7 +259,7 @@ def test_a_store_that_became_corrupt_is_made_anew_and_the_run_goes_on(home: Path
         run = start(tmp_path, "a.duckdb")
         counts, said = run.communicate(timeout=300)
     assert run.returncode == 0, said
-    assert "state.db was corrupt. It is kept as state.db.corrupt-" in " ".join(said.split())
+    assert "state.db was corrupt. It was moved to state.db.corrupt-" in " ".join(said.split())
     assert "Traceback" not in said
     assert json.loads(counts.splitlines()[-1])["generated"] == NUM_ROWS
     assert rows(tmp_path / "a.duckdb") == right

@@ -90,7 +90,7 @@ def test_sql_fetches_nothing_and_a_pull_is_pinned(hub: Hub, home: Path, tmp_path
     query = str(tmp_path / "query.sql")
     refused = run("run", query)
     assert (refused.returncode, hub.asked) == (1, [])
-    assert "SQL fetches nothing by itself. To fetch it: sqlinfer models pull org/name" in refused.stderr
+    assert "SQL does not download models. To download it: sqlinfer models pull org/name" in refused.stderr
     pulled = run("models", "pull", "org/name")
     assert pulled.returncode == 0, pulled.stderr
     with Store(home) as store:

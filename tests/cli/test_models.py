@@ -77,7 +77,7 @@ def test_the_list_says_what_the_built_in_models_are(invoke: Invoke) -> None:
     facts = json.loads(invoke("models", "list", "--json").stdout)
     assert [fact["name"] for fact in facts] == ["sqlinfer/tiny", "sqlinfer/tiny-embed", "sqlinfer/tiny-summarizer"]
     assert [fact["task"] for fact in facts] == ["", "embed", "summarize"]
-    assert "for trying things" in facts[0]["description"]
+    assert "toy decoder" in facts[0]["description"]
 
 
 def test_every_verb_speaks_json(invoke: Invoke, two: tuple[str, str]) -> None:

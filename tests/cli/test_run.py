@@ -181,7 +181,7 @@ def test_who_answers_is_said_when_nobody_was_named(
         invoke("run", *words)
         return caplog.text
 
-    assert said(query("SELECT ai_gen('a'); SELECT ai_gen('b')")).count("No model is named: sqlinfer/tiny answers") == 1
+    assert said(query("SELECT ai_gen('a'); SELECT ai_gen('b')")).count("No model given; using sqlinfer/tiny") == 1
     assert not said(query("SELECT ai_gen('a')"), "--model", "sqlinfer/tiny")
     assert not said(query("SELECT ai_query('sqlinfer/tiny', 'a')"))
     assert not said(query("SELECT ai_gen('a')"), "--model", "echo")
@@ -192,8 +192,8 @@ def test_who_answers_is_said_when_nobody_was_named(
 def test_the_word_about_a_built_in_model_is_one_line_on_stderr(query: Query) -> None:
     command = [sys.executable, "-m", "sqlinfer", "run", query("SELECT ai_count_tokens('a lamp') AS n")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    (line,) = [line for line in done.stderr.splitlines() if "No model is named" in line]
-    assert line.startswith("No model is named: sqlinfer/tiny answers")
+    (line,) = [line for line in done.stderr.splitlines() if "No model given" in line]
+    assert line.startswith("No model given; using sqlinfer/tiny")
     assert "--model NAME" in line
     assert "sqlinfer models default NAME" in line
 

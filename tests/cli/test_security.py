@@ -47,7 +47,7 @@ def test_sql_fetches_no_model_and_names_the_command_that_does(
 ) -> None:
     for sql in ("SELECT ai_query('org/name', 'hi')", "CREATE MODEL m FROM 'org/name'"):
         said = said_by(invoke, "run", query(sql))
-        assert "is not in the local hub cache, and SQL fetches nothing by itself" in said
+        assert "is not in the local hub cache, and SQL does not download models" in said
         assert "sqlinfer models pull org/name" in said
     assert "models pull org/name" in said_by(invoke, "run", query("SELECT ai_gen('hi')"), "--model", "org/name")
     assert "models pull org/name" in said_by(invoke, "explain", query("SELECT ai_query('org/name', 'hi')"))
@@ -81,7 +81,7 @@ def test_a_locked_registry_lets_sql_name_registered_models_only(
     invoke("models", "lock")
     for sql in (f"SELECT ai_query('{echo_folder}', 'hi')", "SELECT ai_query('org/name', 'hi')"):
         said = said_by(invoke, "run", query(sql), "--allow-download")
-        assert "The registry is locked: SQL can name registered models only" in said
+        assert "The registry is locked: SQL can use registered models only" in said
         assert "sqlinfer models unlock" in said
     for sql in (f"CREATE MODEL m FROM '{echo_folder}'", "ALTER MODEL echo SET ALIAS a = 1", "DROP MODEL echo"):
         assert f"is locked, so {sql.split()[0]} MODEL is refused" in said_by(invoke, "run", query(sql))

@@ -90,7 +90,7 @@ def test_a_job_bears_so_many_failures_of_a_hundred_requests(threshold: Any, fail
 
 def test_a_registration_holds_all_but_what_is_about_statements() -> None:
     assert read_registration({"timeout": 3}, "model m") == {"timeout": 3.0}
-    with pytest.raises(SqlinferError, match="output_action is about a statement"):
+    with pytest.raises(SqlinferError, match="output_action applies to a statement"):
         read_registration({"output_action": "replace"}, "model m")
 
 

@@ -34,7 +34,7 @@ def test_the_project_file_holds_its_keys_and_no_other(tmp_path: Path) -> None:
         ("settings: [1]", "expected names and values"),
         ("vars: 5", "expected names and values below vars"),
         ("name: 5", "name must be a text, not 5"),
-        ("a: [", "not YAML"),
+        ("a: [", "not valid YAML"),
         ("just words", "expected names and values"),
     ],
 )

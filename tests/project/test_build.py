@@ -135,7 +135,7 @@ def test_what_fails_holds_back_what_stands_on_it_and_no_more(
     assert states(invoke, "retry") == {"answers": "done", "angry": "done"}
     assert echoing.texts[-1] == "calm"
     assert len(echoing.asked) == 5
-    assert "nothing open" in invoke("retry").stderr
+    assert "left nothing to do" in invoke("retry").stderr
 
 
 def test_a_failed_build_leaves_the_table_as_it_was(invoke: Invoke, write: Write, rows: Rows) -> None:

@@ -24,7 +24,7 @@ MODELS = "models:\n  - name: a\n    "
         ({"models/a.sql": "FROM {{ ref('a') }}"}, "models/a.sql -> models/a.sql"),
         ({"models/a.sql": "SELECT 1", "models/x/A.sql": "SELECT 2"}, "two nodes .*models/a.sql and models/x/A.sql"),
         ({"models/a.sql": "SELECT 1", "seeds/a.csv": "i\n1\n"}, "models/a.sql and seeds/a.csv"),
-        ({"models/a b.sql": "SELECT 1"}, "models/a b.sql: 'a b' cannot be the name of a table"),
+        ({"models/a b.sql": "SELECT 1"}, "models/a b.sql: 'a b' is not a valid table name"),
         ({"models/a.sql": "FROM {{ source('shop', 'ticket') }}"}, "models/a.sql: there is no source shop.ticket"),
         (
             {"models/a.sql": "SELECT\n{{ var('leest') }}", "sqlinfer.yml": "vars: {least: 1}"},
@@ -55,14 +55,14 @@ MODELS = "models:\n  - name: a\n    "
             {"models/a.sql": "SELECT 1", "models/a.yml": MODELS + "colums: []"},
             "models/a.yml: a: there is no key colums. Did you mean columns",
         ),
-        ({"models/a.sql": "SELECT 1", "models/a.yml": "models: [{name: b}]"}, "describes b, and there is no such file"),
+        ({"models/a.sql": "SELECT 1", "models/a.yml": "models: [{name: b}]"}, "describes b, but there is no such file"),
         (
             {"models/a.sql": "SELECT 1", "models/a.yml": MODELS + "columns: [{name: i, tests: [uniqe]}]"},
             "a.i: there is no test uniqe. Did you mean unique",
         ),
         (
             {"models/a.sql": "SELECT 1", "models/a.yml": MODELS + "columns: [{name: i, tests: [accepted_values]}]"},
-            "wants a list of values",
+            "needs a list of values",
         ),
         (
             {"models/a.sql": "SELECT 1", "models/a.yml": "models: [{name: a}]", "models/b.yml": "models: [{name: a}]"},

@@ -63,7 +63,7 @@ def test_finished_nodes_stay_no_table_is_half_and_retry_goes_on(
     write(files(materialized, NUM_ROWS))
     said = stop_a_build(home, number)
     if number != signal.SIGKILL:
-        assert "Stopped; every finished answer is kept. `sqlinfer retry` goes on." in said
+        assert "Stopped; every finished answer is kept. To resume: sqlinfer retry" in said
         assert "Traceback" not in said
     assert rows("SELECT count(*), max(kind) FROM first") == [(NUM_ROWS, "<kind 2>")]
     assert rows("SELECT count(*), max(answer) FROM second") == [(2, "<number 1>")]

@@ -60,7 +60,7 @@ def test_a_file_of_a_newer_sqlinfer_is_refused(tmp_path: Path) -> None:
     connection = sqlite3.connect(tmp_path / "state.db")
     connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(StoreUnusable, match=r"version 99.*knows \d+.*pip install --upgrade sqlinfer"):
+    with pytest.raises(StoreUnusable, match=r"version 99.*supports \d+.*pip install --upgrade sqlinfer"):
         Store(tmp_path)
 
 
@@ -73,7 +73,7 @@ def test_a_corrupt_file_is_set_aside_and_made_anew(
         store.answers.put(Completion(Request("", key=b"k" * 16), Text("text")), fingerprint="f", function="g")
     (backup,) = tmp_path.glob("state.db.corrupt-*")
     assert backup.read_bytes() == content
-    assert f"state.db was corrupt. It is kept as {backup.name}" in caplog.text
+    assert f"state.db was corrupt. It was moved to {backup.name}" in caplog.text
     caplog.clear()
     with Store(tmp_path) as store:
         assert store.answers.texts([b"k" * 16]) == {b"k" * 16: "text"}
@@ -102,7 +102,7 @@ def test_a_file_that_turns_out_corrupt_keeps_its_registry(
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     (backup,) = tmp_path.glob("state.db.corrupt-*")
     assert backup.read_bytes() == damaged
-    assert "1 registered model versions were read" in caplog.text
+    assert "1 registered model versions were recovered" in caplog.text
 
 
 def test_processes_that_find_a_corrupt_file_rebuild_it_once(tmp_path: Path) -> None:

@@ -151,8 +151,8 @@ def _write(rng: Random, facts: Facts, openings: tuple[str, ...]) -> Text:
         others.append(("mood", rng.choice(words.MOODS[facts.mood])))
     room = MAX_SENTENCES - 1 - len(rest) - len(others)
     fillers = rng.sample(words.FILLERS, min(room, rng.choice((0, 0, 0, 1, 1, 2, 3, 5))))
-    for sentence in [*others, *(("", filler) for filler in fillers)]:
-        rest.insert(rng.randint(0, len(rest)), sentence)  # the aspects keep their order, the rest falls between them
+    for pair in [*others, *(("", filler) for filler in fillers)]:
+        rest.insert(rng.randint(0, len(rest)), pair)  # the aspects keep their order, the rest falls between them
     rest.insert(0 if rng.random() < 0.8 else rng.randint(0, len(rest)), ("", first))
     body, ends = "", {}
     for fact, sentence in rest:

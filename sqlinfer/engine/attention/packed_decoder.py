@@ -117,7 +117,7 @@ def packed_attention(
     context: ForwardContext | None = arguments.get("forward_context")
     unsupported = [name for name in UNSUPPORTED_ARGUMENTS if arguments.get(name) is not None]
     if context is None or attention_mask is not None or unsupported or len(query) != 1:
-        raise Unsupported(f"{type(module).__name__}: {unsupported or 'a mask of its own'}")
+        raise Unsupported(f"{type(module).__name__}: {unsupported or 'a custom attention mask'}")
     return context.attend(module.layer_idx, query, key, value, arguments.get("scaling")), None
 
 

@@ -232,6 +232,6 @@ def _run_self_test(model: Any) -> str:
         try:
             logits = batch._forward(context, *_flatten(nodes), [node.end - 1 for node in leaves])
         except (Unsupported, TypeError, ValueError, KeyError, AttributeError) as error:
-            return f"its attention is of another kind ({error})"
+            return f"its attention is not supported ({error})"
         is_same = matches_plain_forward(model, logits, texts)
-    return "" if is_same and context.num_calls == batch._num_layers else "its attention is of another kind"
+    return "" if is_same and context.num_calls == batch._num_layers else "its attention is not supported"

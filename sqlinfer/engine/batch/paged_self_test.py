@@ -48,7 +48,7 @@ def open_paged(model: Any) -> tuple[PagedModel | None, str]:
         logger.warning("steps are not captured in CUDA graphs, which is slower: %s", no_graphs)
     cache = _sized(small.cache)
     if cache is None:
-        return None, "no memory is left for a cache"
+        return None, "no memory is left for a KV cache"
     return PagedModel(model, cache, attend, uses_cuda_graphs=not no_graphs), ""
 
 
@@ -78,7 +78,7 @@ class _Compared:
         """What is wrong with the kernel; "" if it gives plain attention but for rounding."""
         if self._worst <= TOLERANCE[dtype]:
             return ""
-        return f"its attention kernel is off by {self._worst:.2g} of plain attention"
+        return f"its attention kernel differs from plain attention by {self._worst:.2g} of plain attention"
 
 
 def plain_attend(
@@ -129,8 +129,8 @@ def run_self_test(paged: PagedModel) -> str:
     except Exception as error:  # noqa: BLE001 - a kernel that does not compile may raise anything
         return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:200]}"
     if paged.cache.num_layers != int(paged.model.config.get_text_config(decoder=True).num_hidden_layers):
-        return "its attention is of another kind"
-    return f"other logits after {different[0]}" if different else ""
+        return "its attention is not supported"
+    return f"different logits after {different[0]}" if different else ""
 
 
 def _passes(paged: PagedModel) -> Iterator[tuple[str, torch.Tensor, list[list[int]]]]:
@@ -141,7 +141,7 @@ def _passes(paged: PagedModel) -> Iterator[tuple[str, torch.Tensor, list[list[in
     batch = PagedDecoderBatch(paged)
     rows = [_row(text) for text in ([4, 6, 9], [*half, 7, 3], long, [*half, 5])]
     yield "a prefill", batch.prefill(rows[:3]), _token_ids(rows[:3])
-    yield "a prefill that goes on from another", batch.prefill(rows[3:]), _token_ids(rows[3:])
+    yield "a prefill that continues another", batch.prefill(rows[3:]), _token_ids(rows[3:])
     for tokens in ([5], [6], [4, 8]):
         for row in rows:
             row.output += tokens
@@ -154,7 +154,7 @@ def _passes(paged: PagedModel) -> Iterator[tuple[str, torch.Tensor, list[list[in
     for row in rows[2:]:
         row.output.append(6)
         row.num_uncomputed_tokens = 1
-    yield "a step of rows that stay", batch.decode(), _token_ids(rows[2:])
+    yield "a step of the remaining rows", batch.decode(), _token_ids(rows[2:])
 
 
 def _row(text: list[int]) -> Sequence:

@@ -18,11 +18,11 @@ def unsupported_reason(model: Any) -> str:
     """Why the tokens of a model cannot be packed, as far as configuration and arguments tell; "" if they may be."""
     accepted = inspect.signature(model.forward).parameters
     if not kv.has_plain_cache(model.config):
-        return "it keeps states other than keys and values"
+        return "it has states besides the KV cache"
     if kv.has_sliding_window(model.config):
-        return "its attention has windows"
+        return "it uses sliding-window attention"
     if any(name not in accepted for name in NEEDED_ARGUMENTS):
-        return "its positions are its own"
+        return "it computes its own positions"
     return ""
 
 

@@ -64,7 +64,7 @@ def build_choice_trie(
             raise ValueError(f"the choice {label!r} has no tokens; leave it out")
         twin = by_tokens.get(tuple(ids))
         if twin is not None:
-            raise ValueError(f"the choices {twin!r} and {label!r} have the same tokens; name one of them otherwise")
+            raise ValueError(f"the choices {twin!r} and {label!r} have the same tokens; rename one of them")
         by_tokens[tuple(ids)] = label
     children_at = {prefix: tokens for prefix, tokens in _children(by_tokens).items() if len(tokens) > 1}
     for prefix, children in children_at.items():

@@ -124,7 +124,7 @@ class EncoderInputs:
             where = f"U+{ord(error.object[error.start]):04X} at character {error.start}"
             return failed(request, f"the text is not valid Unicode: half of a surrogate pair, {where}")
         except RENDER_ERRORS as error:
-            return failed(request, f"the text could not be tokenised: {type(error).__name__}: {error}")
+            return failed(request, f"the text could not be tokenized: {type(error).__name__}: {error}")
 
     def _tokenize(self, requests: Series[AnyRequest]) -> list[EncoderInput | Completion]:
         for request in requests:
@@ -166,8 +166,8 @@ class EncoderInputs:
             remedy = "Shorten it, for example left(text, 1000), or let it be cut (overflow: truncate)"
             return failed(request, f"the text has more than the {limit} tokens that {self.version} reads. {remedy}")
         if max(ids) >= self.limits.vocabulary:
-            problem = f"the tokenizer of model {self.version} gives token {max(ids)}, and the model knows "
-            remedy = "tokenizer and weights do not belong together"
+            problem = f"the tokenizer of model {self.version} gives token {max(ids)}, and the model has "
+            remedy = "tokenizer and weights do not match"
             return failed(request, f"{problem}{self.limits.vocabulary} tokens; {remedy}")
         return EncoderInput(request, ids, encoding.type_ids, bool(encoding.overflowing))
 

@@ -48,13 +48,13 @@ def compile_schema(schema: str) -> str:
 
 
 def _grammar_error(grammar: str) -> str:
-    """What llguidance has against a grammar; it panics where it would cut its message inside of a character."""
+    """Why llguidance refuses a grammar; it panics where it would cut its message inside of a character."""
     try:
         problem: str = LLMatcher.validate_grammar(grammar)
     except BaseException as panic:
         if type(panic).__name__ != "PanicException":
             raise
-        problem = f"it is not understood ({panic})"
+        problem = f"it cannot be parsed ({panic})"
     return problem
 
 
@@ -93,7 +93,7 @@ class Grammars:
             grammar = self._cached_grammar(schema)
         if max_tokens < grammar.shortest:
             least = f"an answer to the schema has at least {grammar.shortest}"
-            raise ValueError(f"max_tokens is {max_tokens}, and {least}; ask for more")
+            raise ValueError(f"max_tokens is {max_tokens}, and {least}; raise it")
         return Constraint(grammar, max_tokens)
 
     def _compile(self, schema: str) -> Grammar:
@@ -102,7 +102,7 @@ class Grammars:
             from llguidance.hf import from_tokenizer  # loads transformers
 
             if not self._tokenizer.is_fast or not self._eos:
-                raise ValueError("the model cannot be held to a schema: its tokenizer is slow or has no end token")
+                raise ValueError("the model cannot follow a schema: its tokenizer is slow or has no end token")
             self._masks = VocabularyMasks(
                 from_tokenizer(self._tokenizer, n_vocab=self._vocabulary, eos_token=self._eos)
             )

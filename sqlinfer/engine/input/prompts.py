@@ -154,7 +154,7 @@ class PromptBuilder:
             where = f"U+{ord(error.object[error.start]):04X} at character {error.start} of the prompt"
             return f"the text is not valid Unicode: half of a surrogate pair, {where}"
         except RENDER_ERRORS as error:
-            return f"the text could not be tokenised: {type(error).__name__}: {error}"
+            return f"the text could not be tokenized: {type(error).__name__}: {error}"
 
     def _encode(self, request: AnyRequest, text: str) -> list[int]:
         """Token ids of one request with this text."""
@@ -168,7 +168,7 @@ class PromptBuilder:
             message = message.strip()
         head, middle, tail = rendered.rpartition(message)
         if not middle:
-            raise ValueError("the text spells special tokens, and the chat template changes the text")
+            raise ValueError("the text contains special tokens, and the chat template changes the text")
         return encode([head])[0] + encode([message], as_plain_text=True)[0] + encode([tail])[0]
 
     def _prepare_one(self, request: Prompted, prompt: list[int]) -> Sequence | Completion:
@@ -220,7 +220,8 @@ class PromptBuilder:
         context = self.defaults.context  # of the decoder
         if context is not None and settings.max_tokens >= context:
             raise ValueError(
-                f"max_tokens is {settings.max_tokens}, and model {self.version} holds {context} tokens; ask for fewer"
+                f"max_tokens is {settings.max_tokens}, and the context of model {self.version} is {context} tokens; "
+                "lower max_tokens"
             )
         if self.context.max_tokens is None or self.defaults.is_encoder_decoder:
             return self.context.max_tokens
@@ -261,8 +262,8 @@ class PromptBuilder:
     def _check_vocabulary(self, prompt: list[int]) -> None:
         if max(prompt) >= self.context.vocabulary:
             raise ValueError(
-                f"the tokenizer of model {self.version} gives token {max(prompt)}, and the model knows "
-                f"{self.context.vocabulary} tokens; tokenizer and weights do not belong together"
+                f"the tokenizer of model {self.version} gives token {max(prompt)}, and the model has "
+                f"{self.context.vocabulary} tokens; tokenizer and weights do not match"
             )
 
     def _too_long(self, request: Prompted, prompt: list[int], settings: GenerationSettings) -> str:
@@ -278,7 +279,7 @@ class PromptBuilder:
         limit = max(self._max_prompt_tokens(settings) or 0, 0)
         if self.defaults.is_encoder_decoder:
             return f"{subject} tokens, and model {self.version} reads {limit}. {remedy}."
-        fewer = "" if isinstance(request, Choose) else ", or ask for fewer max_tokens"
+        fewer = "" if isinstance(request, Choose) else ", or lower max_tokens"
         answer = f"{settings.max_tokens} for the answer"
         return f"{subject} tokens, and model {self.version} reads {limit} besides {answer}. {remedy}{fewer}."
 

@@ -13,9 +13,9 @@ from sqlinfer.types import ModelVersion
 WEIGHTS = Path(__file__).parents[2] / "weights"
 
 _DESCRIPTIONS = {
-    "sqlinfer/tiny": "decoder of 3.7M parameters for trying things: short English reviews and tickets, nothing else",
-    "sqlinfer/tiny-summarizer": "encoder-decoder of 3.3M parameters that says a review or a ticket in one sentence",
-    "sqlinfer/tiny-embed": "encoder of 1.2M parameters that puts texts on one kind of product together",
+    "sqlinfer/tiny": "toy decoder of 3.7M parameters: short English reviews and tickets, nothing else",
+    "sqlinfer/tiny-summarizer": "toy encoder-decoder of 3.3M parameters: summarizes a review or ticket in a sentence",
+    "sqlinfer/tiny-embed": "toy encoder of 1.2M parameters: puts texts about the same kind of product close together",
 }
 _TASKS = {"sqlinfer/tiny-summarizer": "summarize", "sqlinfer/tiny-embed": "embed"}
 

@@ -60,19 +60,19 @@ def load_head(version: ModelVersion, config: Any) -> PoolingHead | None:
     try:
         return read_head(version.path, config)
     except (ValueError, KeyError, OSError, TypeError) as error:
-        problem = f"how it pools cannot be read ({first_line(error)})"
+        problem = f"its pooling configuration cannot be read ({first_line(error)})"
         raise unusable(version, problem, "Copy the model's whole folder") from error
 
 
 def read_head(folder: Path, config: Any) -> PoolingHead:
-    """The head of a model's folder. Raises ValueError for unknown modules, OSError, KeyError."""
+    """The pooling head in a model's folder. Raises ValueError for unknown modules, OSError, KeyError."""
     if not (folder / MODULES).is_file():
         causal = any(name.endswith("ForCausalLM") for name in config.architectures or [])
         return PoolingHead(("lasttoken",) if causal else ("mean",))
     modules = [(entry["type"].rpartition(".")[2], folder / entry["path"]) for entry in _read(folder / MODULES)]
     types = [name for name, _ in modules]
     if unknown := [name for name in types if name not in _MODULE_TYPES]:
-        raise ValueError(f"{MODULES} names a module {unknown[0]}; {', '.join(_MODULE_TYPES)} are known")
+        raise ValueError(f"{MODULES} names the unknown module {unknown[0]}. Known: {', '.join(_MODULE_TYPES)}")
     if types[:2] != ["Transformer", "Pooling"] or {"Transformer", "Pooling"} & set(types[2:]):
         raise ValueError(f"{MODULES} must name a Transformer and a Pooling, and then others; it names {types}")
     if modules[0][1] != folder:
@@ -82,7 +82,7 @@ def read_head(folder: Path, config: Any) -> PoolingHead:
     prompts = _read(folder / "config_sentence_transformers.json", {})
     prompt = (prompts.get("prompts") or {}).get(prompts.get("default_prompt_name"), "")
     if prompt and not pooling.get("include_prompt", True):
-        raise ValueError(f"its prompt {prompt!r} is to be left out of the pooling, which is not supported")
+        raise ValueError(f"its pooling leaves out the prompt {prompt!r}, which is not supported")
     return PoolingHead(
         pooling=_modes(pooling),
         layers=tuple(path if name == "Dense" else None for name, path in modules[2:]),
@@ -131,7 +131,7 @@ def _modes(pooling: dict[str, Any]) -> tuple[str, ...]:
         names = [mode for key, mode in _OLD_NAMES.items() if pooling.get(key)] or ["mean"]
     modes = (names,) if isinstance(names, str) else tuple(names)
     if unknown := [mode for mode in modes if mode not in MODES]:
-        raise ValueError(f"its pooling {unknown[0]!r} is not known; {', '.join(MODES)} are")
+        raise ValueError(f"unknown pooling mode {unknown[0]!r}. Known: {', '.join(MODES)}")
     return modes
 
 
@@ -144,7 +144,7 @@ def _dense(path: Path) -> Any:
     name = str(config.get("activation_function", "torch.nn.modules.activation.Tanh")).rpartition(".")[2]
     activation = getattr(torch.nn, name, None) if name in ("Tanh", "Identity", "ReLU", "GELU", "Sigmoid") else None
     if activation is None:
-        raise ValueError(f"the activation {name} of its dense layer is not known")
+        raise ValueError(f"unknown activation {name} of its dense layer")
     linear = torch.nn.Linear(config["in_features"], config["out_features"], bias=config.get("bias", True))
     layer = torch.nn.Sequential(linear, activation())
     linear.load_state_dict({k.removeprefix("linear."): v for k, v in load_file(path / "model.safetensors").items()})

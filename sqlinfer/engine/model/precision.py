@@ -100,7 +100,7 @@ def _check(name: str, device: torch.device, model_type: str, is_plain: bool) -> 
     if name == "int8" and device.type != "cpu":
         raise ModelUnusable(f"int8 is for the CPU; on {device} use bfloat16.")
     if name == "int8" and not is_plain:
-        problem = "keeps states other than keys and values and cannot run in int8"
+        problem = "has states besides the KV cache and cannot run in int8"
         raise ModelUnusable(f"A {model_type} model {problem}. Use bfloat16 or float32.")
 
 

@@ -82,7 +82,7 @@ def load_model(version: ModelVersion, config: Any, device: torch.device, dtype: 
         problem = f"its weights lack {len(missing)} tensors that the architecture needs, among them {missing[0]}"
         raise unusable(version, problem, f"Register a model that {DOES[kind]}, with all its weights")
     if kind == "generate" and not getattr(model, "_supports_default_dynamic_cache", lambda: True)():
-        raise unusable(version, f"architecture {type(model).__name__} has a cache of its own kind", "Use another")
+        raise unusable(version, f"architecture {type(model).__name__} has an unsupported kind of cache", "Use another")
     try:
         return model.to(device).eval()
     except (RuntimeError, MemoryError) as error:

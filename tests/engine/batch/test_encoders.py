@@ -309,8 +309,8 @@ def test_tokens_of_a_text_are_counted_without_weights(engine_of: EngineOf) -> No
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("1_Pooling/config.json", {"pooling_mode": "median"}, "its pooling 'median' is not known"),
-        ("modules.json", [{"path": "", "type": "a.Router"}], "names a module Router"),
+        ("1_Pooling/config.json", {"pooling_mode": "median"}, "unknown pooling mode 'median'"),
+        ("modules.json", [{"path": "", "type": "a.Router"}], "names the unknown module Router"),
         ("modules.json", [{"path": "", "type": "a.Transformer"}], "must name a Transformer and a Pooling"),
     ],
 )

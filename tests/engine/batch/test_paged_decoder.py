@@ -191,7 +191,7 @@ def test_the_kernel_answers_as_generate(
 
 @pytest.mark.parametrize(
     ("attend", "said"),
-    [(_blind, "other logits after"), (_broken, "no such instruction")],
+    [(_blind, "different logits after"), (_broken, "no such instruction")],
 )
 def test_a_wrong_kernel_is_found_out(attend: PagedAttention, said: str, engine_of: EngineOf, opened: Opened) -> None:
     model, obstacle = opened(engine_of("llama"), attend)
@@ -207,4 +207,4 @@ def test_a_kernel_that_is_a_little_off_is_found_out(
     engine = open_engine(version_of("llama", dtype="bfloat16"), device="cpu")
     assert opened(engine, plain_attend)[1] == ""
     _, obstacle = opened(engine, _dim)
-    assert "its attention kernel is off by 0.03" in obstacle  # its logits would pass
+    assert "its attention kernel differs from plain attention by 0.03" in obstacle  # its logits would pass

@@ -197,7 +197,7 @@ def test_half_a_surrogate_pair_fails_its_row_alone(engine_of: EngineOf) -> None:
 def test_tokenizer_of_another_model_fails_rows_not_the_process(version_of: VersionOf) -> None:
     engine = open_engine(version_of("gpt2"))
     engine.loaded.prompts.context = replace(engine.loaded.prompts.context, vocabulary=100)
-    assert "do not belong together" in str(answer(engine, requests(["The order arrived"]))[0].error)
+    assert "do not match" in str(answer(engine, requests(["The order arrived"]))[0].error)
     assert not engine.loaded.is_loaded
 
 
