@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -181,3 +181,43 @@ def test_a_file_has_a_name_and_says_what_it_does(path: Path) -> None:
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
     assert docstring
     assert len(docstring.splitlines()) <= 8
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in FILES if floor_of(path) != "engine"], ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_only_an_object_itself_assigns_to_its_attributes(path: Path) -> None:
+    """Parts of an object are given when it is made, or for as long as a context is open."""
+    assert list(foreign_assignments(ast.parse(path.read_text(encoding="utf-8")))) == []
+
+
+@pytest.mark.parametrize("statement", ["session.job.only = keys", "runner.count += 1", "self.runner.job: int = 1"])
+def test_an_assignment_from_outside_is_noticed(statement: str) -> None:
+    assert list(foreign_assignments(ast.parse(f"def run(self, session, runner):\n    {statement}")))
+
+
+def foreign_assignments(tree: ast.Module) -> Iterator[str]:
+    """Assignments to attributes of what is neither self, nor a caught error, nor made by a call in the same function or
+    at the top of the file. An error's args are its text, which has no other place."""
+    made_globally = made_names(tree.body)
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef):
+            nodes = list(ast.walk(function))
+            own = {"self", "cls"} | made_globally | made_names(nodes)
+            for node in nodes:
+                is_assigned = (
+                    isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and node.attr != "args"
+                )
+                if is_assigned and not (isinstance(node.value, ast.Name) and node.value.id in own):
+                    yield f"line {node.lineno}: {ast.unparse(node)}"
+
+
+def made_names(nodes: Iterable[ast.AST]) -> set[str]:
+    """The names that get what a call makes, and those of caught errors."""
+    names = set()
+    for node in nodes:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+        elif isinstance(node, ast.ExceptHandler) and node.name:
+            names.add(node.name)
+    return names
