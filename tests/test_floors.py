@@ -80,6 +80,7 @@ HOMES = {
 SQLGLOT_FILES = {"sql/rewrite/dml_to_select.py", "sql/udf/type_dialects.py"}
 REACHES_INTO_THE_ENGINE = {"tests/cli/test_dtype.py"}  # it fakes a machine that lacks a dtype
 VAGUE = {"utils", "helpers", "common", "base", "core", "manager"}
+VAGUE_VARIABLES = {"said", "found", "told", "what"}
 
 
 def imported(path: Path) -> Iterator[str]:
@@ -151,6 +152,26 @@ def test_no_circle_of_imports() -> None:
 def module_of(imported_name: str, modules: Mapping[str, Path]) -> str | None:
     """The module of this package that an imported name is, or stands in."""
     return next((name for name in (imported_name, imported_name.rpartition(".")[0]) if name in modules), None)
+
+
+@pytest.mark.parametrize("folder", ["sqlinfer", "udfs", "tools", "extension"])
+def test_a_variable_is_named_by_what_it_holds(folder: str) -> None:
+    names = [
+        f"{path.relative_to(ROOT)}:{node.lineno}: {name}"
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if (name := assigned(node)) in VAGUE_VARIABLES
+    ]
+    assert not names
+
+
+def assigned(node: ast.AST) -> str | None:
+    """The variable, parameter or attribute that a node assigns."""
+    if isinstance(node, ast.arg):
+        return node.arg
+    if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
+        return node.id if isinstance(node, ast.Name) else node.attr
+    return None
 
 
 def name_of(path: Path) -> str:

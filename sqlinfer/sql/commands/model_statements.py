@@ -206,5 +206,5 @@ class _Words:
         self._next += 1
         return self._tokens[self._next - 1]
 
-    def _error(self, what: str) -> SqlinferError:
-        return SqlinferError(f"{self._sql}\n{what}. The statements about models are:\n{_FORMS}")
+    def _error(self, problem: str) -> SqlinferError:
+        return SqlinferError(f"{self._sql}\n{problem}. The statements about models are:\n{_FORMS}")

@@ -48,7 +48,7 @@ _SIMPLE: Mapping[str, dict[str, Any]] = {
     "float": {"type": "number", **_NUMBER},
     **{name: _integer(-(2**bits), 2**bits - 1) for name, bits in _INTEGERS.items()},
     **{name: _integer(0, 2**bits - 1) for name, bits in _UNSIGNED.items()},
-    **{name: {"type": "string", "description": what, "pattern": p} for name, (what, p) in _PATTERNS.items()},
+    **{name: {"type": "string", "description": text, "pattern": p} for name, (text, p) in _PATTERNS.items()},
 }
 _KNOWN = ("VARCHAR", "BOOLEAN", "INTEGER", "BIGINT", "DOUBLE", "DECIMAL", "DATE", "TIMESTAMP", "ENUM", "STRUCT", "JSON")
 _SQL = {"string": "VARCHAR", "integer": "BIGINT", "number": "DOUBLE", "boolean": "BOOLEAN"}
@@ -76,20 +76,20 @@ def answer_type(text: str) -> AnswerType:
     with duckdb.connect() as connection:
         try:
             kind = connection.sqltype(duckdb_type(text) if "<" in text else text)
-            found = AnswerType(str(kind), json.dumps(_schema(kind, "the answer"), ensure_ascii=False))
-            compile_schema(found.schema)
+            checked = AnswerType(str(kind), json.dumps(_schema(kind, "the answer"), ensure_ascii=False))
+            compile_schema(checked.schema)
         except ValueError as error:
             raise SqlinferError(f"cannot hold an answer to the type {text[:EXCERPT]}: {error}") from None
         except duckdb.Error as error:
-            said = str(error).partition("\n")[0]
-            unknown = _UNKNOWN.search(said)
+            message = str(error).partition("\n")[0]
+            unknown = _UNKNOWN.search(message)
             meant = nearest((unknown[1] if unknown else text)[:EXCERPT].upper(), _KNOWN)
             own = " A type of CREATE TYPE is not known here: write it out." if unknown else ""
             raise SqlinferError(
-                f"{text[:EXCERPT]!r} is no SQL type and no JSON schema ({said[:EXCERPT]}). {meant} "
+                f"{text[:EXCERPT]!r} is no SQL type and no JSON schema ({message[:EXCERPT]}). {meant} "
                 f"As in: 'STRUCT(name VARCHAR, age INTEGER)'.{own}"
             ) from None
-    return found
+    return checked
 
 
 def struct_of(fields: Mapping[str, str]) -> str:

@@ -22,9 +22,10 @@ def macro(
     tells_missing: a call without an argument that it needs reaches the function, whose message says so. DuckDB's own
     lists the macro's whole signature."""
     is_aggregated = function.is_aggregate and name in function.list_names
-    told = [a.name for a in function.arguments[is_aggregated:] if a.required] if tells_missing else []
+    required = [a.name for a in function.arguments[is_aggregated:] if a.required] if tells_missing else []
     signature = [
-        quote_identifier(argument.name) + _default(argument, argument.name in told) for argument in function.arguments
+        quote_identifier(argument.name) + _default(argument, argument.name in required)
+        for argument in function.arguments
     ]
     signature += [f"{quote_identifier(option)} := NULL" for option in function.options]
     if function.type_of:
@@ -35,8 +36,8 @@ def macro(
     fields = {option: quote_identifier(option) for option in function.options} | {
         CONSTANT: is_constant(quote_identifier("model"))
     }
-    if told:
-        fields[MISSING] = missing({argument: quote_identifier(argument) for argument in told})
+    if required:
+        fields[MISSING] = missing({argument: quote_identifier(argument) for argument in required})
     if is_numbered:
         signature.append(f"{SITE} := NULL")
         fields[SITE] = quote_identifier(SITE)
