@@ -76,8 +76,8 @@ def measure(name: str, num_rows: int) -> None:
 def _probe(session: Session) -> float:
     """Record distinct requests of 1 KB."""
     started_s = time.perf_counter()
-    planned = session.plan("SELECT ai_gen(body) FROM texts")
-    with probe(session.evaluator, session.readers(planned)) as probed:
+    planned = session.statements.plan("SELECT ai_gen(body) FROM texts")
+    with probe(session.evaluator, session.statements.readers(planned)) as probed:
         assert probed.spool.count() == session.execute("SELECT count(*) FROM texts").fetchone()[0]
         return time.perf_counter() - started_s
 
@@ -98,8 +98,8 @@ def _replay(session: Session) -> float:
 def _probe_repeated(session: Session) -> float:
     """Record a thousand distinct requests of all rows."""
     started_s = time.perf_counter()
-    planned = session.plan("SELECT ai_gen('text ' || (i % 1000)) FROM texts")
-    with probe(session.evaluator, session.readers(planned)) as probed:
+    planned = session.statements.plan("SELECT ai_gen('text ' || (i % 1000)) FROM texts")
+    with probe(session.evaluator, session.statements.readers(planned)) as probed:
         assert probed.spool.count() <= 1000
         return time.perf_counter() - started_s
 

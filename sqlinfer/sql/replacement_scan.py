@@ -49,10 +49,6 @@ class ReplacementScan:
         words = {token.text for token in tokenize(sql) if token.word}
         return any(isinstance(self._variables.get(word), duckdb.DuckDBPyRelation) for word in words)
 
-    def take_over(self, other: ReplacementScan) -> None:
-        """See what another one sees."""
-        self._variables = other._variables
-
     def call(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call a method of DuckDB."""
         return call_as(self._variables, method, *args, **kwargs)

@@ -78,10 +78,10 @@ class StatementPrefetch:
         with Session(self._open_other(), self.runtime, self._watch.started(text)) as session:
             self._evaluator = session.evaluator
             try:
-                statement = session.plan(text)
+                statement = session.statements.plan(text)
                 if not isinstance(statement, AiStatement) or not statement.queries:
                     return
-                session.prefetch_answers(statement.without_guards())  # what runs is not guarded either
+                session.statements.prefetch_answers(statement.without_guards())  # what runs is not guarded either
             except duckdb.Error:  # the other connection does not see what this one sees
                 return
             self._watch.finished(text, session.evaluator.job.counts)

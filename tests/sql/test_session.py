@@ -56,7 +56,7 @@ class TestResults:
 
     def test_a_pending_result_stays_while_other_statements_are_planned(self, con: Session) -> None:
         con.execute("SELECT * FROM range(3)")
-        con.plan("SELECT ai_gen('a'), another_word FROM nowhere")
+        con.statements.plan("SELECT ai_gen('a'), another_word FROM nowhere")
         assert con.fetchall() == [(0,), (1,), (2,)]
 
     def test_what_describes_a_query_is_a_relation_and_asks_nothing(self, texts: Session, echo: EchoEngine) -> None:

@@ -162,9 +162,9 @@ def explain(session: Session, scripts: Mapping[str, str], defaults: Mapping[str,
 
 
 def _explain(session: Session, text: str, location: tuple[str, int], probes: _Probes) -> None:
-    statement = session.plan(text)
+    statement = session.statements.plan(text)
     if isinstance(statement, SetCommand):
-        session.run(statement)
+        session.statements.run(statement)
     if isinstance(statement, AiStatement):
         first_site = len(probes.sites) + 1
         for site in call_sites(text, session.runtime.functions, first_site):
@@ -172,7 +172,7 @@ def _explain(session: Session, text: str, location: tuple[str, int], probes: _Pr
         statement = plan_numbered(session, statement, first_site)
     if isinstance(statement, AiStatement) and statement.queries:
         evaluator = session.evaluator
-        with evaluator.using(stats=probes.stats), probe(evaluator, session.readers(statement)) as probed:
+        with evaluator.using(stats=probes.stats), probe(evaluator, session.statements.readers(statement)) as probed:
             probes.add(probed.num_rows, samples(probed.spool))
     run_without_output(session, statement)
 
@@ -180,17 +180,17 @@ def _explain(session: Session, text: str, location: tuple[str, int], probes: _Pr
 def plan_numbered(session: Session, statement: AiStatement, first_site: int = 1) -> Statement:
     """The statement with numbers in its AI calls. Raises what is wrong with it as the user wrote it."""
     if statement.queries:
-        session.bind(statement)
+        session.statements.bind(statement)
     context = RewriteContext(session.runtime.functions, first_site=first_site)
-    numbered = session.plan(apply_passes(EXPLAIN_PASSES, statement.text, context))
-    return session.bind(numbered) if isinstance(numbered, AiStatement) and numbered.queries else numbered
+    numbered = session.statements.plan(apply_passes(EXPLAIN_PASSES, statement.text, context))
+    return session.statements.bind(numbered) if isinstance(numbered, AiStatement) and numbered.queries else numbered
 
 
 def run_without_output(session: Session, statement: Statement) -> None:
     """Run a statement that later ones may build on, with NULL for answers that are not cached; no file is written and
     the open transaction stays."""
     if isinstance(statement, DuckDBStatement) and not isinstance(statement, Query) and statement.verb not in _SKIPPED:
-        session.run_unanswered(statement)
+        session.statements.run_unanswered(statement)
 
 
 def _calls(probes: _Probes, costs: Mapping[CallKey, Estimate]) -> Iterator[Call]:

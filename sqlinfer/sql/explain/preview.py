@@ -94,17 +94,17 @@ def preview(session: Session, scripts: Mapping[str, str], num_rows: int) -> list
 
 
 def _preview(session: Session, text: str, num_rows: int) -> Iterator[Shown]:
-    evaluator, statement = session.evaluator, session.plan(text)
+    evaluator, statement = session.evaluator, session.statements.plan(text)
     trace, call_texts = _Trace(num_rows), dict[int, str]()
     evaluator.begin_statement()
     if isinstance(statement, SetCommand):
-        session.run(statement)
+        session.statements.run(statement)
     if isinstance(statement, AiStatement) and statement.queries:
         statement = plan_numbered(session, statement)
         call_texts = {site.number: site.text for site in call_sites(text, session.runtime.functions)}
     if isinstance(statement, AiStatement) and statement.queries:
         with evaluator.using(on_read=trace.read):
-            while _compute_chosen(session, trace, session.readers(statement)):
+            while _compute_chosen(session, trace, session.statements.readers(statement)):
                 pass
     run_without_output(session, statement)
     for key, request in trace.chosen.items():

@@ -1,0 +1,197 @@
+"""Runs the statements of a session: plans and binds each, computes its answers in phases, then hands it to DuckDB."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from functools import partial
+from typing import Any, TypeVar
+
+import duckdb
+import pyarrow as pa
+
+from sqlinfer.errors import SqlinferError
+from sqlinfer.sql.bind import bind, fits
+from sqlinfer.sql.commands.model_statements import run_model_statement
+from sqlinfer.sql.commands.set_statements import run_set_statement
+from sqlinfer.sql.error_translation import translated
+from sqlinfer.sql.parsing.parameters import SqlValues
+from sqlinfer.sql.parsing.references import References
+from sqlinfer.sql.parsing.written_targets import table_exists
+from sqlinfer.sql.phases import OpenReader, prefetch_answers, probe_only
+from sqlinfer.sql.plan import (
+    AiStatement,
+    Direct,
+    DuckDBStatement,
+    ModelCommand,
+    Query,
+    Quiet,
+    SetCommand,
+    Statement,
+    Write,
+    plan,
+    stops_early,
+)
+from sqlinfer.sql.relation import open_reader, open_result
+from sqlinfer.sql.replacement_scan import ReplacementScan, call_as
+from sqlinfer.sql.rewrite.context import RewriteContext
+from sqlinfer.sql.rewrite.name_parameters import own_values
+from sqlinfer.sql.rewrite.semantic_joins import semantic_joins
+from sqlinfer.sql.udf.evaluator import CallEvaluator
+from sqlinfer.sql.udf.registration import UdfRegistration
+
+_S = TypeVar("_S", bound=AiStatement)
+
+
+class StatementRunner:
+    """The statements of one connection.
+
+    references: the names of the catalogue that lead to AI functions.
+    """
+
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, evaluator: CallEvaluator, caller: ReplacementScan
+    ) -> None:
+        self.references = References(connection, evaluator.runtime.functions)
+        self._connection = connection
+        self._evaluator = evaluator
+        self._runtime = evaluator.runtime
+        self._caller = caller
+        self._in_transaction = False
+
+    def plan(self, text: str, parameters: SqlValues = None, *, runs: bool = False) -> Statement:
+        """What one statement is. runs: whether it will run, so that what it writes over matters."""
+        settings = self._runtime.settings.over()
+        context = RewriteContext(
+            self._runtime.functions,
+            embedding_width=lambda model: self._runtime.embedding_width(model or self._evaluator.defaults.model),
+            ai_schema=settings.ai_schema,
+            parameters=parameters,
+            output_action=settings.output_action,
+            table_exists=partial(table_exists, self.execute),
+        )
+        with translated(self._evaluator):
+            return plan(text, context, self.references, runs and not self.is_summary_only)
+
+    def bind(self, statement: _S) -> _S:
+        """The form of a statement that DuckDB takes; raises what is wrong with it before any answer is computed.
+
+        A guard that does not fit would abort an open transaction, so it is tried outside of it, where tables that the
+        transaction made are not there: then the statement runs unguarded.
+        """
+        with probe_only(self._evaluator):
+            if self._in_transaction and statement.unguarded is not None and not self._fits_outside(statement):
+                statement = statement.without_guards()
+            statement = bind(statement, self.execute, self._runtime.functions)
+        self._evaluator.statement.take_cause()  # of a guard that did not fit
+        return statement
+
+    def run(self, statement: Statement) -> None:
+        """Run a statement; its rows are left on the connection."""
+        with translated(self._evaluator):
+            match statement:
+                case ModelCommand():
+                    models = run_model_statement(self._runtime.store.registry, statement.text)
+                    call_as({"models": models}, self._connection.execute, "FROM models")
+                case SetCommand():
+                    run_set_statement(self._runtime.settings, statement.text)
+                case Quiet():
+                    self.run_unanswered(statement)
+                case Query() | Write():
+                    self._run_in_phases(statement)
+                case Direct():
+                    self._run_directly(statement)
+
+    def stream(self, text: str) -> pa.RecordBatchReader | None:
+        """Run one statement, and stream its rows; None if it gives none. Errors of DuckDB may come as it is read."""
+        statement = self.plan(text, runs=True)
+        if isinstance(statement, Query) and not self.is_summary_only:
+            statement = self.prefetch_answers(self.bind(statement))
+            return self._open_reader(statement.sql, statement.values)
+        if isinstance(statement, Direct) and self._is_select(statement.sql):
+            return self._open_reader(statement.sql, statement.values)
+        return self.run_and_open(statement)
+
+    def run_and_open(self, statement: Statement) -> pa.RecordBatchReader | None:
+        """Run a statement, and stream its rows; None if it gives none."""
+        if isinstance(statement, ModelCommand):
+            return run_model_statement(self._runtime.store.registry, statement.text).to_reader()
+        self.run(statement)
+        return None if isinstance(statement, SetCommand) else open_result(self._connection)
+
+    def _fits_outside(self, statement: AiStatement) -> bool:
+        """Whether DuckDB takes a statement outside of the open transaction."""
+        with closing(self._connection.cursor()) as other, closing(UdfRegistration(other, self._evaluator, "", True)):
+            return fits(statement, partial(self._caller.call, other.execute))
+
+    def prefetch_answers(self, statement: _S, readers: Sequence[OpenReader] = ()) -> _S:
+        """Compute every answer of a statement, and do not run it; the form that is to run. readers: ways to stream what
+        it probes, if not as it stands."""
+        self._evaluator.begin_statement()
+        with translated(self._evaluator), self._evaluator.runner.record(statement.text):
+            if statement.queries:
+                statement = statement if statement.has_semantic_join is not None else self.bind(statement)
+                readers = readers or self.readers(statement)
+                prefetch_answers(self._evaluator, readers, statement.num_rounds, statement.has_semantic_join)
+        return statement
+
+    def prefetch_relation(self, relation: duckdb.DuckDBPyRelation) -> None:
+        """Compute the answers of a relation, of which only DuckDB knows the statement."""
+        sql = relation.sql_query()
+        self._evaluator.begin_statement()
+        dependencies = self.references.resolve(sql)
+        context = RewriteContext(self._runtime.functions, dependencies.names)
+        if not dependencies.names or dependencies.is_volatile or stops_early(sql, context):
+            return
+        query = Query(sql, sql, None, (sql,), dependencies.num_calls, None, bool(semantic_joins(sql, context)))
+        if not self._in_transaction:  # where an error would end it
+            with suppress(duckdb.Error), probe_only(self._evaluator):
+                query = bind(query, self._connection.execute, self._runtime.functions)
+        with translated(self._evaluator), self._evaluator.runner.record(sql):
+            readers = [partial(open_reader, relation)]
+            prefetch_answers(self._evaluator, readers, query.num_rounds, query.has_semantic_join)
+
+    def readers(self, statement: AiStatement) -> list[OpenReader]:
+        """Ways to run the SELECT parts of a statement and stream their rows, each with its own parameters."""
+        return [partial(self._open_reader, query, own_values(query, statement.values)) for query in statement.queries]
+
+    def run_unanswered(self, statement: DuckDBStatement) -> None:
+        """Hand a statement to DuckDB, with NULL for answers that are not cached."""
+        with translated(self._evaluator), probe_only(self._evaluator):
+            self._run_directly(statement)
+
+    @property
+    def is_summary_only(self) -> bool:
+        """Whether statements with AI functions neither write nor give their rows once their answers are computed."""
+        return self._runtime.settings.over().output_action == "summary_only"
+
+    def execute(self, sql: str, *parameters: Any) -> duckdb.DuckDBPyConnection:
+        """Run SQL as whoever called us, whose dataframes it may name."""
+        result: duckdb.DuckDBPyConnection = self._caller.call(self._connection.execute, sql, *parameters)
+        return result
+
+    def _run_in_phases(self, statement: Query | Write) -> None:
+        with self._evaluator.runner.record(statement.text) as job:
+            statement = self.prefetch_answers(statement)
+            if self.is_summary_only:
+                if not statement.queries:
+                    raise SqlinferError("summary_only: what this statement asks is known only as it runs")
+                summary = ", ".join(f"{count} AS {name}" for name, count in job.counts.as_dict().items())
+                self._connection.execute(f"SELECT {summary}")
+            else:
+                self._run_directly(statement)
+
+    def _run_directly(self, statement: DuckDBStatement) -> None:
+        """Hand a statement to DuckDB."""
+        parameters = () if statement.values is None else (statement.values,)
+        self.execute(statement.sql, *parameters)
+        if isinstance(statement, Direct) and statement.is_transactional:
+            self._in_transaction = statement.verb in ("BEGIN", "START")
+        if statement.is_definition:
+            self.references.refresh()
+
+    def _open_reader(self, query: str, values: SqlValues) -> pa.RecordBatchReader:
+        return open_reader(self._caller.call(self._connection.sql, query, params=values))
+
+    def _is_select(self, sql: str) -> bool:
+        return [parsed.type.name for parsed in self._connection.extract_statements(sql)] == ["SELECT"]
