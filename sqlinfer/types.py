@@ -31,9 +31,13 @@ Columns = NewType("Columns", str)
 class Parameters:
     """How an answer is generated; None leaves the choice to the model's registration, then to the model.
 
-    max_tokens, min_tokens: new tokens, at most and at least. temperature: 0 is greedy. top_p: 0..1.
-    top_k: number of tokens, 0 is all. num_beams: encoder-decoder models only. stop: texts that end the
-    answer and are cut from it.
+    max_tokens, min_tokens: bounds on the number of new tokens.
+    temperature: 0 is greedy.
+    top_p: probability mass of the tokens to sample from, 0..1.
+    top_k: number of tokens to sample from; 0: all.
+    num_beams: for encoder-decoder models only.
+    seed: of sampling.
+    stop: texts that end the answer and are cut from it.
     """
 
     max_tokens: int | None = None
@@ -258,10 +262,19 @@ outputs, back, and returns its value."""
 class ModelVersion:
     """Weights under a name; never changes once registered.
 
-    source: hub id or folder as the user gave it. revision: commit of the hub's repository, pinned. path:
-    the folder with the files. task: "" (whatever the model says), "generate", "summarize" or "embed". dtype: "auto",
-    "float32", "bfloat16" or "float16". parameters: defaults of its calls. fingerprint: hash of weights,
-    tokenizer, configuration and of what the registration adds. settings: of the jobs that ask it (JobSettings).
+    name: as in SQL.
+    version: its number; 0 for a model that is not registered.
+    source: hub id or folder, as the user gave it.
+    path: the folder with the files.
+    fingerprint: hash of weights, tokenizer, configuration and of what the registration adds.
+    revision: commit of the hub repository, pinned.
+    task: "generate", "summarize", "embed", or "" to follow the model.
+    dtype: one of DTYPES.
+    parameters: defaults of its calls.
+    description: for people and for search.
+    tags: values by key.
+    trusted: whether pickled weights may be loaded.
+    settings: of the jobs that use it (JobSettings).
     """
 
     name: str

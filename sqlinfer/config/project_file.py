@@ -17,10 +17,13 @@ _NAME = re.compile(r"\w[\w .-]{0,59}")
 
 @dataclass(frozen=True, slots=True)
 class ProjectFile:
-    """What sqlinfer.yml says.
+    """The contents of sqlinfer.yml.
 
-    name: of the project; None is the folder's. database: the DuckDB file, from the project's folder. model: answers
-    calls that name none. vars: what {{ var(..) }} gives. settings: of jobs.
+    name: of the project; None: that of the folder.
+    database: the DuckDB file, relative to the project's folder.
+    model: the default model.
+    vars: values of {{ var(..) }}.
+    settings: of jobs.
     """
 
     name: str | None = None

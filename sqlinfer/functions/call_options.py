@@ -15,7 +15,12 @@ _LEAST = {"max_tokens": 1, "min_tokens": 0, "top_k": 0, "num_beams": 1, "seed": 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a call says besides its arguments. model: a name as written, None for the default model."""
+    """The common named parameters of a call.
+
+    model: a name as written; None for the default model.
+    parameters: how the answer is generated.
+    on_error: "fail" or "null".
+    """
 
     model: str | None = None
     parameters: Parameters = field(default_factory=Parameters)

@@ -49,12 +49,21 @@ class Argument:
 class Function:
     """A SQL function: names, signature, SQL type of its value, and the two halves `ask` and `read`.
 
-    ask: one row's arguments -> a request, Steps or, if is_computed, the value. read: a request's output -> value.
-    is_aggregate: its first argument is the list of a group's texts. file_hash: SHA-256 of the file and its helpers, in
-    hex. answer_hash: part of the key of every answer; the file_hash, so an edited file asks anew, but for built-in
-    functions. type_of: some of the arguments, by name -> SQL type, where
-    that depends on the call; `returns` is VARCHAR then, and the user-defined function gives JSON text. check: raises
-    SqlinferError for arguments, by name, that no row can be asked with; constants are checked before anything is asked.
+    name: its SQL name, in lower case.
+    aliases: further SQL names.
+    arguments: its parameters, in order.
+    returns: the SQL type of its value; VARCHAR if type_of is set.
+    help: the first line of the docstring.
+    file_hash: SHA-256 of the file and its helpers, in hex.
+    answer_hash: part of the key of every answer: the file_hash, but for built-in functions a hash that outlives edits.
+    path: its file.
+    ask: one row's arguments -> a request, Steps or, if is_computed, the value.
+    read: a request's output -> the value; None: the output is the value.
+    is_computed: it needs no model.
+    is_in_steps: it asks in Steps.
+    is_aggregate: its first argument is the list of a group's texts.
+    type_of: some of the arguments, by name -> SQL type, where that depends on the call; the value is then JSON text.
+    check: raises SqlinferError for arguments, by name, that make no valid request; constants are checked first.
     is_vector: its value is an embedding.
     """
 

@@ -17,7 +17,15 @@ from sqlinfer.sql.explain.explain import explain as explained
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one node would ask. to_ask: its requests without an answer; two nodes may have the same."""
+    """The estimated cost of building one node.
+
+    name: of the node.
+    requests: its distinct requests.
+    known: those with a cached answer.
+    to_ask: those without; two nodes may share some.
+    prompt_tokens: of the requests to run.
+    est_seconds: the time that they take.
+    """
 
     name: str
     requests: int

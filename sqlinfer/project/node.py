@@ -15,10 +15,13 @@ NodeType = Literal["model", "seed", "test"]
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What config(..) says of a model.
+    """The settings that a model gives with config(..).
 
-    materialized: what it becomes. unique_key: columns by which an incremental model replaces rows; none appends.
-    model: answers its calls that name none. on_error: of its calls that say none. tags: for --select tag:NAME.
+    materialized: table, view, incremental or ephemeral.
+    unique_key: columns by which an incremental model replaces rows; none: rows are appended.
+    model: the default model of its AI calls.
+    on_error: the default of its AI calls.
+    tags: for --select tag:NAME.
     """
 
     materialized: str = "table"
@@ -30,7 +33,12 @@ class Config:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column that a properties file describes. checks: name and arguments of each of its tests."""
+    """A column that a properties file describes.
+
+    name: of the column.
+    description: as written.
+    checks: name and arguments of each of its tests.
+    """
 
     name: str
     description: str = ""
@@ -39,7 +47,14 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A table or file that the project reads and does not make. relation: its SQL."""
+    """A table or file that the project reads and does not make.
+
+    group: the name of the source in the properties file.
+    name: of the table.
+    relation: its SQL.
+    description: as written.
+    columns: those that are described.
+    """
 
     group: str
     name: str
@@ -55,8 +70,18 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A model, a seed or a test. path: its file, from the project's folder. text: the template of its SELECT; of a
-    seed it is empty. refs: the nodes that it reads, by their keys. sources: labels of the sources that it reads."""
+    """A model, a seed or a test.
+
+    name: of its table; of a test, its own.
+    node_type: model, seed or test.
+    path: its file, relative to the project's folder.
+    text: the template of its SELECT; empty for a seed.
+    config: its settings.
+    refs: keys of the nodes that it reads.
+    sources: labels of the sources that it reads.
+    description: as written.
+    columns: those that are described.
+    """
 
     name: str
     node_type: NodeType

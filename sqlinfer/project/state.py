@@ -20,8 +20,16 @@ State = Literal["done", "failed", "skipped"]
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of one node. ended: unix seconds. rows: of its table, or wrong ones of a test. job_id: the job that
-    asked for it, if it asks."""
+    """The result of building one node.
+
+    name: of the node.
+    state: how it ended.
+    ended: unix seconds.
+    seconds: how long it took.
+    rows: of its table, or failing rows of a test.
+    job_id: the job of its AI calls, if it has any.
+    error: the message, if it failed or was skipped.
+    """
 
     name: str
     state: State
@@ -34,9 +42,17 @@ class Result:
 
 @dataclass(slots=True)
 class LastBuild:
-    """The last build of a project: what it was to build and how, which of it is done, and the last result of each node
-    in any build, by key. fingerprints: of each node as it was built last. secrets: the names of
-    variables that hold secrets; the file has no values of these."""
+    """The last build of a project, and the last result of each node in any build.
+
+    path: the file that holds it.
+    selected: keys of the nodes to build.
+    done: keys of those that are built.
+    variables: values of --vars, without secrets.
+    secrets: names of the variables that hold secrets; the file has no values of these.
+    full_refresh: whether incremental models are rebuilt.
+    results: the last result of each node, by key.
+    fingerprints: of each node as it was last built, by key.
+    """
 
     path: Path
     selected: list[str] = field(default_factory=list)

@@ -46,7 +46,16 @@ _Origin = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class KeptAnswer:
-    """An answer as it is kept; see outputs for its text. created: unix seconds."""
+    """An answer as it is stored.
+
+    function, fingerprint: of the request's function and model.
+    text: the encoded output, see outputs.
+    prompt_tokens, completion_tokens: read and generated.
+    finish_reason: why generation ended.
+    truncated: whether the prompt was cut to fit.
+    created: unix seconds.
+    key: of the answer.
+    """
 
     function: str
     fingerprint: str
