@@ -28,7 +28,7 @@ _GO_ON = (
 def within_budget(
     generate: Generate, inference: Inference, requests: Iterator[AnyRequest], cancel: Cancel
 ) -> Iterator[Completion]:
-    """Let through what the job may ask. Raises StoppedEarly when the budget is used up, Interrupted at a stop."""
+    """Let through what the job may compute. Raises StoppedEarly when the budget is used up, Interrupted at a stop."""
     budget = Budget(inference.settings, inference.job.counts)
     requests = budget.limited(inference.job.allowed(requests))
     with closing(generate(requests, Deadline(cancel, budget.deadline_s))) as completions:
@@ -41,7 +41,7 @@ def within_budget(
 
 
 class Budget:
-    """What is left of a job's budget while one model is asked. counts: of the job so far."""
+    """What is left of a job's budget while one model runs. counts: of the job so far."""
 
     def __init__(self, settings: JobSettings, counts: JobCounters) -> None:
         self._settings = settings
@@ -57,7 +57,7 @@ class Budget:
         return None if bound is None else time.monotonic() + max(0.0, bound - self._counts.seconds)
 
     def refuse(self, **expected: float) -> None:
-        """Raise StoppedEarly if what is about to be asked does not fit. expected: by the name of the bound."""
+        """Raise StoppedEarly if what is about to be computed does not fit. expected: by the name of the bound."""
         for name, amount in expected.items():
             bound = getattr(self._settings, name)
             if bound is not None and self._spent(name) + amount > bound:

@@ -1,4 +1,4 @@
-"""What requests will cost, before they are asked: tokens counted on a sample, time from the model's speed here."""
+"""What requests will cost, before they are computed: tokens counted on a sample, time from the model's speed here."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def estimate(runtime: Runtime, total: Sample) -> Estimate:
 
 def expect(runtime: Runtime, spool: RequestSpool, settings: Iterable[JobSettings]) -> dict[str, float]:
     """The least that spooled requests need of a budget, by the name of its bound; tokens are counted only if some
-    bound asks for them."""
+    bound needs them."""
     budgets = list(settings)
     num_requests = spool.count()
     expected: dict[str, float] = {"max_requests": num_requests}

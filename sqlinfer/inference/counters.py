@@ -18,7 +18,7 @@ class JobCounters:
     rows: that its statements gave.
     generated: requests that a model answered.
     unanswered: requests that a model failed.
-    refused: rows that cannot be asked, each a failed request.
+    refused: rows without a request, each a failed request.
     unread: answers that their function could not read.
     prompt_tokens, completion_tokens: of all completions.
     expected: requests that will have ended when all that are recorded have.
@@ -75,7 +75,7 @@ class JobCounters:
 
     @property
     def requests(self) -> int:
-        """Distinct requests of its statements, and rows that cannot be asked."""
+        """Distinct requests of its statements, and rows that have none."""
         return self._requests.count() + self.refused
 
     @property
@@ -100,7 +100,7 @@ class JobCounters:
 
     @property
     def ended(self) -> int:
-        """Requests that ended in this job, those that could not be asked among them."""
+        """Requests that ended in this job, rows without a request among them."""
         return self.computed + self.refused
 
     @property

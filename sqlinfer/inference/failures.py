@@ -53,7 +53,7 @@ class Failure:
 
 
 def summary(failures: Collection[Failure], retry_hint: str, job_id: int | None = None) -> str:
-    """What failed. retry_hint: how the failed requests are asked again."""
+    """What failed. retry_hint: how the failed requests are computed again."""
     lines = [f"{count(len(failures), 'request')} failed; all other answers are kept."]
     kinds = Counter(failure.kind for failure in failures)
     if len(failures) > 1:

@@ -32,15 +32,16 @@ class Progressing(Protocol):
     seconds: float
 
 
-def progress_line(now: Any, asking_s: float, before: tuple[int, int, int] = (0, 0, 0)) -> str:
+def progress_line(now: Any, inference_s: float, before: tuple[int, int, int] = (0, 0, 0)) -> str:
     """Rows, requests, failures, tokens a second in and out, batch fill, time left.
 
-    now: as Progressing. asking_s: seconds since requests are asked. before: requests that had ended then, tokens read,
-    tokens written.
+    now: as Progressing.
+    inference_s: seconds since requests are computed.
+    before: requests that had ended then, tokens read, tokens written.
     """
     ended = now.generated + now.failed
     expected = max(now.expected, ended)
-    seconds = max(asking_s, 1e-9)
+    seconds = max(inference_s, 1e-9)
     read, written = ((now.prompt_tokens - before[1]) / seconds, (now.completion_tokens - before[2]) / seconds)
     parts = [count(now.rows, "row")] if now.rows else []
     parts.append(f"asking {ended:,}/{count(expected, 'request')}")
@@ -66,7 +67,7 @@ class Progress:
         self.reset()
 
     def reset(self) -> None:
-        """Begin anew: other requests are asked."""
+        """Begin anew: other requests are computed."""
         self._started_s: float | None = None
         self._shown_s = -math.inf
         self._is_shown = False

@@ -24,7 +24,7 @@ Infer = Callable[[ModelVersion, Iterator[AnyRequest]], Iterator[Completion]]
 class RequestQueue:
     """Coalesces the requests of calls.
 
-    infer: asks one model version.
+    infer: runs one model version.
     cached: those of the keys that have an answer.
     stop: ends what infer does.
     """
@@ -43,7 +43,7 @@ class RequestQueue:
 
     def compute(self, requests: Sequence[KeyedRequest], cancel: Cancel) -> Failures:
         """Wait until each request has a cached answer or is among the failures. Raises what ended the run, and
-        Interrupted when the call is cancelled; what nobody else waits for is not asked then."""
+        Interrupted when the call is cancelled; what nobody else waits for is not computed then."""
         if not requests:
             return {}
         waiter = _Waiter()
@@ -62,7 +62,7 @@ class RequestQueue:
         return {entry.key: entry.failure for entry in entries if entry.failure is not None}
 
     def close(self) -> None:
-        """Stop asking, and wait until no model is asked any more: within a step of the engine. A run whose calls all
+        """Stop computing, and wait until no model runs any more: within a step of the engine. A run whose calls all
         have their answers ends by itself, as done."""
         with self._idle:
             self._is_closed = True
@@ -84,7 +84,7 @@ class RequestQueue:
         return entry
 
     def _run(self, version: ModelVersion) -> None:
-        """Ask a model until nothing is left to ask."""
+        """Run a model until nothing is left."""
         while True:
             in_flight: dict[bytes, _Entry] = {}
             error: BaseException | None = None
@@ -166,7 +166,7 @@ class _Waiter:
 
 
 class _Entry:
-    """A request that is to be asked, and the calls that wait for it."""
+    """A request that is to be computed, and the calls that wait for it."""
 
     __slots__ = ("failure", "key", "request", "waiters")
 

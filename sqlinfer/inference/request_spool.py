@@ -19,7 +19,7 @@ from sqlinfer.types import AnyRequest, Generate, ModelVersion
 
 _SCHEMA = """
 CREATE TABLE shared (id INTEGER PRIMARY KEY, request BLOB);
-CREATE TABLE pending (key BLOB UNIQUE, route INTEGER, shared INTEGER, prefix TEXT, size INTEGER,
+CREATE TABLE requests (key BLOB UNIQUE, route INTEGER, shared INTEGER, prefix TEXT, size INTEGER,
   text TEXT);
 """
 _PREFIX = 256
@@ -55,24 +55,24 @@ class RequestSpool:
                 for r in requests
             ]
             with _finding_room():
-                added = self._db.executemany("INSERT OR IGNORE INTO pending VALUES (?, ?, ?, ?, ?, ?)", rows)
+                added = self._db.executemany("INSERT OR IGNORE INTO requests VALUES (?, ?, ?, ?, ?, ?)", rows)
             self.num_added += added.rowcount
             self.has_steps |= has_steps
 
     def count(self) -> int:
         """How many distinct requests are recorded."""
-        return int(self._db.execute("SELECT count(*) FROM pending").fetchone()[0])
+        return int(self._db.execute("SELECT count(*) FROM requests").fetchone()[0])
 
     def prefer(self, is_first: Callable[[Route], bool]) -> None:
         """Forget all other requests while there are requests of routes that come first."""
         first = [route for route in self.routes if is_first(route)]
         if first:
             where, route_ids = self._of(first)
-            self._db.execute(f"DELETE FROM pending WHERE NOT {where}", route_ids)
+            self._db.execute(f"DELETE FROM requests WHERE NOT {where}", route_ids)
 
     def by_model(self) -> list[tuple[ModelVersion, list[Route]]]:
         """The model versions of the requests, each with its routes."""
-        used = {row[0] for row in self._db.execute("SELECT DISTINCT route FROM pending")}
+        used = {row[0] for row in self._db.execute("SELECT DISTINCT route FROM requests")}
         grouped: dict[str, tuple[ModelVersion, list[Route]]] = {}
         for route_id, route in enumerate(self.routes):
             if route_id in used:
@@ -89,12 +89,12 @@ class RequestSpool:
         in_order = "ORDER BY shared, prefix, size DESC, rowid"
         with _finding_room():
             rowids = self._db.execute(
-                f"SELECT rowid FROM pending WHERE {where} AND rowid % ? = 0 {in_order}", [*route_ids, every]
+                f"SELECT rowid FROM requests WHERE {where} AND rowid % ? = 0 {in_order}", [*route_ids, every]
             )
         shared = -1
         for (rowid,) in rowids:
             key, route_id, shared_id, text = self._db.execute(
-                "SELECT key, route, shared, text FROM pending WHERE rowid = ?", (rowid,)
+                "SELECT key, route, shared, text FROM requests WHERE rowid = ?", (rowid,)
             ).fetchone()
             if shared_id != shared:
                 (stored,) = self._db.execute("SELECT request FROM shared WHERE id = ?", (shared_id,)).fetchone()
@@ -105,7 +105,7 @@ class RequestSpool:
     def measure(self, routes: Sequence[Route]) -> tuple[int, int]:
         """How many requests some routes have, and how many characters their texts have in all."""
         where, route_ids = self._of(routes)
-        row = self._db.execute(f"SELECT count(*), coalesce(sum(size), 0) FROM pending WHERE {where}", route_ids)
+        row = self._db.execute(f"SELECT count(*), coalesce(sum(size), 0) FROM requests WHERE {where}", route_ids)
         num_requests, num_characters = row.fetchone()
         return num_requests, num_characters
 

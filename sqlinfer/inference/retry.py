@@ -1,4 +1,4 @@
-"""The stage that asks again what failed and may pass: the machine's errors, and time without an answer.
+"""The stage that retries what failed and may pass: the machine's errors, and time without an answer.
 
 Knows no store, no SQL and no budget.
 """
@@ -19,7 +19,7 @@ from sqlinfer.types import AnyRequest, Completion
 _BACKOFF_S = 0.5
 _LONGEST_BACKOFF_S = 30.0
 _HELD = 10_000
-"""Failed requests that are held to be asked again; where more fail, asking again does not help."""
+"""Failed requests that are held for a retry; where more fail, a retry does not help."""
 
 _log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 def retry(
     generate: Generate, inference: Inference, requests: Iterator[AnyRequest], cancel: Cancel
 ) -> Iterator[Completion]:
-    """Ask again what failed and may pass."""
+    """Retry what failed and may pass."""
     return attempts(generate, requests, cancel, inference.settings)
 
 
@@ -58,7 +58,7 @@ class Timeout:
 def attempts(
     generate: Generate, requests: Iterable[AnyRequest], cancel: Cancel, settings: JobSettings
 ) -> Iterator[Completion]:
-    """One completion a request, in order of finishing. A retryable failure is asked again up to max_retries times,
+    """One completion a request, in order of finishing. A retryable failure is computed again up to max_retries times,
     after a pause that doubles. Requests without an answer when nothing finished for `timeout` seconds fail likewise."""
     source, waiting, counter = iter(requests), deque[AnyRequest](), RetryCounter(settings.max_retries)
     while True:
@@ -95,7 +95,7 @@ def attempts(
 class RetryCounter:
     """Counts the failures of each request.
 
-    again: the requests that are asked again after this attempt.
+    again: the requests that are computed again after this attempt.
     """
 
     def __init__(self, max_retries: int) -> None:
@@ -105,7 +105,7 @@ class RetryCounter:
         self._error = ""
 
     def takes(self, request: AnyRequest, error: str) -> bool:
-        """Count a failure; whether the request is asked once more."""
+        """Count a failure; whether the request is computed once more."""
         self._counts[request.key] = self._counts.get(request.key, 0) + 1
         may_retry = self._counts[request.key] <= self._max_retries
         if may_retry:
@@ -114,7 +114,7 @@ class RetryCounter:
         return may_retry
 
     def queue_again(self, waiting: deque[AnyRequest]) -> float:
-        """Queue the requests that are asked again. Returns the seconds to wait before; the log says so."""
+        """Queue the requests that are computed again. Returns the seconds to wait before; the log says so."""
         tries = max(self._counts[request.key] for request in self.again)
         pause_s: float = min(_BACKOFF_S * 2 ** (tries - 1), _LONGEST_BACKOFF_S)
         _log.warning("%d requests are asked again in %.1f s: %s", len(self.again), pause_s, redact(self._error))

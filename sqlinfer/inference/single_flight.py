@@ -1,6 +1,6 @@
-"""Single flight: each request is asked by one process, others wait for its answer. Cached requests are asked by none.
+"""Single flight: each request is computed by one process, others wait for its answer. Cached ones are computed by none.
 
-The name is that of Go's golang.org/x/sync/singleflight; a lease in the store says who asks what.
+The name is that of Go's golang.org/x/sync/singleflight; a lease in the store says who computes what.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MOST_DEFERRED = 8192
 def single_flight(
     generate: Generate, inference: Inference, requests: Iterator[AnyRequest], cancel: Cancel
 ) -> Iterator[Completion]:
-    """Ask what is neither cached nor asked by another process, and cache each answer before it is handed on."""
+    """Compute what is neither cached nor computed by another process, and cache each answer before it is handed on."""
     flight = SingleFlight(inference.job.runtime.store, inference.version, requests, cancel)
     with closing(flight.rounds()) as rounds:
         for leased in rounds:
@@ -33,7 +33,7 @@ def single_flight(
 
 
 class SingleFlight:
-    """The requests of one inference that this process asks. cancel: ends the waiting for other processes."""
+    """The requests of one inference that this process computes. cancel: ends the waiting for other processes."""
 
     def __init__(self, store: Store, version: ModelVersion, requests: Iterator[AnyRequest], cancel: Cancel) -> None:
         self._store = store
@@ -46,9 +46,9 @@ class SingleFlight:
         self._is_checked = False
 
     def rounds(self) -> Generator[Iterator[AnyRequest]]:
-        """The requests to ask; then those that others had leased and did not answer, until all have been answered.
+        """The requests to compute; then those that others had leased and did not answer, until all have been answered.
 
-        A round must be asked to its end before the next one: what is leased here waits for nobody.
+        A round must be computed to its end before the next one: what is leased here waits for nobody.
         """
         try:
             while True:
@@ -81,7 +81,7 @@ class SingleFlight:
             yield from self._leased(window)
 
     def _leased(self, window: list[AnyRequest]) -> Iterator[AnyRequest]:
-        """Those of a window that are asked here. Leased first: what is cached after that was so before, or is ours."""
+        """Those of a window that are computed here. Leased first: what is cached after that was so, or is ours."""
         keys = [request.key for request in window]
         self._store.answers.flush()
         theirs = self._lease.take(keys, self._in_flight)

@@ -1,5 +1,5 @@
 """Binds a statement once: one EXPLAIN tells whether its guards fit, what is wrong with it, and whether it joins tables
-by an AI condition. Nothing is asked."""
+by an AI condition. Nothing is computed."""
 
 from __future__ import annotations
 

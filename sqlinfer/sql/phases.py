@@ -76,7 +76,9 @@ class Probed:
     """What a probe recorded."""
 
     spool: RequestSpool
+    """The requests without an answer."""
     num_rows: int
+    """That the queries gave."""
     broken: Exception | None
     """An error of the user's SQL, which may come from NULLs in place of answers."""
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+import sqlinfer
 from sqlinfer.errors import ModelNotFound, RequestsFailed
 from sqlinfer.functions.call_options import Options
 from sqlinfer.inference.keyed_request import Route
@@ -54,6 +55,16 @@ def test_other_choices_are_another_question(con: Session, echo: EchoEngine) -> N
     rows = "SELECT ai_classify(text, labels) FROM (VALUES ('a', ['a', 'b']), ('a', ['b', 'a'])) v(text, labels)"
     con.execute(rows).fetchall()
     assert {request.choices for request in echo.asked} == {("a", "b"), ("b", "a")}
+
+
+def test_a_session_shows_the_progress_of_its_jobs_where_a_job_brings_none(con: Session, echo: EchoEngine) -> None:
+    own, brought = list[int](), list[int]()
+    with sqlinfer.connect(model="echo", show_progress=lambda counts: own.append(counts.generated)) as session:
+        session.runtime.open_engine = lambda version: echo
+        session.execute("SELECT ai_gen('text ' || i) FROM range(2) r(i)")
+        with session.job("another", show_progress=lambda counts: brought.append(counts.generated)):
+            session.execute("SELECT ai_gen('other ' || i) FROM range(3) r(i)")
+    assert (own, brought) == ([1, 2], [1, 2, 3])
 
 
 def test_a_sessions_defaults_hold_for_calls_that_say_nothing_else(con: Session, echo: EchoEngine) -> None:

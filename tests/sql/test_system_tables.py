@@ -30,6 +30,13 @@ def test_a_job_sees_itself_running(con: Session) -> None:
         assert con.execute("SELECT statement, state FROM sqlinfer_jobs()").fetchall() == [("this one", "running")]
 
 
+def test_a_job_names_the_models_of_all_its_statements(con: Session) -> None:
+    with con.job("two models"):
+        con.execute("SELECT ai_gen('a')")
+        con.execute("SELECT ai_gen('a', model := 'sqlinfer/tiny')")
+    assert con.execute("SELECT models FROM sqlinfer_jobs()").fetchall() == [(["echo/1", "sqlinfer/tiny"],)]
+
+
 def test_live_tables_join_group_and_ask(con: Session, echo: EchoEngine) -> None:
     con.execute(ROWS)
     joined = con.execute(

@@ -1,1 +1,1 @@
-"""What a script would ask, and a preview of what a model answers."""
+"""What a script would compute, and a preview of what a model answers."""

@@ -23,7 +23,7 @@ _SKIPPED = {"COPY", "EXPORT", "BEGIN", "START", "COMMIT", "ROLLBACK", "ABORT", "
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What one call of a script asks one model version.
+    """What one call of a script needs of one model version.
 
     place: file and line; "" for calls in views and macros that were there before.
     call: as it is written.
@@ -33,7 +33,7 @@ class Call:
     requests: distinct ones.
     known: those that are cached.
     to_ask: those that are not, each counted for the first call that has it.
-    prompt_tokens: of what is to ask, counted on a sample of at most 200 requests of each statement.
+    prompt_tokens: of what is not cached, counted on a sample of at most 200 requests of each statement.
     prompt_tokens_error: how far off that may be.
     max_completion_tokens: the most that the model may write.
     est_seconds: the time that it takes.
@@ -75,14 +75,14 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What scripts would ask.
+    """What scripts would compute.
 
     rows: of all probes.
     requests: distinct ones.
     known: those that are cached.
-    refused: rows that cannot be asked.
+    refused: rows that cannot have a request.
     refusal: why the first of them cannot.
-    prompt_tokens: of what is to ask.
+    prompt_tokens: of what is not cached.
     est_seconds: the time that it takes.
     measured: whether est_seconds comes from the models' speed in earlier jobs here, or from a guess.
     calls: in the order of the scripts.
@@ -107,7 +107,7 @@ class _Probes:
     num_rows: that they gave.
     sites: the calls of the scripts by number, each with file and line.
     stats: of the calls.
-    totals: samples of what is to ask.
+    totals: samples of what is not cached.
     """
 
     def __init__(self) -> None:
@@ -128,8 +128,8 @@ class _Probes:
 
 
 def explain(session: Session, scripts: Mapping[str, str], defaults: Mapping[str, Options] | None = None) -> Explanation:
-    """Count what scripts would ask, by name. Their statements run in a transaction that is rolled back, with unknown
-    answers as NULL, so that later ones find the tables of earlier ones; nothing is asked and no file is written.
+    """Count what scripts would compute, by name. Their statements run in a transaction that is rolled back, with NULL
+    for unknown answers, so that later ones find the tables of earlier ones; nothing is computed and no file is written.
     defaults: of scripts, by name: the model and the on_error of calls that say none."""
     evaluator = session.evaluator
     evaluator.begin_statement()
@@ -194,7 +194,7 @@ def run_without_output(session: Session, statement: Statement) -> None:
 
 
 def _calls(probes: _Probes, costs: Mapping[CallKey, Estimate]) -> Iterator[Call]:
-    """The calls in the order of the scripts; one that asks several models is there several times."""
+    """The calls in the order of the scripts; one with several models is there several times."""
     for number, (location, site) in probes.sites.items():
         call = Call(location, site.text, site.function, rows=probes.stats.rows.get((number, site.function), 0))
         keys = [key for key in probes.stats.requests if key.site == number]
@@ -228,7 +228,7 @@ def _call(call: Call, key: CallKey, probes: _Probes, costs: Mapping[CallKey, Est
 
 
 def _models(probes: _Probes, costs: Mapping[CallKey, Estimate]) -> Iterator[Model]:
-    """The models that must be loaded for what is to ask."""
+    """The models that must be loaded for what is not cached."""
     longest: dict[str, int] = {}
     for key, cost in costs.items():
         if cost.row_tokens:

@@ -14,12 +14,14 @@ NOT_GIVEN = "NULL::ENUM('required')"
 
 @dataclass(frozen=True, slots=True)
 class CallMetadata:
-    """site: the call's number in the script; 0 if nobody counts the calls. is_constant: whether all its rows name the
-    same model, or none. missing: the arguments that are missing, in words."""
+    """What is the same for all rows of a call."""
 
     site: int = 0
+    """The call's number in the script; 0 if nobody counts the calls."""
     is_constant: bool = False
+    """Whether all its rows name the same model, or none."""
     missing: str = ""
+    """The arguments that are missing, in words."""
 
 
 NO_METADATA = CallMetadata()

@@ -218,7 +218,7 @@ class Evaluation:
         call.mark_failed(key)
 
     def _check_failed(self, calls: list[Call]) -> None:
-        """Fail the statement for a failed call, unless it said on_error := 'null'."""
+        """Fail the statement for a failed call, unless it has on_error := 'null'."""
         for call in calls:
             if call.failure is not None and call.on_error != "null":
                 first = replace(self._failures[call.failure], step=call.requests[0].step if call.requests else 1)

@@ -47,8 +47,8 @@ def macro(
     return f"CREATE OR REPLACE TEMP MACRO {quote_identifier(name)}({', '.join(signature)}) AS {call}"
 
 
-def _default(argument: Argument, is_told: bool) -> str:
-    if is_told:
+def _default(argument: Argument, is_checked_later: bool) -> str:
+    if is_checked_later:
         return f" := {NOT_GIVEN}"
     return "" if argument.required else f" := {quote_literal(argument.default)}"
 

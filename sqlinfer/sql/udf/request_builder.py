@@ -21,10 +21,12 @@ FindOrder = Callable[[bytes], Names | None]
 
 @dataclass(slots=True)
 class BoundArguments:
-    """The function's own arguments by name, those that are NULL left out, and the common options of a row."""
+    """The values of a row."""
 
     arguments: dict[str, Any]
+    """The function's own, by name; those that are NULL are left out."""
     options: Options
+    """Those that all functions have."""
 
 
 class RequestBuilder:
