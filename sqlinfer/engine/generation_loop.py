@@ -70,12 +70,13 @@ class GenerationLoop:
         self.batch.retain([row for row in self.batch.rows if not row.is_finished], slots)
 
     def _check_stop(self, row: Sequence) -> None:
-        """Finish a sequence whose text now holds one of its stop texts."""
+        """Finish a sequence whose text now holds one of its stop texts, after the least number of its tokens."""
         stops = row.settings.stop
-        if not stops or row.is_finished or row.beams:
+        least = row.settings.min_tokens
+        if not stops or row.is_finished or row.beams or len(row.output) <= least:
             return
         num_tokens = max(len(stop.encode()) for stop in stops) + TAIL_TOKENS
-        tail = self._decode_text(row.output[-num_tokens:])
+        tail = self._decode_text(row.output[max(least, len(row.output) - num_tokens) :])
         if any(stop in tail for stop in stops):
             row.finish_reason = "stop"
 

@@ -10,9 +10,6 @@ from typing import Any
 from sqlinfer.engine.generation_settings import GenerationSettings
 from sqlinfer.types import AnyRequest, Choose, Completion, FinishReason, Generate, Probabilities
 
-RENDER_ERRORS = (ValueError, TypeError, KeyError, OverflowError, RuntimeError)
-"""What rendering and tokenising a request may raise, for which that request alone fails."""
-
 
 class Sequence:
     """The token ids of one request, from its prompt to its last token."""

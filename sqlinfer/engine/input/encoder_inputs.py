@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlinfer.engine.model.model_kind import unsupported_reason
-from sqlinfer.engine.sequence import RENDER_ERRORS, failed
-from sqlinfer.errors import nearest
+from sqlinfer.engine.sequence import failed
+from sqlinfer.errors import first_line, nearest
 from sqlinfer.types import (
     AnyRequest,
     Choose,
@@ -37,7 +37,7 @@ POSITIONS_AFTER_PADDING = (
 
 @dataclass(frozen=True, slots=True)
 class EncoderInput:
-    """A tokenised request.
+    """A tokenized request.
 
     request: the request.
     ids: its token ids.
@@ -114,7 +114,7 @@ class EncoderInputs:
         """One call of the tokenizer for all requests; row by row only if that fails."""
         try:
             return self._tokenize(requests)
-        except RENDER_ERRORS:
+        except Exception:  # noqa: BLE001 - tokenizers raise errors of any kind
             return [self._tokenize_one(request) for request in requests]
 
     def _tokenize_one(self, request: AnyRequest) -> EncoderInput | Completion:
@@ -123,8 +123,8 @@ class EncoderInputs:
         except UnicodeEncodeError as error:
             where = f"U+{ord(error.object[error.start]):04X} at character {error.start}"
             return failed(request, f"the text is not valid Unicode: half of a surrogate pair, {where}")
-        except RENDER_ERRORS as error:
-            return failed(request, f"the text could not be tokenized: {type(error).__name__}: {error}")
+        except Exception as error:  # noqa: BLE001 - of its tokenizer
+            return failed(request, f"the text could not be tokenized: {type(error).__name__}: {first_line(error)}")
 
     def _tokenize(self, requests: Series[AnyRequest]) -> list[EncoderInput | Completion]:
         for request in requests:

@@ -5,17 +5,21 @@ Local files only, no code from the folder is ever run. Knows no torch.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
 from sqlinfer.engine.generation_settings import Defaults
 from sqlinfer.engine.input.encoder_inputs import EncoderInputs, EncoderLimits, first_position
 from sqlinfer.engine.input.prompts import ContextLimits, PromptBuilder
+from sqlinfer.engine.input.tokenizer import PINNED_DATE
 from sqlinfer.engine.model.model_kind import find_model_kind
 from sqlinfer.engine.model.pooling import load_head
-from sqlinfer.engine.model.weights import LOCAL, RELATIVE_POSITIONS, first_line, quiet, unusable
+from sqlinfer.engine.model.weights import LOCAL, RELATIVE_POSITIONS, quiet, unusable
+from sqlinfer.errors import first_line
 from sqlinfer.types import ModelVersion
 
+logger = logging.getLogger(__name__)
 UNKNOWN_LENGTH = 10**9  # tokenizers write 1e30 where they know no length
 BATCH_SCALED = ("longrope", "dynamic")  # RoPE scaling that depends on the longest row of a batch
 END_MARK = "sqlinfer"
@@ -24,6 +28,8 @@ END_MARK = "sqlinfer"
 def load_prompts(version: ModelVersion, config: Any) -> PromptBuilder:
     """The prompt builder of a model that generates. Raises ModelUnusable."""
     tokenizer = _load_tokenizer(version)
+    if "strftime_now" in str(tokenizer.chat_template):
+        logger.warning("%s: its chat template has a date: it is always %s", version, PINNED_DATE.isoformat())
     generation = _load_generation(version)
     is_encoder_decoder = bool(config.is_encoder_decoder)
     decoder = config.get_text_config(decoder=True)

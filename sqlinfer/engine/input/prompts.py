@@ -11,12 +11,14 @@ from functools import lru_cache
 from typing import Any
 
 from sqlinfer.engine.generation_settings import Defaults, GenerationSettings, constrained_settings
+from sqlinfer.engine.input.chat_template import ChatTemplate
 from sqlinfer.engine.input.choice_trie import ChoiceTrie, build_choice_trie, scored_settings
 from sqlinfer.engine.input.grammar import Grammars
 from sqlinfer.engine.input.text_splitter import split_points
 from sqlinfer.engine.input.tokenizer import Tokenizer
 from sqlinfer.engine.model.model_kind import unsupported_reason
-from sqlinfer.engine.sequence import RENDER_ERRORS, Sequence, failed
+from sqlinfer.engine.sequence import Sequence, failed
+from sqlinfer.errors import first_line
 from sqlinfer.types import (
     AnyRequest,
     Choose,
@@ -24,6 +26,7 @@ from sqlinfer.types import (
     Count,
     CountTokens,
     Cuts,
+    FinishReason,
     Generate,
     ModelVersion,
     Output,
@@ -31,6 +34,7 @@ from sqlinfer.types import (
     Text,
 )
 
+CUT_CHARACTER = "\ufffd"  # what the bytes of half of a character are decoded to
 ANSWER = "Answer:"  # precedes a label where its tokens depend on the text before
 Prompted = Generate | Choose | SplitText
 """Requests whose text has an instruction, a chat template or a task prefix around it."""
@@ -64,6 +68,7 @@ class PromptBuilder:
         self.context = context
         is_chat = tokenizer.chat_template is not None and not defaults.is_encoder_decoder
         self._tokenizer = Tokenizer(tokenizer, is_chat)
+        self._template = ChatTemplate(self._tokenizer) if is_chat else None
         self._choice_trie = lru_cache(maxsize=256)(self._build_choice_trie)
         self._grammars = Grammars(tokenizer, context.vocabulary, defaults.eos)
 
@@ -83,20 +88,16 @@ class PromptBuilder:
         return prepared
 
     def decode(self, token_ids: list[int]) -> str:
-        """The text of token ids, without special tokens."""
-        return self._tokenizer.decode(token_ids)
+        """The text of token ids, without special tokens, up to the last whole character."""
+        return self._tokenizer.decode(token_ids).removesuffix(CUT_CHARACTER)
 
     def complete(self, sequence: Sequence) -> Completion:
         """The completion of a finished sequence; its text ends before the first stop text."""
         output: Output | None = sequence.answer
-        reason = sequence.finish_reason or "error"
-        if sequence.error is None and output is None:
-            decode = self.decode if sequence.constraint is None else sequence.constraint.text
-            text = decode(sequence.output)
-            stops = [text.find(stop) for stop in sequence.settings.stop if stop in text]
-            if stops:
-                text, reason = text[: min(stops)], "stop"
-            output = Text(text)
+        reason, error = sequence.finish_reason or "error", sequence.error
+        if error is None and output is None:
+            text, reason, error = self._read_text(sequence)
+            output = None if error else Text(text)
         return Completion(
             sequence.request,
             output,
@@ -104,9 +105,28 @@ class PromptBuilder:
             completion_tokens=len(sequence.output),
             finish_reason=reason,
             truncated=sequence.truncated,
-            error=sequence.error,
+            error=error,
             is_retryable=sequence.is_retryable,
         )
+
+    def _read_text(self, sequence: Sequence) -> tuple[str, FinishReason, str | None]:
+        """Text, finish reason and error of a finished sequence: the text follows the model's thinking, and ends before
+        the first stop text after its min_tokens, with a whole character."""
+        reason, settings, output = sequence.finish_reason or "error", sequence.settings, sequence.output
+        if sequence.constraint is not None:
+            return sequence.constraint.text(output), reason, None
+        text, start = self.decode(output), len(self.decode(output[: settings.min_tokens]))
+        if tag := self._template.closing_tag if self._template else "":
+            answer = self._tokenizer.after(tag, output)
+            if answer is None:
+                problem = f"the model was still thinking when its {len(output)} tokens were used up"
+                return "", reason, f"{problem}; ask for more max_tokens"
+            answer = answer.lstrip()
+            text, start = answer, max(0, start - (len(text) - len(answer)))
+        stops = [place for stop in settings.stop if (place := text.find(stop, start)) >= 0]
+        if stops:
+            return text[: min(stops)], "stop", None
+        return text, reason, None
 
     def count(self, requests: Series[AnyRequest]) -> list[int]:
         """Prompt tokens of each request; 0 for one that fails."""
@@ -120,7 +140,13 @@ class PromptBuilder:
         if prefix is not None:
             return prefix + text
         message = message_of(request, text)
-        return self._tokenizer.chat(message) if self._tokenizer.is_chat else message
+        return message if self._template is None else self._template.render(message) + self._suffix(request)
+
+    def _suffix(self, request: Prompted) -> str:
+        """What follows a chat: the end of the model's thinking, where the answer leaves no room for it."""
+        if self._template is None or not (isinstance(request, Choose) or request.schema):
+            return ""
+        return f"\n{self._template.closing_tag}\n\n" if self._template.closing_tag else ""
 
     def _task_prefix(self, request: Prompted) -> str | None:
         """The prefix of a model trained for the task; None for a model that follows instructions."""
@@ -130,46 +156,34 @@ class PromptBuilder:
         return "" if prefix is None and self.version.task == request.task else prefix
 
     def _encode_all(self, requests: Series[AnyRequest]) -> list[list[int] | str]:
-        """Token ids, or why there are none. One tokenizer call for all requests; row by row only if that fails."""
-        if any(self._needs_masking(message_of(r, r.text)) for r in requests if isinstance(r, Prompted)):
-            return [self._encode_one(r) for r in requests]
+        """Token ids, or why there are none. Few tokenizer calls for all requests; row by row only if that fails."""
         try:
-            rendered = [self.render(r, r.text) for r in requests]
-            is_plain = [not isinstance(r, Prompted) for r in requests]
-            prompts = iter(self._tokenizer.encode([t for t, p in zip(rendered, is_plain, strict=True) if not p]))
-            plain = [t for t, p in zip(rendered, is_plain, strict=True) if p]
-            plain_ids = iter(self._tokenizer.encode(plain, as_plain_text=True))
-        except RENDER_ERRORS:
-            return [self._encode_one(r) for r in requests]
-        return [next(plain_ids) if p else next(prompts) for p in is_plain]
-
-    def _needs_masking(self, message: str) -> bool:
-        """Whether a message spells special tokens of its chat: they must stay plain text."""
-        return self._tokenizer.is_chat and self._tokenizer.has_special_token(message)
+            return list(self._encode(requests, [request.text for request in requests]))
+        except Exception:  # noqa: BLE001 - templates and tokenizers raise errors of any kind
+            return [self._encode_one(request) for request in requests]
 
     def _encode_one(self, request: AnyRequest) -> list[int] | str:
         try:
-            return self._encode(request, request.text)
+            return self._encode([request], [request.text])[0]
         except UnicodeEncodeError as error:
             where = f"U+{ord(error.object[error.start]):04X} at character {error.start} of the prompt"
             return f"the text is not valid Unicode: half of a surrogate pair, {where}"
-        except RENDER_ERRORS as error:
-            return f"the text could not be tokenized: {type(error).__name__}: {error}"
+        except Exception as error:  # noqa: BLE001 - of its chat template or its tokenizer
+            return f"the text could not be made a prompt: {type(error).__name__}: {first_line(error)}"
 
-    def _encode(self, request: AnyRequest, text: str) -> list[int]:
-        """Token ids of one request with this text."""
-        rendered, encode = self.render(request, text), self._tokenizer.encode
-        if not isinstance(request, Prompted):
-            return encode([rendered], as_plain_text=True)[0]
-        message = message_of(request, text)
-        if not self._needs_masking(message):
-            return encode([rendered])[0]
-        if message not in rendered:
-            message = message.strip()
-        head, middle, tail = rendered.rpartition(message)
-        if not middle:
-            raise ValueError("the text contains special tokens, and the chat template changes the text")
-        return encode([head])[0] + encode([message], as_plain_text=True)[0] + encode([tail])[0]
+    def _encode(self, requests: Series[AnyRequest], texts: Series[str]) -> list[list[int]]:
+        """Token ids of requests with these texts."""
+        pairs = list(zip(requests, texts, strict=True))
+        bare = [text for request, text in pairs if not isinstance(request, Prompted)]
+        bare_ids = iter(self._tokenizer.encode(bare, as_plain_text=True))
+        prompts = iter(self._encode_prompts([(r, text) for r, text in pairs if isinstance(r, Prompted)]))
+        return [next(prompts) if isinstance(request, Prompted) else next(bare_ids) for request in requests]
+
+    def _encode_prompts(self, pairs: Series[tuple[Prompted, str]]) -> list[list[int]]:
+        if self._template is None:
+            return self._tokenizer.encode([self.render(request, text) for request, text in pairs])
+        messages = [message_of(request, text) for request, text in pairs]
+        return self._template.encode(messages, [self._suffix(request) for request, _ in pairs])
 
     def _prepare_one(self, request: Prompted, prompt: list[int]) -> Sequence | Completion:
         """The sequence of a request, its text truncated if it must and may be; or the completion of a SplitText."""
@@ -193,8 +207,8 @@ class PromptBuilder:
                 prompt, truncated = self._truncate(request, prompt, settings), True
             prompt = prompt or self._empty_prompt()
             self._check_vocabulary(prompt)
-        except RENDER_ERRORS as error:
-            return failed(request, str(error), len(prompt))
+        except Exception as error:  # noqa: BLE001 - of its settings, its schema, its chat template
+            return failed(request, str(error) or type(error).__name__, len(prompt))
         start = [*self.context.decoder_start, *begin] if self.defaults.is_encoder_decoder else prompt
         sequence = Sequence(request, settings, prompt, start, truncated)
         sequence.choice_trie, sequence.constraint = trie, constraint
@@ -238,7 +252,7 @@ class PromptBuilder:
             if not text:
                 raise ValueError(self._too_long(request, prompt, settings))
             text = self._tokenizer.truncate(text, excess)
-            prompt = self._encode(request, text)
+            prompt = self._encode([request], [text])[0]
         return prompt
 
     def _split_points(self, request: SplitText, prompt: list[int], settings: GenerationSettings) -> list[int]:
@@ -246,7 +260,7 @@ class PromptBuilder:
         not."""
 
         def excess(part: str) -> int:
-            return self._excess(self._encode(request, part), settings)
+            return self._excess(self._encode([request], [part])[0], settings)
 
         max_tokens = -excess("")
         if max_tokens <= 0:
@@ -268,7 +282,7 @@ class PromptBuilder:
 
     def _too_long(self, request: Prompted, prompt: list[int], settings: GenerationSettings) -> str:
         """Why a prompt does not fit: its tokens, the limit and what can be done."""
-        without_text = self._encode(request, "")
+        without_text = self._encode([request], [""])[0]
         if self._excess(without_text, settings) > 0:
             subject, remedy = f"instruction and template alone have {len(without_text)}", "Shorten the instruction"
             if isinstance(request, Choose):

@@ -5,8 +5,13 @@ Knows no requests and no torch.
 
 from __future__ import annotations
 
+import re
 import threading
+from datetime import date
 from typing import Any
+
+PINNED_DATE = date(2024, 7, 26)
+"""Today's date to every chat template, so that kept answers are those of their prompts: the one that Llama's have."""
 
 
 class Tokenizer:
@@ -19,8 +24,8 @@ class Tokenizer:
         self.is_chat = is_chat
         self._tokenizer = tokenizer
         self._lock = threading.RLock()
-        self._special = [token for token in tokenizer.all_special_tokens if token]
-        self._special_starts = {token[0] for token in self._special}
+        added = tokenizer.added_tokens_decoder.items()
+        self._added = frozenset(token_id for token_id, token in added if str(token).strip())  # not runs of spaces
 
     @property
     def begin_token(self) -> int | None:
@@ -33,14 +38,23 @@ class Tokenizer:
         with self._lock:
             return str(self._tokenizer.decode(token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
-    def chat(self, message: str) -> str:
-        """A chat with this message of the user, up to where the answer begins."""
+    def after(self, mark: str, token_ids: list[int]) -> str | None:
+        """The text of what follows a mark, which may be a special token; None if token ids do not have it."""
+        ids = self.encode([mark])[0]
+        if len(ids) == 1:
+            return self.decode(token_ids[token_ids.index(ids[0]) + 1 :]) if ids[0] in token_ids else None
+        _, found_mark, text = self.decode(token_ids).partition(mark)
+        return text if found_mark else None
+
+    def apply_chat_template(self, chat: list[tuple[str, str]], *, add_generation_prompt: bool) -> str:
+        """A chat of (role, content) as the model's template writes it, without thinking if that can be chosen."""
         with self._lock:
+            _pin_date(self._tokenizer.get_chat_template())
             return str(
                 self._tokenizer.apply_chat_template(
-                    [{"role": "user", "content": message}],
+                    [{"role": role, "content": content} for role, content in chat],
                     tokenize=False,
-                    add_generation_prompt=True,
+                    add_generation_prompt=add_generation_prompt,
                     enable_thinking=False,
                 )
             )
@@ -60,9 +74,26 @@ class Tokenizer:
             )["input_ids"]
         return ids
 
-    def has_special_token(self, text: str) -> bool:
-        """Whether a text spells one of the model's special tokens, with which it could end its own turn of a chat."""
-        return any(c in text for c in self._special_starts) and any(token in text for token in self._special)
+    def encode_plainly(self, text: str) -> list[int]:
+        """Token ids of a text that spells added tokens, none of which is recognised, special or not."""
+        ids = self.encode([text], as_plain_text=True)[0]
+        if len(text) <= 1 or self._added.isdisjoint(ids):
+            return ids
+        return self.encode_plainly(text[:1]) + self.encode_plainly(text[1:])
+
+    def added_only(self, token_ids: list[int]) -> list[int]:
+        """Of token ids those that were added to the vocabulary, special or not: texts may spell them."""
+        return [token for token in token_ids if token in self._added]
+
+    def added_spans(self, text: str) -> list[tuple[int, int]]:
+        """Where a text spells added tokens, in characters."""
+        if not self._tokenizer.is_fast:
+            spellings = sorted((str(self._tokenizer.added_tokens_decoder[i]) for i in self._added), key=len)
+            return [match.span() for match in re.finditer("|".join(map(re.escape, reversed(spellings))), text)]
+        with self._lock:
+            encoding = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        spans = zip(encoding["input_ids"], encoding["offset_mapping"], strict=True)
+        return [(start, end) for token, (start, end) in spans if token in self._added and end > start]
 
     def token_starts(self, text: str) -> list[int]:
         """The character offset of each token of a text; estimated if the tokenizer gives none."""
@@ -88,3 +119,10 @@ class Tokenizer:
             )
         offsets: list[tuple[int, int]] = encoding["offset_mapping"]
         return offsets
+
+
+def _pin_date(template: str) -> None:
+    """Let a chat template see PINNED_DATE in place of today's date."""
+    from transformers.utils.chat_template_utils import _compile_jinja_template
+
+    _compile_jinja_template(template).globals["strftime_now"] = PINNED_DATE.strftime

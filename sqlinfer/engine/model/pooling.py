@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlinfer.engine.model.model_kind import MODULES, find_model_kind
-from sqlinfer.engine.model.weights import first_line, unusable
+from sqlinfer.engine.model.weights import unusable
+from sqlinfer.errors import first_line
 from sqlinfer.types import ModelVersion
 
 if TYPE_CHECKING:

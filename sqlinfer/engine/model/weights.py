@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlinfer.engine.model.device import is_out_of_memory
 from sqlinfer.engine.model.model_kind import DOES, find_model_kind
-from sqlinfer.errors import ModelUnusable
+from sqlinfer.errors import ModelUnusable, first_line
 from sqlinfer.model_files import (
     CONFIG,
     WEIGHTS,
@@ -148,12 +148,6 @@ def broken(version: ModelVersion, error: BrokenFile) -> ModelUnusable:
     is_weights = name.endswith(".safetensors")
     problem = f"{name} is truncated or corrupt: it {error.problem}" if is_weights else f"{name} {error.problem}"
     return unusable(version, problem, error.remedy.rstrip("."))
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or its type."""
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
 
 
 def unusable(version: ModelVersion, problem: str, remedy: str) -> ModelUnusable:
