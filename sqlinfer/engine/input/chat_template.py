@@ -60,7 +60,7 @@ class ChatTemplate:
             return None
 
     def _encode_apart(self, message: str, suffix: str, ids: list[int]) -> list[int]:
-        """Token ids of a chat in which what the message spells of added tokens is tokenised apart, as plain text."""
+        """Token ids of a chat in which what the message spells of added tokens is tokenized apart, as plain text."""
         spans = self._tokenizer.added_spans(message)
         if not spans:
             return ids  # the template writes other tokens for other messages

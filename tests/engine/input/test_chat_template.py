@@ -150,9 +150,4 @@ def test_stop_texts_count_after_the_least_number_of_tokens(engine_of: EngineOf) 
     (stopped,) = answer(engine, requests(["zzz"], max_tokens=40, min_tokens=12, stop=tuple(letters)))
     assert stopped.finish_reason == "stop"
     assert stopped.completion_tokens >= 12
-    assert (
-        str(stopped.output)
-        == engine.loaded.prompts.decode(
-            engine.loaded.prompts._tokenizer.encode([str(free.output)], as_plain_text=True)[0]
-        )[: len(str(stopped.output))]
-    )
+    assert str(free.output).startswith(str(stopped.output))
