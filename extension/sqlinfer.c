@@ -6,6 +6,7 @@
  * reads no JSON: `sqlinfer shell` makes macros over it that give the functions their names, defaults and types.
  * Needs the stable C API of DuckDB 1.2 and POSIX, nothing else. docs/shell.md describes what goes over the wire.
  */
+#define _GNU_SOURCE /* struct ucred */
 #include "duckdb_extension.h"
 
 #include <errno.h>
@@ -80,7 +81,7 @@ static void end_waiting(void) {
 	pthread_mutex_unlock(&waiting_lock);
 }
 
-/* ---- A call under way: its bytes, its error ---- */
+/* ---- A remote procedure call under way: its bytes, its error ---- */
 
 typedef struct {
 	char *bytes;
@@ -91,17 +92,24 @@ typedef struct {
 	const char *address;
 	sig_atomic_t interrupts_before;
 	char error[ERROR_BYTES];
-} Call;
+} Rpc;
 
-static bool fail(Call *call, const char *format, ...) {
+static bool fail(Rpc *rpc, const char *format, ...) {
 	va_list values;
 	va_start(values, format);
-	vsnprintf(call->error, ERROR_BYTES, format, values);
+	int size = vsnprintf(rpc->error, ERROR_BYTES, format, values);
 	va_end(values);
+	if (size >= ERROR_BYTES) { /* cut off, perhaps within a character */
+		char *end = rpc->error + ERROR_BYTES - 1;
+		while ((end[-1] & 0xC0) == 0x80) {
+			end--;
+		}
+		end[(end[-1] & 0x80) ? -1 : 0] = '\0';
+	}
 	return false;
 }
 
-static bool reserve(Call *call, Buffer *buffer, size_t size) {
+static bool reserve(Rpc *rpc, Buffer *buffer, size_t size) {
 	size_t room = buffer->room ? buffer->room : 65536;
 	while (room < buffer->used + size) {
 		room *= 2;
@@ -109,7 +117,7 @@ static bool reserve(Call *call, Buffer *buffer, size_t size) {
 	if (room != buffer->room) {
 		char *bytes = realloc(buffer->bytes, room);
 		if (bytes == NULL) {
-			return fail(call, "sqlinfer: no memory for a message of %zu bytes", room);
+			return fail(rpc, "sqlinfer: no memory for a message of %zu bytes", room);
 		}
 		buffer->bytes = bytes;
 		buffer->room = room;
@@ -129,8 +137,8 @@ static uint32_t get_size(const char *at) {
 }
 
 /* A text of a message: its size, then its bytes; text NULL is absent. */
-static bool put_text(Call *call, Buffer *buffer, const char *text, uint32_t size) {
-	if (!reserve(call, buffer, 4 + (size_t)(text ? size : 0))) {
+static bool put_text(Rpc *rpc, Buffer *buffer, const char *text, uint32_t size) {
+	if (!reserve(rpc, buffer, 4 + (size_t)(text ? size : 0))) {
 		return false;
 	}
 	put_size(buffer->bytes + buffer->used, text ? size : ABSENT);
@@ -142,255 +150,411 @@ static bool put_text(Call *call, Buffer *buffer, const char *text, uint32_t size
 	return true;
 }
 
-/* ---- Lines: open sockets, kept for the next call ---- */
+/* ---- The pool of connections: open sockets, kept for the next call ---- */
 
-typedef struct Line {
+typedef struct Connection {
 	int socket;
-	struct Line *next;
+	bool is_busy;
+	struct Connection *next;
 	char address[];
-} Line;
+} Connection;
 
-static Line *idle_lines;
-static pthread_mutex_t lines_lock = PTHREAD_MUTEX_INITIALIZER;
+static Connection *pool;
+static pthread_mutex_t pool_lock = PTHREAD_MUTEX_INITIALIZER;
 
-static void hang_up(Line *line) {
-	close(line->socket);
-	free(line);
+/* Take an idle connection to an address out of the pool's idle ones; NULL if there is none. */
+static Connection *idle_connection(const char *address) {
+	pthread_mutex_lock(&pool_lock);
+	Connection *each = pool;
+	while (each != NULL && (each->is_busy || strcmp(each->address, address) != 0)) {
+		each = each->next;
+	}
+	if (each != NULL) {
+		each->is_busy = true;
+	}
+	pthread_mutex_unlock(&pool_lock);
+	return each;
 }
 
-static void keep(Line *line) {
-	pthread_mutex_lock(&lines_lock);
-	line->next = idle_lines;
-	idle_lines = line;
-	pthread_mutex_unlock(&lines_lock);
+static void release_connection(Connection *connection) {
+	pthread_mutex_lock(&pool_lock);
+	connection->is_busy = false;
+	pthread_mutex_unlock(&pool_lock);
 }
 
-static Line *idle_line(const char *address) {
-	Line *found = NULL;
-	pthread_mutex_lock(&lines_lock);
-	for (Line **at = &idle_lines; *at != NULL; at = &(*at)->next) {
-		if (strcmp((*at)->address, address) == 0) {
-			found = *at;
-			*at = found->next;
+static void close_connection(Connection *connection) {
+	pthread_mutex_lock(&pool_lock);
+	for (Connection **at = &pool; *at != NULL; at = &(*at)->next) {
+		if (*at == connection) {
+			*at = connection->next;
 			break;
 		}
 	}
-	pthread_mutex_unlock(&lines_lock);
-	return found;
+	pthread_mutex_unlock(&pool_lock);
+	close(connection->socket);
+	free(connection);
 }
 
-/* Nothing is owed on an idle line, so that what can be read is its end. */
-static bool is_open(Line *line) {
-	struct pollfd watched = {line->socket, POLLIN, 0};
+/* A new busy connection; the caller closes the socket if there is no memory for it. */
+static Connection *add_connection(int socket, const char *address) {
+	size_t size = strlen(address) + 1;
+	Connection *connection = malloc(sizeof(Connection) + size);
+	if (connection != NULL) {
+		connection->socket = socket;
+		connection->is_busy = true;
+		memcpy(connection->address, address, size);
+		pthread_mutex_lock(&pool_lock);
+		connection->next = pool;
+		pool = connection;
+		pthread_mutex_unlock(&pool_lock);
+	}
+	return connection;
+}
+
+/* No answer is due on an idle connection, so that what can be read is its end, or not understood. */
+static bool is_open(Connection *connection) {
+	struct pollfd watched = {connection->socket, POLLIN, 0};
 	return poll(&watched, 1, 0) == 0;
 }
 
-static bool is_interrupted(Call *call) {
-	if (interrupts == call->interrupts_before) {
+/* ---- Forks: a child closes its copies of the sockets, on which the parent goes on, and has no waiting calls ---- */
+
+static void before_fork(void) {
+	pthread_mutex_lock(&waiting_lock);
+	pthread_mutex_lock(&pool_lock);
+}
+
+static void after_fork(void) {
+	pthread_mutex_unlock(&pool_lock);
+	pthread_mutex_unlock(&waiting_lock);
+}
+
+static void after_fork_in_child(void) {
+	for (Connection *each = pool; each != NULL; each = each->next) {
+		close(each->socket);
+	}
+	pool = NULL;
+	after_fork();
+	if (num_waiting > 0) {
+		num_waiting = 1;
+		end_waiting();
+	}
+}
+
+static void watch_forks(void) {
+	pthread_atfork(before_fork, after_fork, after_fork_in_child);
+}
+
+/* ---- Messages over a socket ---- */
+
+static bool is_interrupted(Rpc *rpc) {
+	if (interrupts == rpc->interrupts_before) {
 		return false;
 	}
-	fail(call, "interrupted; sqlinfer keeps every finished answer. Run the same statement again to go on");
+	fail(rpc, "interrupted; sqlinfer keeps every finished answer. Run the same statement again to go on");
 	return true;
 }
 
-static bool wait_until(Call *call, int socket, short events) {
+static bool wait_until(Rpc *rpc, int socket, short events) {
 	struct pollfd watched = {socket, events, 0};
-	while (!is_interrupted(call)) {
+	while (!is_interrupted(rpc)) {
 		int ready = poll(&watched, 1, POLL_MS);
 		if (ready > 0) {
 			return true;
 		}
 		if (ready < 0 && errno != EINTR) {
-			return fail(call, "sqlinfer: %s", strerror(errno));
+			return fail(rpc, "sqlinfer: %s", strerror(errno));
 		}
 	}
 	return false;
 }
 
-static bool lost(Call *call) {
-	return fail(call,
+static bool lost(Rpc *rpc) {
+	return fail(rpc,
 	            "the sqlinfer server at %s went away in mid-query; every finished answer is kept. Start it again "
 	            "(sqlinfer serve; sqlinfer shell does so by itself) and run the same statement to go on",
-	            call->address);
+	            rpc->address);
 }
 
-static bool send_all(Call *call, int socket, const char *bytes, size_t size) {
+static bool send_all(Rpc *rpc, int socket, const char *bytes, size_t size) {
 	while (size > 0) {
 		ssize_t sent = send(socket, bytes, size, MSG_NOSIGNAL);
 		if (sent > 0) {
 			bytes += sent;
 			size -= (size_t)sent;
 		} else if (errno == EAGAIN || errno == EINTR) {
-			if (!wait_until(call, socket, POLLOUT)) {
+			if (!wait_until(rpc, socket, POLLOUT)) {
 				return false;
 			}
 		} else {
-			return lost(call);
+			return lost(rpc);
 		}
 	}
 	return true;
 }
 
-static bool receive(Call *call, int socket, char *bytes, size_t size) {
+static bool receive(Rpc *rpc, int socket, char *bytes, size_t size) {
 	while (size > 0) {
 		ssize_t got = recv(socket, bytes, size, 0);
 		if (got > 0) {
 			bytes += got;
 			size -= (size_t)got;
 		} else if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
-			if (!wait_until(call, socket, POLLIN)) {
+			if (!wait_until(rpc, socket, POLLIN)) {
 				return false;
 			}
 		} else {
-			return lost(call);
+			return lost(rpc);
 		}
 	}
 	return true;
 }
 
 /* Send one message and take the one that answers it. message: begins with four bytes for its size. */
-static bool exchange(Call *call, int socket, Buffer *message, Buffer *answer) {
+static bool exchange(Rpc *rpc, int socket, Buffer *message, Buffer *answer) {
 	char size[4];
 	if (message->used - 4 >= ABSENT) {
-		return fail(call, "sqlinfer: a chunk of rows has more than 4 GB of text");
+		return fail(rpc, "sqlinfer: a chunk of rows has more than 4 GB of text");
 	}
 	put_size(message->bytes, (uint32_t)(message->used - 4));
-	if (!send_all(call, socket, message->bytes, message->used) || !receive(call, socket, size, 4)) {
+	if (!send_all(rpc, socket, message->bytes, message->used) || !receive(rpc, socket, size, 4)) {
 		return false;
 	}
 	answer->used = 0;
-	if (!reserve(call, answer, get_size(size)) || !receive(call, socket, answer->bytes, get_size(size))) {
+	if (!reserve(rpc, answer, get_size(size)) || !receive(rpc, socket, answer->bytes, get_size(size))) {
 		return false;
 	}
 	answer->used = get_size(size);
 	return true;
 }
 
+static bool not_understood(Rpc *rpc) {
+	return fail(rpc, "sqlinfer: %s answers in a way that is not understood; is it a sqlinfer server?", rpc->address);
+}
+
+static bool is_utf8(const char *text, uint32_t size) {
+	const unsigned char *at = (const unsigned char *)text, *end = at + size;
+	while (at < end) {
+		uint32_t code = *at++;
+		int num_more = code < 0x80 ? 0 : code >= 0xF0 ? 3 : code >= 0xE0 ? 2 : 1;
+		uint32_t least = num_more == 3 ? 0x10000 : num_more == 2 ? 0x800 : num_more == 1 ? 0x80 : 0;
+		if ((code >= 0x80 && code < 0xC2) || code > 0xF4 || end - at < num_more) {
+			return false;
+		}
+		code &= num_more == 0 ? 0x7F : 0x3F >> num_more;
+		for (int i = 0; i < num_more; i++, at++) {
+			if ((*at & 0xC0) != 0x80) {
+				return false;
+			}
+			code = code << 6 | (*at & 0x3F);
+		}
+		if (code < least || code > 0x10FFFF || (code >= 0xD800 && code < 0xE000)) {
+			return false;
+		}
+	}
+	return true;
+}
+
 /* The next text of a message, at `at`; moves `at` behind it. */
-static bool next_text(Call *call, const Buffer *message, size_t *at, const char **text, uint32_t *size) {
+static bool next_text(Rpc *rpc, const Buffer *message, size_t *at, const char **text, uint32_t *size) {
 	if (message->used - *at >= 4) {
 		*size = get_size(message->bytes + *at);
 		*at += 4;
 		*text = *size == ABSENT ? NULL : message->bytes + *at;
-		if (*text == NULL || message->used - *at >= *size) {
-			*at += *text == NULL ? 0 : *size;
+		if (*text == NULL) {
+			return true;
+		}
+		if (message->used - *at >= *size && is_utf8(*text, *size)) {
+			*at += *size;
 			return true;
 		}
 	}
-	return fail(call, "sqlinfer: %s answers in a way that is not understood; is it a sqlinfer server?", call->address);
+	return not_understood(rpc);
 }
 
-/* Whether an answer begins with "ok"; else the error is the text that follows. */
-static bool is_ok(Call *call, const Buffer *answer, size_t *at, char **error) {
+/* Whether an answer begins with "ok". If it is an error, the whole of it, *error is its text. */
+static bool is_ok(Rpc *rpc, const Buffer *answer, size_t *at, char **error) {
 	const char *text;
 	uint32_t size;
-	if (!next_text(call, answer, at, &text, &size)) {
+	if (!next_text(rpc, answer, at, &text, &size)) {
 		return false;
 	}
 	if (text != NULL && size == 2 && memcmp(text, "ok", 2) == 0) {
 		return true;
 	}
-	if (next_text(call, answer, at, &text, &size) && text != NULL && (*error = malloc((size_t)size + 1)) != NULL) {
+	bool is_error = text != NULL && size == 5 && memcmp(text, "error", 5) == 0;
+	if (!is_error || !next_text(rpc, answer, at, &text, &size) || text == NULL || *at != answer->used) {
+		return not_understood(rpc);
+	}
+	if ((*error = malloc((size_t)size + 1)) != NULL) {
 		memcpy(*error, text, size);
 		(*error)[size] = '\0';
 	}
 	return false;
 }
 
-static int connect_local(const char *path) {
-	struct sockaddr_un name;
-	int found = socket(AF_UNIX, SOCK_STREAM, 0);
-	memset(&name, 0, sizeof name);
-	name.sun_family = AF_UNIX;
-	strncpy(name.sun_path, path, sizeof name.sun_path - 1);
-	if (found >= 0 && connect(found, (struct sockaddr *)&name, sizeof name) != 0) {
-		close(found);
-		found = -1;
+/* ---- Servers: the one that the environment names, else one of this user on this machine. SQL cannot choose others ---- */
+
+static bool may_call(Rpc *rpc) {
+	const char *server = getenv("SQLINFER_SERVER");
+	if (server != NULL && *server != '\0') {
+		return strcmp(server, rpc->address) == 0 ||
+		       fail(rpc, "sqlinfer: this program may call the server at %s (SQLINFER_SERVER), and not one at %s", server,
+		            rpc->address);
 	}
-	return found;
+	return rpc->address[0] == '/' ||
+	       fail(rpc,
+	            "sqlinfer: SQL alone cannot name a server on the network. Start this program with SQLINFER_SERVER=%s in "
+	            "its environment, as `sqlinfer shell --server %s` does",
+	            rpc->address, rpc->address);
 }
 
-static int connect_far(const char *address) {
-	struct addrinfo wanted, *hosts = NULL, *host;
-	char name[256];
-	const char *port = strrchr(address, ':');
-	int found = -1;
-	if (port == NULL || (size_t)(port - address) >= sizeof name) {
+static bool is_own_process(int socket) {
+#ifdef SO_PEERCRED
+	struct ucred peer;
+	socklen_t size = sizeof peer;
+	return getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && peer.uid == geteuid();
+#else
+	uid_t user;
+	gid_t group;
+	return getpeereid(socket, &user, &group) == 0 && user == geteuid();
+#endif
+}
+
+/* A connected socket that does not block, or -1 with the reason in errno. */
+static int connect_to(Rpc *rpc, const struct sockaddr *name, socklen_t name_size) {
+	int opened = socket(name->sa_family, SOCK_STREAM, 0), error = 0;
+	socklen_t size = sizeof error;
+	if (opened < 0) {
 		return -1;
 	}
-	memcpy(name, address, (size_t)(port - address));
-	name[port - address] = '\0';
+	fcntl(opened, F_SETFD, FD_CLOEXEC);
+	fcntl(opened, F_SETFL, fcntl(opened, F_GETFL) | O_NONBLOCK);
+	if (connect(opened, name, name_size) == 0) {
+		return opened;
+	}
+	error = errno;
+	if (error == EINPROGRESS && wait_until(rpc, opened, POLLOUT) &&
+	    getsockopt(opened, SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error == 0) {
+		return opened;
+	}
+	close(opened);
+	errno = error;
+	return -1;
+}
+
+static int connect_local(Rpc *rpc, const struct sockaddr_un *name) {
+	int opened = connect_to(rpc, (const struct sockaddr *)name, sizeof *name);
+	if (opened >= 0 && !is_own_process(opened)) {
+		close(opened);
+		errno = EACCES;
+		return -1;
+	}
+	return opened;
+}
+
+static int connect_far(Rpc *rpc, const struct addrinfo *hosts) {
+	int opened = -1;
+	for (const struct addrinfo *host = hosts; host != NULL && opened < 0; host = host->ai_next) {
+		opened = connect_to(rpc, host->ai_addr, host->ai_addrlen);
+	}
+	return opened;
+}
+
+/* The addresses of HOST:PORT; brackets around the host are those of IPv6. */
+static struct addrinfo *resolve(Rpc *rpc) {
+	struct addrinfo wanted, *hosts = NULL;
+	char name[256];
+	const char *host = rpc->address, *port = strrchr(host, ':');
+	size_t size = port == NULL ? 0 : (size_t)(port - host);
+	if (size > 2 && host[0] == '[' && host[size - 1] == ']') {
+		host++;
+		size -= 2;
+	}
+	if (size == 0 || size >= sizeof name || port[1] == '\0' || strspn(port + 1, "0123456789") != strlen(port + 1)) {
+		fail(rpc, "sqlinfer: '%s' is no address of a server: HOST:PORT, or the path of its socket", rpc->address);
+		return NULL;
+	}
+	memcpy(name, host, size);
+	name[size] = '\0';
 	memset(&wanted, 0, sizeof wanted);
 	wanted.ai_socktype = SOCK_STREAM;
-	if (getaddrinfo(name, port + 1, &wanted, &hosts) != 0) {
+	int error = getaddrinfo(name, port + 1, &wanted, &hosts);
+	if (error != 0) {
+		fail(rpc, "sqlinfer: the server's host %s is not known: %s", name, gai_strerror(error));
+		return NULL;
+	}
+	return hosts;
+}
+
+/* A socket connected to the server; while SQLINFER_WAIT_S lasts, one that is about to start is waited for. */
+static int connect_server(Rpc *rpc) {
+	const char *patience = getenv("SQLINFER_WAIT_S");
+	time_t until = time(NULL) + (patience ? atoi(patience) : 0);
+	struct addrinfo *hosts = NULL;
+	struct sockaddr_un name;
+	int opened;
+	memset(&name, 0, sizeof name);
+	name.sun_family = AF_UNIX;
+	bool is_local = rpc->address[0] == '/';
+	if (!is_local && (hosts = resolve(rpc)) == NULL) {
 		return -1;
 	}
-	for (host = hosts; host != NULL && found < 0; host = host->ai_next) {
-		found = socket(host->ai_family, host->ai_socktype, host->ai_protocol);
-		if (found >= 0 && connect(found, host->ai_addr, host->ai_addrlen) != 0) {
-			close(found);
-			found = -1;
-		}
+	if (is_local && strlen(rpc->address) >= sizeof name.sun_path) {
+		fail(rpc, "sqlinfer: %s is too long for the path of a socket (%zu bytes at most)", rpc->address,
+		     sizeof name.sun_path - 1);
+		return -1;
 	}
-	freeaddrinfo(hosts);
-	return found;
+	memcpy(name.sun_path, rpc->address, is_local ? strlen(rpc->address) : 0);
+	while ((opened = is_local ? connect_local(rpc, &name) : connect_far(rpc, hosts)) < 0 && !is_interrupted(rpc)) {
+		if (errno != EAGAIN && time(NULL) >= until) { /* EAGAIN: it has not accepted the connections before ours */
+			fail(rpc, "no sqlinfer server answers at %s (%s). Start one: sqlinfer serve", rpc->address, strerror(errno));
+			break;
+		}
+		poll(NULL, 0, POLL_MS);
+	}
+	if (hosts != NULL) {
+		freeaddrinfo(hosts);
+	}
+	return opened;
 }
 
 /* Say the token of a server on TCP. */
-static bool greet(Call *call, int socket, char **error) {
+static bool greet(Rpc *rpc, int socket, char **error) {
 	const char *token = getenv("SQLINFER_TOKEN");
 	Buffer message = {NULL, 0, 0}, answer = {NULL, 0, 0};
 	size_t at = 0;
 	token = token ? token : "";
-	bool is_done = reserve(call, &message, 4);
+	bool is_done = reserve(rpc, &message, 4);
 	message.used = 4;
-	is_done = is_done && put_text(call, &message, "token", 5) &&
-	          put_text(call, &message, token, (uint32_t)strlen(token)) && exchange(call, socket, &message, &answer) &&
-	          is_ok(call, &answer, &at, error);
+	is_done = is_done && put_text(rpc, &message, "token", 5) &&
+	          put_text(rpc, &message, token, (uint32_t)strlen(token)) && exchange(rpc, socket, &message, &answer) &&
+	          is_ok(rpc, &answer, &at, error);
 	free(message.bytes);
 	free(answer.bytes);
 	return is_done;
 }
 
-/* A new line; while SQLINFER_WAIT_S lasts, a server that is about to start is waited for. */
-static Line *new_line(Call *call, char **error) {
-	const char *patience = getenv("SQLINFER_WAIT_S");
-	time_t until = time(NULL) + (patience ? atoi(patience) : 0);
-	bool is_local = call->address[0] == '/';
-	int opened;
-	while ((opened = is_local ? connect_local(call->address) : connect_far(call->address)) < 0) {
-		if (time(NULL) >= until) {
-			fail(call, "no sqlinfer server answers at %s (%s). Start one: sqlinfer serve", call->address,
-			     strerror(errno));
-			return NULL;
-		}
-		if (is_interrupted(call)) {
-			return NULL;
-		}
-		poll(NULL, 0, POLL_MS);
-	}
-	fcntl(opened, F_SETFD, FD_CLOEXEC);
-	fcntl(opened, F_SETFL, fcntl(opened, F_GETFL) | O_NONBLOCK);
-	size_t size = strlen(call->address) + 1;
-	Line *line = malloc(sizeof(Line) + size);
-	if (line == NULL || (!is_local && !greet(call, opened, error))) {
-		close(opened);
-		free(line);
+static Connection *take_connection(Rpc *rpc, char **error) {
+	Connection *connection;
+	if (!may_call(rpc)) {
 		return NULL;
 	}
-	line->socket = opened;
-	memcpy(line->address, call->address, size);
-	return line;
-}
-
-static Line *take_line(Call *call, char **error) {
-	for (Line *line = idle_line(call->address); line != NULL; line = idle_line(call->address)) {
-		if (is_open(line)) {
-			return line;
+	while ((connection = idle_connection(rpc->address)) != NULL) {
+		if (is_open(connection)) {
+			return connection;
 		}
-		hang_up(line);
+		close_connection(connection);
 	}
-	return new_line(call, error);
+	int opened = connect_server(rpc);
+	if (opened >= 0) {
+		bool is_greeted = rpc->address[0] == '/' || greet(rpc, opened, error);
+		connection = is_greeted ? add_connection(opened, rpc->address) : NULL;
+		if (connection == NULL) {
+			close(opened);
+		}
+	}
+	return connection;
 }
 
 /* ---- DuckDB's side ---- */
@@ -412,36 +576,36 @@ static const char *cell(Rows *rows, int column, idx_t row, uint32_t *size) {
 }
 
 /* The message of a chunk. Options that are as in the row before are absent. */
-static bool put_rows(Call *call, Rows *rows, idx_t num_rows, Buffer *message) {
+static bool put_rows(Rpc *rpc, Rows *rows, idx_t num_rows, Buffer *message) {
 	const char *text, *before = NULL;
 	uint32_t size, size_before = 0;
-	if (!reserve(call, message, 4)) {
+	if (!reserve(rpc, message, 4)) {
 		return false;
 	}
 	message->used = 4;
-	bool is_put = put_text(call, message, "call", 4);
+	bool is_put = put_text(rpc, message, "call", 4);
 	for (int column = CONTEXT; column <= FUNCTION; column++) {
 		text = cell(rows, column, 0, &size);
-		is_put = is_put && put_text(call, message, text, size);
+		is_put = is_put && put_text(rpc, message, text, size);
 	}
 	for (idx_t row = 0; is_put && row < num_rows; row++) {
 		text = cell(rows, OPTIONS, row, &size);
 		bool is_same = row > 0 && before != NULL && text != NULL && size == size_before && memcmp(text, before, size) == 0;
-		is_put = put_text(call, message, is_same ? NULL : text, size);
+		is_put = put_text(rpc, message, is_same ? NULL : text, size);
 		before = text;
 		size_before = size;
 		text = cell(rows, ARGUMENTS, row, &size);
-		is_put = is_put && put_text(call, message, text, size);
+		is_put = is_put && put_text(rpc, message, text, size);
 	}
 	return is_put;
 }
 
-static bool take_values(Call *call, const Buffer *answer, size_t at, idx_t num_rows, duckdb_vector output) {
+static bool take_values(Rpc *rpc, const Buffer *answer, size_t at, idx_t num_rows, duckdb_vector output) {
 	uint64_t *validity = NULL;
 	for (idx_t row = 0; row < num_rows; row++) {
 		const char *text;
 		uint32_t size;
-		if (!next_text(call, answer, &at, &text, &size)) {
+		if (!next_text(rpc, answer, &at, &text, &size)) {
 			return false;
 		}
 		if (text != NULL) {
@@ -454,21 +618,23 @@ static bool take_values(Call *call, const Buffer *answer, size_t at, idx_t num_r
 		}
 		duckdb_validity_set_row_invalid(validity, row);
 	}
-	return true;
+	return at == answer->used || not_understood(rpc);
 }
 
-static bool ask(Call *call, Rows *rows, idx_t num_rows, duckdb_vector output, char **error) {
+/* Have the server compute the values of a chunk. A connection is used again only if all of its answer was understood:
+ * what else comes on it would be taken for the answer to the next call. */
+static bool evaluate(Rpc *rpc, Rows *rows, idx_t num_rows, duckdb_vector output, char **error) {
 	Buffer message = {NULL, 0, 0}, answer = {NULL, 0, 0};
 	size_t at = 0;
 	bool is_done = false;
-	Line *line = put_rows(call, rows, num_rows, &message) ? take_line(call, error) : NULL;
-	if (line != NULL) {
-		bool is_answered = exchange(call, line->socket, &message, &answer);
-		is_done = is_answered && is_ok(call, &answer, &at, error) && take_values(call, &answer, at, num_rows, output);
-		if (is_answered) {
-			keep(line);
+	Connection *connection = put_rows(rpc, rows, num_rows, &message) ? take_connection(rpc, error) : NULL;
+	if (connection != NULL) {
+		is_done = exchange(rpc, connection->socket, &message, &answer) && is_ok(rpc, &answer, &at, error) &&
+		          take_values(rpc, &answer, at, num_rows, output);
+		if (is_done || *error != NULL) {
+			release_connection(connection);
 		} else {
-			hang_up(line);
+			close_connection(connection);
 		}
 	}
 	free(message.bytes);
@@ -479,7 +645,7 @@ static bool ask(Call *call, Rows *rows, idx_t num_rows, duckdb_vector output, ch
 static void call_function(duckdb_function_info info, duckdb_data_chunk input, duckdb_vector output) {
 	idx_t num_rows = duckdb_data_chunk_get_size(input);
 	Rows rows;
-	Call call = {NULL, interrupts, "sqlinfer: out of memory"};
+	Rpc rpc = {NULL, interrupts, "sqlinfer: out of memory"};
 	char *address, *error = NULL;
 	uint32_t size;
 	if (num_rows == 0) {
@@ -497,10 +663,10 @@ static void call_function(duckdb_function_info info, duckdb_data_chunk input, du
 	}
 	memcpy(address, text, size);
 	address[size] = '\0';
-	call.address = address;
+	rpc.address = address;
 	begin_waiting();
-	if (!ask(&call, &rows, num_rows, output, &error)) {
-		duckdb_scalar_function_set_error(info, error ? error : call.error);
+	if (!evaluate(&rpc, &rows, num_rows, output, &error)) {
+		duckdb_scalar_function_set_error(info, error ? error : rpc.error);
 	}
 	end_waiting();
 	free(error);
@@ -509,6 +675,8 @@ static void call_function(duckdb_function_info info, duckdb_data_chunk input, du
 
 DUCKDB_EXTENSION_ENTRYPOINT(duckdb_connection connection, duckdb_extension_info info,
                             struct duckdb_extension_access *access) {
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	pthread_once(&once, watch_forks);
 	duckdb_scalar_function function = duckdb_create_scalar_function();
 	duckdb_logical_type text = duckdb_create_logical_type(DUCKDB_TYPE_VARCHAR);
 	duckdb_scalar_function_set_name(function, "__sqlinfer_call");

@@ -28,38 +28,31 @@ def serve(model: str | None, tcp: str | None, idle: float | None) -> None:
     sqlinfer serve --tcp 0.0.0.0:7788
     """
     from sqlinfer.serve.address import TOKEN, functions_path, socket_path
-    from sqlinfer.serve.calls import Calls
+    from sqlinfer.serve.client import split_address
     from sqlinfer.serve.macros import macros
     from sqlinfer.serve.server import Server
+    from sqlinfer.serve.service import Service
     from sqlinfer.sql.connect import make_runtime
     from sqlinfer.store.private_files import write_file
 
     # DuckDB busy-waits for a call on one core. Torch's threads busy-wait for each other too, and would then lose
     # whole time slices at each matmul. Read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    path = socket_path()
+    path, tcp_address = socket_path(), split_address(tcp) if tcp else None
     runtime = make_runtime(model, True, None, None)
     token = os.environ.get(TOKEN) or (_token(path.with_name("serve.token")) if tcp else "")
-    server = Server(Calls(runtime), token, idle)
+    server = Server(Service(runtime, ends_itself=idle is not None), token, idle)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.stop.set())
     try:
         server.listen(path)
         click.echo(f"sqlinfer serve: {path}", err=True)
-        if tcp:
-            host, port = _host_and_port(tcp)
-            click.echo(f"sqlinfer serve: {server.listen_on_tcp(host, port)}, token in {_where(path)}", err=True)
+        if tcp_address:
+            click.echo(f"sqlinfer serve: {server.listen_on_tcp(*tcp_address)}, token in {_where(path)}", err=True)
         write_file(functions_path(), macros(runtime.functions, str(path), ""))
         server.run()
     finally:
         runtime.store.close()
-
-
-def _host_and_port(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65535:
-        raise click.BadParameter(f"{text!r} is not of the form HOST:PORT", param_hint="--tcp")
-    return host.strip("[]"), int(port)
 
 
 def _where(path: Path) -> str:

@@ -12,10 +12,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import click
 
+from sqlinfer import __version__
+from sqlinfer.errors import SqlinferError
 from sqlinfer.store import function_folders
 
 _WAIT_S = "120"
@@ -120,7 +123,8 @@ def _shell_text(text: str) -> str:
 
 def _run(program: Path, extension: Path, words: Sequence[str], model: str | None, server: str | None) -> int:
     """Run the DuckDB shell to its end; a server that dies meanwhile is started again. words: for the shell."""
-    from sqlinfer.serve.address import TOKEN, ask, socket_path
+    from sqlinfer.serve.address import SERVER, TOKEN, socket_path
+    from sqlinfer.serve.client import exchange
     from sqlinfer.serve.context import Context, local_context
     from sqlinfer.serve.launch import ensure_server
 
@@ -128,8 +132,11 @@ def _run(program: Path, extension: Path, words: Sequence[str], model: str | None
         ensure_server()
     address = server or str(socket_path())
     context = str(Context(model) if server else local_context(model, function_folders()))
+    token = os.environ.get(TOKEN, "")
     try:
-        (functions,) = ask(address, ["macros", context, address], os.environ.get(TOKEN, ""))
+        if server is not None and (version := exchange(server, ["hello"], token)[0]) != __version__:
+            click.echo(f"Note: the server at {server} is sqlinfer {version}, and this is {__version__}.", err=True)
+        (functions,) = exchange(address, ["macros", context, address], token)
     except OSError as error:
         raise click.ClickException(f"no sqlinfer server answers at {address}: {error}") from None
     with tempfile.TemporaryDirectory(prefix="sqlinfer-") as folder:
@@ -137,7 +144,7 @@ def _run(program: Path, extension: Path, words: Sequence[str], model: str | None
         file.write_text(_settings(extension) + (functions or ""), encoding="utf-8")
         quiet = ["-cmd", ".output /dev/null", "-cmd", f".read '{file}'", "-cmd", ".output"]
         command = [str(program), "-unsigned", *quiet, *words]
-        environment = os.environ if server else {**os.environ, "SQLINFER_WAIT_S": _WAIT_S}
+        environment = {**os.environ, SERVER: address} | ({} if server else {"SQLINFER_WAIT_S": _WAIT_S})
         signal.signal(signal.SIGINT, lambda *_: None)  # the shell's own, which gets it from the terminal too
         with subprocess.Popen(command, env=environment) as process:
             while True:
@@ -157,7 +164,8 @@ def _settings(extension: Path) -> str:
 
 def _revive() -> None:
     """Start the server again if it is gone."""
-    from sqlinfer.serve.launch import is_running, start
+    from sqlinfer.serve.launch import running_server, start
 
-    if not is_running():
-        start()
+    with suppress(SqlinferError):  # it does not answer: the calls say so
+        if running_server() is None:
+            start()

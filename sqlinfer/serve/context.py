@@ -38,12 +38,16 @@ def read_context(text: str) -> Context:
     for name in values:
         if name not in keys:
             raise SqlinferError(f"the context of a call has no {name}. {nearest(name, keys)}")
-    return Context(values.get("model"), tuple(values["udfs"]) if "udfs" in values else None, values.get("state", ""))
+    model, udfs, state = values.get("model"), values.get("udfs"), values.get("state", "")
+    is_list = udfs is None or (isinstance(udfs, list) and all(isinstance(folder, str) for folder in udfs))
+    if not (isinstance(model, str | None) and is_list and isinstance(state, str)):
+        raise SqlinferError(f"the context of a call has texts, and below udfs a list of them, not {text!r}")
+    return Context(model, None if udfs is None else tuple(udfs), state)
 
 
 def local_context(model: str | None, folders: Iterable[Path]) -> Context:
     """The context of a client on the server's machine. folders: of the user's functions; those that are there count."""
     there = [folder.resolve() for folder in folders if folder.is_dir()]
-    files = sorted(file for folder in there for file in folder.glob("*.py"))
-    state = "".join(f"{file.name} {file.stat().st_mtime_ns}\n" for file in files)
+    files = [(file, file.stat()) for folder in there for file in sorted(folder.rglob("*.py"))]
+    state = "".join(f"{file} {status.st_mtime_ns} {status.st_size} {status.st_ino}\n" for file, status in files)
     return Context(model, tuple(map(str, there)), hashlib.sha256(state.encode()).hexdigest()[:16])

@@ -1,10 +1,11 @@
 """Listens on sockets and answers each connection in a thread of its own. Knows no SQL.
 
-The Unix socket is for its owner alone; on TCP the first message must say the token.
+The Unix socket is for its owner alone; on TCP the first message must be the token.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hmac
 import logging
@@ -18,26 +19,32 @@ from pathlib import Path
 
 from sqlinfer.errors import Interrupted, SqlinferError
 from sqlinfer.redact import redact
-from sqlinfer.serve.calls import Caller, Calls
-from sqlinfer.serve.wire import receive, send
+from sqlinfer.serve.service import Dispatcher, Service
+from sqlinfer.serve.wire import Message, receive, send
 from sqlinfer.store.private_files import open_file
 
-_POLL_S = 0.5
+AUTHENTICATION_S = 10.0
+"""How long a connection on TCP may take until its token is there."""
+MOST_UNAUTHENTICATED = 32
+"""Connections on TCP without a token so far; a further one takes the place of the oldest."""
 _FIRST_BYTES = 4096
-"""What is read of a connection that has not said its token."""
-_GREETING_S = 10.0
+"""What is read of a connection without a token."""
+_POLL_S = 0.5
+_PAUSE_S = 0.1
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _log = logging.getLogger("sqlinfer")
 
 
 class Server:
     """Answers calls until it is stopped, or for idle_s seconds nobody has been connected. token: of TCP."""
 
-    def __init__(self, calls: Calls, token: str = "", idle_s: float | None = None) -> None:
-        self._calls = calls
+    def __init__(self, service: Service, token: str = "", idle_s: float | None = None) -> None:
+        self._service = service
         self._token = token
         self._idle_s = idle_s
         self._selector = selectors.DefaultSelector()
         self._lock = threading.Lock()
+        self._unauthenticated: dict[socket.socket, None] = {}  # the oldest first
         self._num_connected = 0
         self._left_s = time.monotonic()
         self._owned: int | None = None
@@ -61,20 +68,19 @@ class Server:
         if not self._token:
             raise SqlinferError("a server on TCP needs a token")
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.create_server((host, port), family=family)
+        try:
+            listener = socket.create_server((host, port), family=family)
+        except OSError as error:
+            raise SqlinferError(f"the server cannot listen at {host}, port {port}: {error.strerror}") from None
         self._add(listener, is_local=False)
-        return f"{host}:{listener.getsockname()[1]}"
+        return f"{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
 
     def run(self) -> None:
         """Answer until it is time to stop."""
         while not self.stop.is_set() and not self._is_idle():
             for key, _ in self._selector.select(_POLL_S):
                 assert isinstance(key.fileobj, socket.socket)
-                with suppress(OSError):  # it hung up already
-                    connection, _ = key.fileobj.accept()
-                    with self._lock:
-                        self._num_connected += 1
-                    threading.Thread(target=self._serve, args=(connection, key.data), daemon=True).start()
+                self._accept(key.fileobj, key.data)
         for key in list(self._selector.get_map().values()):
             assert isinstance(key.fileobj, socket.socket)
             if key.fileobj.family == socket.AF_UNIX:
@@ -82,58 +88,97 @@ class Server:
             key.fileobj.close()
         if self._owned is not None:
             os.close(self._owned)  # another server may start while this one comes to its end
-        self._calls.close()
+        self._service.close()
 
     def _add(self, listener: socket.socket, is_local: bool) -> None:
         listener.listen(128)
+        listener.setblocking(False)
         self._selector.register(listener, selectors.EVENT_READ, is_local)
 
     def _is_idle(self) -> bool:
         with self._lock:
-            left = self._num_connected == 0 and time.monotonic() - self._left_s
-            return self._idle_s is not None and left is not False and left > self._idle_s
+            is_left = self._num_connected == 0
+            return self._idle_s is not None and is_left and time.monotonic() - self._left_s > self._idle_s
+
+    def _accept(self, listener: socket.socket, is_local: bool) -> None:
+        try:
+            connection, _ = listener.accept()
+        except OSError as error:  # else the peer is gone already
+            if error.errno in _EXHAUSTED:
+                self.stop.wait(_PAUSE_S)  # the connection that waits would wake the selector at once
+            return
+        connection.setblocking(True)
+        with self._lock:
+            self._num_connected += 1
+            if not is_local:
+                self._unauthenticated[connection] = None
+                if len(self._unauthenticated) > MOST_UNAUTHENTICATED:
+                    oldest = next(iter(self._unauthenticated))
+                    del self._unauthenticated[oldest]
+                    with suppress(OSError):  # it is closed already
+                        oldest.shutdown(socket.SHUT_RDWR)
+        try:
+            threading.Thread(target=self._serve, args=(connection, is_local), daemon=True).start()
+        except RuntimeError:  # the system has no more threads
+            self._forget(connection)
+            connection.close()
+            self.stop.wait(_PAUSE_S)
 
     def _serve(self, connection: socket.socket, is_local: bool) -> None:
         try:
             with connection, suppress(OSError):
-                if is_local or self._is_greeted(connection):
+                if is_local or self._authenticate(connection):
                     self._answer(connection, is_local)
         finally:
-            with self._lock:
-                self._num_connected -= 1
-                self._left_s = time.monotonic()
+            self._forget(connection)
 
-    def _is_greeted(self, connection: socket.socket) -> bool:
-        connection.settimeout(_GREETING_S)
+    def _forget(self, connection: socket.socket) -> None:
+        with self._lock:
+            self._unauthenticated.pop(connection, None)
+            self._num_connected -= 1
+            self._left_s = time.monotonic()
+
+    def _authenticate(self, connection: socket.socket) -> bool:
         try:
-            message = receive(connection, _FIRST_BYTES)
-        except (SqlinferError, UnicodeDecodeError):
+            message = receive(connection, _FIRST_BYTES, time.monotonic() + AUTHENTICATION_S)
+        except SqlinferError:
             return False
+        connection.settimeout(AUTHENTICATION_S)
         token = message[1] if message and len(message) == 2 and message[0] == "token" else None
         if token is None or not hmac.compare_digest(token.encode(), self._token.encode()):
             send(connection, ["error", "the server refuses this token; say the right one in SQLINFER_TOKEN"])
             return False
-        connection.settimeout(None)
+        with self._lock:
+            if connection not in self._unauthenticated:  # shut down meanwhile
+                return False
+            del self._unauthenticated[connection]
         send(connection, ["ok"])
+        connection.settimeout(None)
         return True
 
     def _answer(self, connection: socket.socket, is_local: bool) -> None:
-        caller = Caller(self._calls, _Hangup(connection), is_local)
-        while (message := receive(connection)) is not None:
-            try:
-                answer = ["ok", *caller.answer(message)]
-            except SqlinferError as error:
-                if isinstance(error, Interrupted):
-                    _log.info("a call was stopped")
-                answer = ["error", redact(str(error))]
-            except Exception as error:  # noqa: BLE001 - the client gets it
-                _log.exception("a call failed")
-                answer = ["error", redact(f"{type(error).__name__}: {error}")]
-            send(connection, answer)
+        dispatcher = Dispatcher(self._service, _Disconnected(connection), is_local)
+        try:
+            while (message := receive(connection)) is not None:
+                send(connection, _answer_of(dispatcher, message))
+        except SqlinferError as error:  # no message: where the next one begins is not known
+            send(connection, ["error", str(error)])
 
 
-class _Hangup(threading.Event):
-    """Is set once the other side of a connection has hung up."""
+def _answer_of(dispatcher: Dispatcher, message: Message) -> Message:
+    try:
+        return ["ok", *dispatcher.dispatch(message)]
+    except SqlinferError as error:
+        if isinstance(error, Interrupted):
+            _log.info("a call was stopped")
+        return ["error", redact(str(error))]
+    except Exception as error:  # noqa: BLE001 - the client gets it
+        _log.exception("a call failed")
+        return ["error", redact(f"{type(error).__name__}: {error}")]
+
+
+class _Disconnected(threading.Event):
+    """Is set once the peer of a connection has closed it."""
 
     def __init__(self, connection: socket.socket) -> None:
         super().__init__()
@@ -154,9 +199,9 @@ def _own(path: Path) -> int:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        held = os.pread(lock, 32, 0).decode() or "?"
+        pid = os.pread(lock, 32, 0).decode() or "?"
         os.close(lock)
-        raise SqlinferError(f"a server of {path.parent} runs already, PID {held}. End it first: kill {held}") from None
+        raise SqlinferError(f"a server of {path.parent} runs already, PID {pid}. End it first: kill {pid}") from None
     os.ftruncate(lock, 0)
     os.pwrite(lock, str(os.getpid()).encode(), 0)
     return lock

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 from collections.abc import Sequence
 
 from sqlinfer.errors import SqlinferError
@@ -56,7 +57,10 @@ def unpack(body: bytes) -> Message:
             continue
         if at + size > end:
             raise SqlinferError("a message ends in the middle of a text")
-        message.append(body[at : at + size].decode())
+        try:
+            message.append(body[at : at + size].decode())
+        except UnicodeDecodeError as error:
+            raise SqlinferError(f"a text of a message is not UTF-8: {error.reason}") from None
         at += size
     return message
 
@@ -66,21 +70,27 @@ def send(connection: socket.socket, message: Sequence[str | None]) -> None:
     connection.sendall(pack(message))
 
 
-def receive(connection: socket.socket, most_bytes: int = MOST_BYTES) -> Message | None:
-    """The next message; None if the other side has hung up."""
-    head = _read(connection, 4)
+def receive(connection: socket.socket, most_bytes: int = MOST_BYTES, deadline_s: float | None = None) -> Message | None:
+    """The next message; None if the peer has closed the connection. Raises SqlinferError for what is no message, and
+    TimeoutError if it is not there whole at time.monotonic() deadline_s."""
+    head = _read(connection, 4, deadline_s)
     if head is None:
         return None
     (size,) = _SIZE.unpack(head)
     if size > most_bytes:
         raise SqlinferError(f"a message of {size:,} bytes is longer than the {most_bytes:,} that are taken")
-    body = _read(connection, size)
+    body = _read(connection, size, deadline_s)
     return None if body is None else unpack(body)
 
 
-def _read(connection: socket.socket, size: int) -> bytes | None:
+def _read(connection: socket.socket, size: int, deadline_s: float | None) -> bytes | None:
     read = bytearray()
     while len(read) < size:
+        if deadline_s is not None:
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0:
+                raise TimeoutError("timed out")
+            connection.settimeout(left_s)
         part = connection.recv(min(size - len(read), 1 << 20))
         if not part:
             return None

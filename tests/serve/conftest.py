@@ -12,9 +12,10 @@ import pytest
 from extension.build import BUILT, build, can_build
 from sqlinfer.functions import load_functions
 from sqlinfer.inference.runtime import Runtime
-from sqlinfer.serve.address import ask, socket_path
-from sqlinfer.serve.calls import Calls
+from sqlinfer.serve.address import socket_path
+from sqlinfer.serve.client import exchange
 from sqlinfer.serve.server import Server
+from sqlinfer.serve.service import Service
 from sqlinfer.store import Store
 from tests.conftest import EchoEngine
 
@@ -31,20 +32,20 @@ def extension() -> Path:
 
 
 @pytest.fixture
-def calls(registered: None, echo: EchoEngine) -> Iterator[Calls]:
+def service(registered: None, echo: EchoEngine) -> Iterator[Service]:
     """What a server answers with, on the echo engine."""
     with Store() as store:
         runtime = Runtime(store, load_functions(UDFS), model="echo")
         runtime.open_engine = lambda version: echo
-        calls = Calls(runtime)
-        yield calls
-        calls.close()
+        service = Service(runtime)
+        yield service
+        service.close()
 
 
 @pytest.fixture
-def server(calls: Calls) -> Iterator[Server]:
+def server(service: Service) -> Iterator[Server]:
     """A server in this process, on the socket of the state folder."""
-    server = Server(calls, token="open sesame")
+    server = Server(service, token="open sesame")
     server.listen(socket_path())
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -61,7 +62,7 @@ def loaded(server: Server, extension: Path) -> Iterator[Connect]:
     def connect() -> duckdb.DuckDBPyConnection:
         connection = duckdb.connect(config={"allow_unsigned_extensions": "true"})
         connection.execute(f"LOAD '{extension}'")
-        (sql,) = ask(str(socket_path()), ["macros", "", str(socket_path())])
+        (sql,) = exchange(str(socket_path()), ["macros", "", str(socket_path())])
         connection.execute(str(sql))
         made.append(connection)
         return connection

@@ -15,7 +15,7 @@ import duckdb
 import pytest
 
 from sqlinfer.serve.address import socket_path
-from sqlinfer.serve.launch import is_running
+from sqlinfer.serve.launch import running_server
 from sqlinfer.serve.server import Server
 from tests.conftest import EchoEngine
 from tests.open_calls import MANIFOLD, each_way, one_by_one
@@ -102,7 +102,7 @@ def test_errors_are_errors_of_sql_and_the_next_statement_runs(loaded: Connect, s
 def test_a_constant_call_that_fails_is_asked_once(
     loaded: Connect, echo: EchoEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sqlinfer.serve.calls.REMEMBERED_S", 1000.0)
+    monkeypatch.setattr("sqlinfer.serve.service.REMEMBERED_S", 1000.0)
     with pytest.raises(duckdb.Error, match="the model gave no answer"):
         loaded().execute("SELECT ai_gen('boom')")
     assert echo.texts == ["boom"]
@@ -194,7 +194,7 @@ def served(home: Path, answer_s: float = 0.02) -> subprocess.Popen[str]:
         env={**os.environ, "SLOW_ECHO_S": str(answer_s)},
     )
     until_s = time.monotonic() + PATIENCE_S
-    while not (home / "functions.sql").exists() or not socket_path().exists() or not is_running():
+    while not (home / "functions.sql").exists() or not socket_path().exists() or running_server() is None:
         assert process.poll() is None
         assert time.monotonic() < until_s
         time.sleep(0.05)

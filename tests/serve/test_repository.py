@@ -9,7 +9,8 @@ import duckdb
 import pytest
 
 from extension.repository import install_sql, write_repository
-from sqlinfer.serve.address import ask, socket_path
+from sqlinfer.serve.address import socket_path
+from sqlinfer.serve.client import exchange
 from sqlinfer.serve.server import Server
 
 
@@ -27,7 +28,7 @@ def test_a_signed_extension_loads_in_later_sessions_and_a_changed_one_does_not(
         con.execute(f"LOAD '{extension}'")
     with duckdb.connect(config=config) as con:
         con.execute(install_sql(str(folder)))
-    (sql,) = ask(str(socket_path()), ["macros", "", str(socket_path())])
+    (sql,) = exchange(str(socket_path()), ["macros", "", str(socket_path())])
     with duckdb.connect(config=config) as con:
         con.execute("LOAD sqlinfer FROM sqlinfer")
         con.execute(str(sql))

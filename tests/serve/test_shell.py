@@ -18,7 +18,8 @@ import pytest
 from click.testing import CliRunner
 
 from sqlinfer.cli import main
-from sqlinfer.serve.address import ask, socket_path
+from sqlinfer.serve.address import socket_path
+from sqlinfer.serve.client import exchange
 from sqlinfer.store import Store
 from tests.serve.test_extension import served
 from tests.slow_echo import PATIENCE_S, wait_for_answers
@@ -92,7 +93,7 @@ def test_sqlinfer_shell_starts_server_and_duckdb_and_leaves_duckdb_as_it_is(
     assert int((home / "serve.lock").read_text()) != pid
     shell.sendline(".quit")
     shell.expect(pexpect.EOF)
-    assert ask(str(socket_path()), ["hello"])
+    assert exchange(str(socket_path()), ["hello"])
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
     assert {stat.S_IMODE(file.stat().st_mode) for file in home.iterdir()} == {0o600}
     assert (home / ".gitignore").read_text() == "*\n"

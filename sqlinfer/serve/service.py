@@ -1,8 +1,8 @@
-"""What a server is asked, and what it answers: messages in, messages out. Knows no socket.
+"""The service that a server offers: messages in, messages out. Knows no socket.
 
 call CONTEXT FUNCTION (OPTIONS ARGUMENTS)*   ok and a value a row; options NULL are those of the row before
 macros CONTEXT ADDRESS                       ok and the SQL that makes the functions known to a DuckDB
-hello                                        ok, the version and the process id
+hello                                        ok, the version, the process id, and whether it ends by itself
 """
 
 from __future__ import annotations
@@ -11,16 +11,17 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from threading import Event, Lock
 from typing import Any
 
 from sqlinfer import __version__
-from sqlinfer.errors import RequestsFailed, SqlinferError, nearest
+from sqlinfer.errors import EXCERPT, RequestsFailed, SqlinferError, nearest
 from sqlinfer.functions import Function, load_functions
 from sqlinfer.inference.runner import JobRunner
 from sqlinfer.inference.runtime import Runtime
-from sqlinfer.serve.context import read_context
+from sqlinfer.serve.context import Context, read_context
 from sqlinfer.serve.macros import macros
 from sqlinfer.serve.wire import Message
 from sqlinfer.sql.direct_mode import recorded_queue
@@ -34,46 +35,51 @@ from sqlinfer.sql.udf.system_tables import TABLES, table_rows
 _LABEL = "sqlinfer serve"
 _ONE_ROW = 5
 """How many texts a call of one row is."""
+_MOST_CONTEXTS = 64
+"""What the least recently used of them loaded is forgotten."""
 REMEMBERED_S = 1.0
 """How long a failed call of one row fails again unasked: DuckDB tries a call of constants many times while it plans."""
 
 
-class Calls:
-    """What all connections of a server share. runtime: with the server's own model and functions."""
+class Service:
+    """What all connections of a server share. runtime: with the server's own model and functions. ends_itself: whether
+    the server does when nobody is connected."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, ends_itself: bool = False) -> None:
         self.runtime = runtime
+        self.ends_itself = ends_itself
         self.queue = recorded_queue(runtime, _LABEL)
-        self._runtimes: dict[str, Runtime] = {}
+        self._runtime = lru_cache(_MOST_CONTEXTS)(self._make_runtime)
         self._lock = Lock()
 
-    def runtime_of(self, context: str, is_local: bool) -> Runtime:
-        """What answers calls of a context; functions are loaded once for each."""
+    def runtime_of(self, text: str, is_local: bool) -> Runtime:
+        """What answers the calls of a context; functions are loaded once for each."""
+        context = read_context(text)
+        if context.udfs is not None and not is_local:
+            raise SqlinferError("functions in folders of its own are for clients on the server's machine")
         with self._lock:
-            if context not in self._runtimes:
-                parsed = read_context(context)
-                if parsed.udfs is not None and not is_local:
-                    raise SqlinferError("functions in folders of its own are for clients on the server's machine")
-                functions = (
-                    self.runtime.functions if parsed.udfs is None else load_functions(*(Path(f) for f in parsed.udfs))
-                )
-                model = parsed.model or self.runtime.model
-                self._runtimes[context] = Runtime(self.runtime.store, functions, model, self.runtime.settings)
-            return self._runtimes[context]
+            return self._runtime(context)
+
+    def _make_runtime(self, context: Context) -> Runtime:
+        functions = self.runtime.functions
+        if context.udfs is not None:
+            functions = load_functions(*map(Path, context.udfs))
+        return Runtime(self.runtime.store, functions, context.model or self.runtime.model, self.runtime.settings)
 
     def close(self) -> None:
-        """Stop what is asked; finished answers are kept."""
+        """Stop what runs; finished answers are kept."""
         self.queue.close()
 
 
-class Caller:
-    """One connection's calls. cancel: set when the other side hangs up. is_local: it came through the Unix socket."""
+class Dispatcher:
+    """Answers the messages of one connection. cancel: set when the peer closes it. is_local: it came through the Unix
+    socket."""
 
-    def __init__(self, calls: Calls, cancel: Event, is_local: bool) -> None:
-        self._calls = calls
+    def __init__(self, service: Service, cancel: Event, is_local: bool) -> None:
+        self._service = service
         self._cancel = cancel
         self._is_local = is_local
-        self._evaluators: dict[str, CallEvaluator] = {}
+        self._evaluator = lru_cache(_MOST_CONTEXTS)(self._make_evaluator)
         self._failed: tuple[Message, str, float] | None = None
         self._commands: dict[str, Callable[..., list[str | None]]] = {
             "call": self._call,
@@ -81,7 +87,7 @@ class Caller:
             "hello": self._hello,
         }
 
-    def answer(self, message: Message) -> list[str | None]:
+    def dispatch(self, message: Message) -> list[str | None]:
         """What a message is answered by, without the "ok" before it."""
         command = str(message[0]) if message else ""
         if command not in self._commands:
@@ -106,14 +112,14 @@ class Caller:
                 raise RequestsFailed(error)
 
     def _hello(self) -> list[str | None]:
-        return [__version__, str(os.getpid())]
+        return [__version__, str(os.getpid()), str(self._service.ends_itself).lower()]
 
     def _macros(self, context: str, address: str) -> list[str | None]:
-        return [macros(self._calls.runtime_of(context, self._is_local).functions, address, context)]
+        return [macros(self._service.runtime_of(context, self._is_local).functions, address, context)]
 
     def _call(self, context: str, name: str, *cells: str | None) -> list[str | None]:
         if name in TABLES:
-            return [as_json(_plain(table_rows(self._calls.runtime.store, name)))] * (len(cells) // 2)
+            return [as_json(_plain(table_rows(self._service.runtime.store, name)))] * (len(cells) // 2)
         evaluator = self._evaluator(context or "")
         function = evaluator.runtime.functions[name]
         rows = _Rows(function, cells)
@@ -123,12 +129,10 @@ class Caller:
         texts = [_text(value, function.returns) for value in values]
         return [texts[index] for index in rows.index]
 
-    def _evaluator(self, context: str) -> CallEvaluator:
-        if context not in self._evaluators:
-            runtime = self._calls.runtime_of(context, self._is_local)
-            runner = JobRunner(runtime, self._cancel, retry_hint="run the same statement again")
-            self._evaluators[context] = CallEvaluator(runner, Queue(self._calls.queue, self._cancel))
-        return self._evaluators[context]
+    def _make_evaluator(self, context: str) -> CallEvaluator:
+        runtime = self._service.runtime_of(context, self._is_local)
+        runner = JobRunner(runtime, self._cancel, retry_hint="run the same statement again")
+        return CallEvaluator(runner, Queue(self._service.queue, self._cancel))
 
 
 class _Rows:
@@ -136,21 +140,36 @@ class _Rows:
     position of its distinct row. is_constant: all of them name the same model."""
 
     def __init__(self, function: Function, cells: Sequence[str | None]) -> None:
+        if len(cells) % 2:
+            raise SqlinferError("the last row of the message call has OPTIONS and no ARGUMENTS")
         positions: dict[tuple[str, str], int] = {}
         self.index = []
         options = "{}"
         for at in range(0, len(cells), 2):
             options = cells[at] or options
             self.index.append(positions.setdefault((options, cells[at + 1] or "[]"), len(positions)))
-        options_of = {text: json.loads(text) for text in {options for options, _ in positions}}
+        options_of = {text: _read_json(text, dict) for text in {options for options, _ in positions}}
         used = {name for each in options_of.values() for name, value in each.items() if value is not None}
         self.is_constant = any(each.get(CONSTANT) for each in options_of.values())
         self.option_names = tuple(name for name in function.options if name in used)
         tails = {text: tuple(each.get(name) for name in self.option_names) for text, each in options_of.items()}
-        parsed = json.loads(f"[{','.join(arguments for _, arguments in positions)}]")
+        parsed = [_read_json(arguments, list) for _, arguments in positions]
+        if any(len(arguments) != len(function.arguments) for arguments in parsed):
+            raise SqlinferError(f"each row of a call of {function.signature} has {len(function.arguments)} ARGUMENTS")
         self.distinct = [
             (*arguments, *tails[options]) for arguments, (options, _) in zip(parsed, positions, strict=True)
         ]
+
+
+def _read_json(text: str, json_type: type) -> Any:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, json_type):
+        kind = "object, the OPTIONS" if json_type is dict else "array, the ARGUMENTS"
+        raise SqlinferError(f"the message call needs a JSON {kind} of a row, not {text[:EXCERPT]!r}")
+    return value
 
 
 def _text(value: Any, sql_type: str) -> str | None:
