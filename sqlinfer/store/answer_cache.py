@@ -182,7 +182,8 @@ class AnswerCache:
         self.flush()
         with self._database.reading() as connection:
             for row in connection.execute(
-                f"SELECT function, fingerprint, {', '.join(_COLUMNS)}, created, key FROM answers JOIN origins USING (origin_id) WHERE function = coalesce(?1, function) "
+                f"SELECT function, fingerprint, {', '.join(_COLUMNS)}, created, key "
+                "FROM answers JOIN origins USING (origin_id) WHERE function = coalesce(?1, function) "
                 "AND fingerprint = coalesce(?2, fingerprint) ORDER BY created DESC, key LIMIT ?3",
                 (function, model, limit),
             ):
