@@ -20,7 +20,8 @@ def ai_classify(
     labels: a list, or a MAP or STRUCT of label and description. Single labels share one probability; with multilabel
     each label is a yes or no of its own, and those at or above the threshold are chosen. calibrate: divide by the
     probabilities for a text without content, so that the model's bias for a label does not decide (contextual
-    calibration: Zhao et al. 2021, arXiv 2102.09690). The value is a label; with multilabel a list of labels; with return_confidence a STRUCT of label and confidence in place of a label.
+    calibration: Zhao et al. 2021, arXiv 2102.09690). The value is a label; with multilabel a list of labels; with
+    return_confidence a STRUCT of label and confidence in place of a label.
     """
     _check_threshold(threshold)
     described = _described(labels)
