@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sqlinfer.sql.parsing.edits import Edits
 from sqlinfer.sql.parsing.tokens import QUERY_WORDS, Token, closing
 
 
@@ -27,10 +28,11 @@ class Condition:
 def split_condition(tokens: Sequence[Token], is_negated: bool = False) -> Condition:
     """The parts of a condition.
 
-    >>> from sqlinfer.sql.parsing.tokens import tokenize
-    >>> def shown(c): return c.tokens[0].text if not c.parts else f"{c.operator}({', '.join(map(shown, c.parts))})"
-    >>> shown(split_condition(tokenize("((a AND b BETWEEN 1 AND 2) AND NOT (c AND NOT d))")))
-    'AND(a, b, OR(c, d))'
+        >>> from sqlinfer.sql.parsing.edits import Edits
+    from sqlinfer.sql.parsing.tokens import tokenize
+        >>> def shown(c): return c.tokens[0].text if not c.parts else f"{c.operator}({', '.join(map(shown, c.parts))})"
+        >>> shown(split_condition(tokenize("((a AND b BETWEEN 1 AND 2) AND NOT (c AND NOT d))")))
+        'AND(a, b, OR(c, d))'
     """
     while _is_wrapped(tokens):
         tokens = tokens[1:-1]
@@ -41,6 +43,12 @@ def split_condition(tokens: Sequence[Token], is_negated: bool = False) -> Condit
     if len(tokens) > 1 and tokens[0].keyword == "NOT":
         return split_condition(tokens[1:], not is_negated)
     return Condition("", (), tokens, is_negated)
+
+
+def condition_text(condition: Condition, edits: Edits) -> str:
+    """The text of a condition with the edits inside it; it can stand beside AND."""
+    text = edits.render(condition.tokens[0].start, condition.tokens[-1].end)
+    return f"{'NOT ' * condition.is_negated}{f'({text})' if condition.parts else text}"
 
 
 def _joined(operator: str, parts: Sequence[Sequence[Token]], tokens: Sequence[Token], is_negated: bool) -> Condition:

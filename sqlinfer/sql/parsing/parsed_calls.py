@@ -135,6 +135,14 @@ def _evaluated(text: str) -> tuple[Any] | None:
 
 
 @lru_cache(maxsize=1)
+def aggregate_names() -> frozenset[str]:
+    """DuckDB's own aggregates."""
+    with _connection().cursor() as cursor:
+        names = cursor.execute("SELECT function_name FROM duckdb_functions() WHERE function_type = 'aggregate'")
+        return frozenset(name for (name,) in names.fetchall())
+
+
+@lru_cache(maxsize=1)
 def _connection() -> duckdb.DuckDBPyConnection:
     return duckdb.connect(config={"enable_external_access": "false"})
 

@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from sqlinfer.sql.parsing.conditions import Condition, split_condition
+from sqlinfer.sql.parsing.conditions import Condition, condition_text, split_condition
 from sqlinfer.sql.parsing.edits import Edits
 from sqlinfer.sql.parsing.tokens import QUERY_WORDS, Token, has_any, tokenize
 from sqlinfer.sql.rewrite.context import RewriteContext
@@ -107,8 +107,7 @@ class _Order:
         return has_any(condition.tokens, self.mentions)
 
     def _text(self, condition: Condition) -> str:
-        text = self.edits.render(condition.tokens[0].start, condition.tokens[-1].end)
-        return f"{'NOT ' * condition.is_negated}{f'({text})' if condition.parts else text}"
+        return condition_text(condition, self.edits)
 
     def _is_early(self, condition: Condition) -> bool:
         """Whether a cheap condition is worth computing twice: by itself it can be a key of a join or part of a scan."""

@@ -21,6 +21,7 @@ from sqlinfer.sql.rewrite.number_call_sites import number_call_sites
 from sqlinfer.sql.rewrite.order_predicates import order_predicates
 from sqlinfer.sql.rewrite.output_action import output_action
 from sqlinfer.sql.rewrite.quote_reserved_names import quote_reserved_names
+from sqlinfer.sql.rewrite.wait_for_answers import wait_for_answers
 
 Pass = Callable[[str, RewriteContext], str]
 
@@ -42,6 +43,9 @@ PARAMETER_PASSES: tuple[Pass, ...] = (name_parameters,)
 
 GUARD_PASSES: tuple[Pass, ...] = (order_predicates, guard_merge_values)
 """For statements with AI calls whose form DuckDB may refuse; then they run without."""
+
+PROBE_PASSES: tuple[Pass, ...] = (wait_for_answers,)
+"""For queries with AI calls as a probe runs them, whose form DuckDB may refuse too."""
 
 EXPLAIN_PASSES: tuple[Pass, ...] = (number_call_sites,)
 """For statements that are counted call by call, before all others."""
