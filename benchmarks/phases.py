@@ -77,7 +77,7 @@ def _probe(session: Session) -> float:
     """Record distinct requests of 1 KB."""
     started_s = time.perf_counter()
     planned = session.statements.plan("SELECT ai_gen(body) FROM texts")
-    with probe(session.evaluator, session.statements.readers(planned)) as probed:
+    with probe(session.evaluator, session.statements.stages(planned)[-1]) as probed:
         assert probed.spool.count() == session.execute("SELECT count(*) FROM texts").fetchone()[0]
         return time.perf_counter() - started_s
 
@@ -99,7 +99,7 @@ def _probe_repeated(session: Session) -> float:
     """Record a thousand distinct requests of all rows."""
     started_s = time.perf_counter()
     planned = session.statements.plan("SELECT ai_gen('text ' || (i % 1000)) FROM texts")
-    with probe(session.evaluator, session.statements.readers(planned)) as probed:
+    with probe(session.evaluator, session.statements.stages(planned)[-1]) as probed:
         assert probed.spool.count() <= 1000
         return time.perf_counter() - started_s
 

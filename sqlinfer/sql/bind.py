@@ -10,10 +10,12 @@ import duckdb
 
 from sqlinfer.errors import SqlinferError, nearest
 from sqlinfer.functions import RETURNS, Functions
+from sqlinfer.sql.parsing.parameters import SqlValues
 from sqlinfer.sql.parsing.parsed_calls import parsed_calls
 from sqlinfer.sql.parsing.written_targets import Execute, table_exists
 from sqlinfer.sql.plan import AiStatement, Write
 from sqlinfer.sql.rewrite.context import RewriteContext
+from sqlinfer.sql.rewrite.name_parameters import own_values
 from sqlinfer.sql.rewrite.semantic_joins import plan_has_semantic_join, semantic_joins
 
 _EXPLAIN = "EXPLAIN (FORMAT json) "
@@ -43,10 +45,18 @@ def bind(statement: _S, execute: Execute, functions: Functions) -> _S:
     return _with_semantic_join(statement, plans, execute, functions)
 
 
-def fits(statement: AiStatement, execute: Execute) -> bool:
-    """Whether DuckDB takes a statement."""
+def fitting(statement: _S, execute: Execute) -> _S:
+    """The form of a statement of which DuckDB takes all: without guards if they do not fit, and without waits."""
+    if statement.unguarded is not None and not _fits(statement.sql, statement.values, execute):
+        statement = statement.without_guards()
+    if all(_fits(query, own_values(query, statement.values), execute) for query in statement.waiting):
+        return statement
+    return replace(statement, waiting=())
+
+
+def _fits(sql: str, values: SqlValues, execute: Execute) -> bool:
     try:
-        _explain(statement, execute)
+        execute(_EXPLAIN + sql, values).fetchall()
     except duckdb.Error:
         return False
     return True

@@ -20,40 +20,40 @@ from sqlinfer.sql.udf.cache_misses import Failures, Null, OnMiss
 from sqlinfer.sql.udf.evaluator import CallEvaluator
 
 OpenReader = Callable[[], pa.RecordBatchReader]
+Stages = Sequence[Sequence[OpenReader]]
+"""What the probes of a statement drain, opened anew in each probe: the next stage when one finds no request."""
 Choose = Callable[[Sequence[KeyedRequest]], Sequence[KeyedRequest]]
 
 
-def prefetch_answers(
-    evaluator: CallEvaluator, queries: Sequence[OpenReader], num_rounds: int, has_semantic_join: bool | None
-) -> None:
+def prefetch_answers(evaluator: CallEvaluator, stages: Stages, num_rounds: int, has_semantic_join: bool | None) -> None:
     """Probe and infer in turn until a probe records nothing; the job counts the rows that the last probe saw.
 
-    queries: what to drain in a probe; opened anew in each round. num_rounds: how often there can be further requests,
-    not counting the later steps of calls in steps: only cached answers lead there; past that the input changes from
-    run to run (now()), and the statement computes the rest as it runs. has_semantic_join: whether a condition over two
-    tables has requests, which are bounded.
+    num_rounds: how often there can be further requests, not counting the later steps of calls in steps: only cached
+    answers lead there; past that the input changes from run to run (now()), and the statement computes the rest as it
+    runs. has_semantic_join: whether a condition over two tables has requests, which are bounded.
     """
+    rows_before = evaluator.job.counts.rows
     broken: Exception | None = None
-    counts, rows_before = evaluator.job.counts, evaluator.job.counts.rows
-    rounds = num_rounds + 1
-    while rounds > 0:
-        try:
-            with probe(evaluator, queries, check_pairs=bool(has_semantic_join)) as probed:
-                if evaluator.statement.orders.choose():
-                    continue  # what was recorded is computed with its fields in this order
-                num_missing = probed.spool.count()
-                counts.note_probe(rows_before + probed.num_rows, num_missing)
-                evaluator.job.check_error_threshold(evaluator.statement.failures)
-                rounds -= 0 if probed.spool.has_steps else 1
-                if num_missing == 0:
-                    break
-                broken = probed.broken
-                compute(evaluator, probed.spool)
-        except (duckdb.TransactionException, duckdb.InterruptException):
-            if broken is None:
-                raise
-            broken.add_note("A probe of the statement, with NULL for unknown answers, broke the open transaction.")
-            raise broken from None
+    for queries in stages:
+        rounds = num_rounds + 1
+        while rounds > 0:
+            try:
+                with probe(evaluator, queries, check_pairs=bool(has_semantic_join)) as probed:
+                    if evaluator.statement.orders.choose():
+                        continue  # what was recorded is computed with its fields in this order
+                    num_missing = probed.spool.count()
+                    evaluator.job.counts.note_probe(rows_before + probed.num_rows, num_missing)
+                    evaluator.job.check_error_threshold(evaluator.statement.failures)
+                    rounds -= 0 if probed.spool.has_steps else 1
+                    if num_missing == 0:
+                        break
+                    broken = probed.broken
+                    compute(evaluator, probed.spool)
+            except (duckdb.TransactionException, duckdb.InterruptException):
+                if broken is None:
+                    raise
+                broken.add_note("A probe of the statement, with NULL for unknown answers, broke the open transaction.")
+                raise broken from None
 
 
 def compute(evaluator: CallEvaluator, spool: RequestSpool) -> None:

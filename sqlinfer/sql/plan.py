@@ -13,7 +13,14 @@ from sqlinfer.sql.parsing.tokens import first_keyword, has_any, has_name, keywor
 from sqlinfer.sql.parsing.written_targets import created_table, kept_table
 from sqlinfer.sql.rewrite.context import RewriteContext
 from sqlinfer.sql.rewrite.name_parameters import named_values
-from sqlinfer.sql.rewrite.passes import GUARD_PASSES, OUTPUT_PASSES, PARAMETER_PASSES, PASSES, apply_passes
+from sqlinfer.sql.rewrite.passes import (
+    GUARD_PASSES,
+    OUTPUT_PASSES,
+    PARAMETER_PASSES,
+    PASSES,
+    PROBE_PASSES,
+    apply_passes,
+)
 from sqlinfer.sql.rewrite.probe_queries import QUERY_VERBS, probe_queries
 
 _QUERY = {*QUERY_VERBS, "WITH", "("}
@@ -83,12 +90,14 @@ class AiStatement(DuckDBStatement):
     """It leads to AI functions, and runs in phases.
 
     queries: the SELECT statements to probe; none if the requests are known only as it runs.
+    waiting: the same in the form in which branches wait for answers, to be probed before; () if they are the same.
     num_rounds: how often a probe can find more requests.
     unguarded: the same statement without guards, for the case that they do not fit it; None if it has none.
     has_semantic_join: whether an AI condition reads two tables; None until the statement is bound.
     """
 
     queries: tuple[str, ...] = ()
+    waiting: tuple[str, ...] = ()
     num_rounds: int = 0
     unguarded: AiStatement | None = None
     has_semantic_join: bool | None = None
@@ -96,7 +105,14 @@ class AiStatement(DuckDBStatement):
     def without_guards(self) -> Self:
         """The statement as it is without guards."""
         other = self.unguarded
-        return self if other is None else replace(self, sql=other.sql, queries=other.queries, unguarded=None)
+        if other is None:
+            return self
+        return replace(self, sql=other.sql, queries=other.queries, waiting=other.waiting, unguarded=None)
+
+    @property
+    def stages(self) -> tuple[tuple[str, ...], ...]:
+        """What probes run: each stage until it finds no request."""
+        return (self.waiting, self.queries) if self.waiting else (self.queries,)
 
 
 class Query(AiStatement):
@@ -123,7 +139,7 @@ def plan(text: str, context: RewriteContext, references: References, runs: bool 
         return SetCommand(text)
     sql = apply_passes(PASSES, text, context)
     dependencies = references.resolve(sql)
-    if not dependencies.names:
+    if not dependencies.is_ai:
         return Direct(text, sql, context.parameters)
     is_described = _verb(sql) in _QUIET and "ANALYZE" not in keywords(tokenize(sql)[:3])
     kept = kept_table(sql)
@@ -131,9 +147,9 @@ def plan(text: str, context: RewriteContext, references: References, runs: bool 
         return Quiet(text, sql, context.parameters)
     if runs:
         sql = apply_passes(OUTPUT_PASSES, sql, context)
-    return _plan_phases(
-        text, sql, replace(context, ai_names=dependencies.names, ai_columns=dependencies.columns), dependencies
-    )
+    names, columns, views = dependencies.names, dependencies.columns, dependencies.views
+    context = replace(context, ai_names=names, ai_columns=columns, views=views)
+    return _plan_phases(text, sql, context, dependencies)
 
 
 def _plan_phases(text: str, sql: str, context: RewriteContext, dependencies: Dependencies) -> Query | Write:
@@ -145,12 +161,24 @@ def _plan_phases(text: str, sql: str, context: RewriteContext, dependencies: Dep
         return make(text, sql, context.parameters)
     sql = apply_passes(PARAMETER_PASSES, sql, context)
     values = named_values(context.parameters)
-    unguarded = make(text, sql, values, probe_queries(sql), dependencies.num_calls)
+    queries = probe_queries(sql)
+    num_calls = dependencies.num_calls
+    unguarded = make(text, sql, values, queries, _waiting(queries, context, num_calls), num_calls)
     guarded = apply_passes(GUARD_PASSES, sql, context)
     if guarded == sql:
         return unguarded
     queries = (guarded,) if is_query else probe_queries(guarded)
-    return replace(unguarded, sql=guarded, queries=queries, unguarded=unguarded)
+    return replace(
+        unguarded, sql=guarded, queries=queries, waiting=_waiting(queries, context, num_calls), unguarded=unguarded
+    )
+
+
+def _waiting(queries: tuple[str, ...], context: RewriteContext, num_calls: int) -> tuple[str, ...]:
+    """Queries as probes run them while answers are missing; () if that makes no difference."""
+    if num_calls < 2:
+        return ()
+    waiting = tuple(apply_passes(PROBE_PASSES, query, context) for query in queries)
+    return () if waiting == queries else waiting
 
 
 def stops_early(query: str, context: RewriteContext) -> bool:

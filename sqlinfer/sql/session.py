@@ -21,7 +21,7 @@ from sqlinfer.sql.parsing.parameters import SqlValues
 from sqlinfer.sql.parsing.split_statements import split_statements
 from sqlinfer.sql.phases import probe_only
 from sqlinfer.sql.plan import Direct, Query, Statement
-from sqlinfer.sql.relation import Relation, open_reader, unwrap
+from sqlinfer.sql.relation import Relation, unwrap
 from sqlinfer.sql.replacement_scan import ReplacementScan, caller_variables
 from sqlinfer.sql.statement_runner import StatementRunner
 from sqlinfer.sql.udf.evaluator import CallEvaluator
@@ -192,7 +192,8 @@ class Session:
             relation = make()
         if isinstance(statement, Direct) or not statement.queries or self._caller.has_relation(statement.text):
             return self._relation(relation)
-        prefetch = partial(self.statements.prefetch_answers, statement, [partial(open_reader, relation)])
+        stages = self.statements.lazy_stages(statement, relation)
+        prefetch = partial(self.statements.prefetch_answers, statement, stages)
         return Relation(relation, self.evaluator, self._prefetch_relation, prefetch)
 
     def _run_whole(self, texts: Sequence[str]) -> None:

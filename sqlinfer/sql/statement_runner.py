@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import closing, suppress
 from functools import partial
 from typing import Any, TypeVar
@@ -11,14 +10,14 @@ import duckdb
 import pyarrow as pa
 
 from sqlinfer.errors import SqlinferError
-from sqlinfer.sql.bind import bind, fits
+from sqlinfer.sql.bind import bind, fitting
 from sqlinfer.sql.commands.model_statements import run_model_statement
 from sqlinfer.sql.commands.set_statements import run_set_statement
 from sqlinfer.sql.error_translation import translated
 from sqlinfer.sql.parsing.parameters import SqlValues
 from sqlinfer.sql.parsing.references import References
 from sqlinfer.sql.parsing.written_targets import table_exists
-from sqlinfer.sql.phases import OpenReader, prefetch_answers, probe_only
+from sqlinfer.sql.phases import OpenReader, Stages, prefetch_answers, probe_only
 from sqlinfer.sql.plan import (
     AiStatement,
     Direct,
@@ -77,11 +76,11 @@ class StatementRunner:
         """The form of a statement that DuckDB takes; raises what is wrong with it before any answer is computed.
 
         A guard that does not fit would abort an open transaction, so it is tried outside of it, where tables that the
-        transaction made are not there: then the statement runs unguarded.
+        transaction made are not there: then the statement runs unguarded, and its branches do not wait.
         """
         with probe_only(self._evaluator):
-            if self._in_transaction and statement.unguarded is not None and not self._fits_outside(statement):
-                statement = statement.without_guards()
+            if self._in_transaction and (statement.unguarded is not None or statement.waiting):
+                statement = self._fitting_outside(statement)
             statement = bind(statement, self.execute, self._runtime.functions)
         self._evaluator.statement.take_cause()  # of a guard that did not fit
         return statement
@@ -119,20 +118,20 @@ class StatementRunner:
         self.run(statement)
         return None if isinstance(statement, SetCommand) else open_result(self._connection)
 
-    def _fits_outside(self, statement: AiStatement) -> bool:
-        """Whether DuckDB takes a statement outside of the open transaction."""
+    def _fitting_outside(self, statement: _S) -> _S:
+        """The form of a statement that DuckDB takes outside of the open transaction."""
         with closing(self._connection.cursor()) as other, closing(UdfRegistration(other, self._evaluator, "", True)):
-            return fits(statement, partial(self._caller.call, other.execute))
+            return fitting(statement, partial(self._caller.call, other.execute))
 
-    def prefetch_answers(self, statement: _S, readers: Sequence[OpenReader] = ()) -> _S:
-        """Compute every answer of a statement, and do not run it; the form that is to run. readers: ways to stream what
-        it probes, if not as it stands."""
+    def prefetch_answers(self, statement: _S, stages: Stages = ()) -> _S:
+        """Compute every answer of a statement, and do not run it; the form that is to run. stages: what its probes
+        drain, if not the statement as it stands."""
         self._evaluator.begin_statement()
         with translated(self._evaluator), self._evaluator.runner.record(statement.text):
             if statement.queries:
                 statement = statement if statement.has_semantic_join is not None else self.bind(statement)
-                readers = readers or self.readers(statement)
-                prefetch_answers(self._evaluator, readers, statement.num_rounds, statement.has_semantic_join)
+                stages = stages or self.stages(statement)
+                prefetch_answers(self._evaluator, stages, statement.num_rounds, statement.has_semantic_join)
         return statement
 
     def prefetch_relation(self, relation: duckdb.DuckDBPyRelation) -> None:
@@ -140,20 +139,34 @@ class StatementRunner:
         sql = relation.sql_query()
         self._evaluator.begin_statement()
         dependencies = self.references.resolve(sql)
-        context = RewriteContext(self._runtime.functions, dependencies.names)
-        if not dependencies.names or dependencies.is_volatile or stops_early(sql, context):
+        context = RewriteContext(self._runtime.functions, dependencies.names, dependencies.columns)
+        if not dependencies.is_ai or dependencies.is_volatile or stops_early(sql, context):
             return
-        query = Query(sql, sql, None, (sql,), dependencies.num_calls, None, bool(semantic_joins(sql, context)))
+        is_join = bool(semantic_joins(sql, context))
+        query = Query(sql, sql, None, (sql,), num_rounds=dependencies.num_calls, has_semantic_join=is_join)
         if not self._in_transaction:  # where an error would end it
             with suppress(duckdb.Error), probe_only(self._evaluator):
                 query = bind(query, self._connection.execute, self._runtime.functions)
         with translated(self._evaluator), self._evaluator.runner.record(sql):
-            readers = [partial(open_reader, relation)]
-            prefetch_answers(self._evaluator, readers, query.num_rounds, query.has_semantic_join)
+            stages = [[partial(open_reader, relation)]]
+            prefetch_answers(self._evaluator, stages, query.num_rounds, query.has_semantic_join)
 
-    def readers(self, statement: AiStatement) -> list[OpenReader]:
-        """Ways to run the SELECT parts of a statement and stream their rows, each with its own parameters."""
-        return [partial(self._open_reader, query, own_values(query, statement.values)) for query in statement.queries]
+    def stages(self, statement: AiStatement) -> Stages:
+        """What the probes of a statement drain; each query has its own parameters."""
+        return [
+            [partial(self._open_reader, query, own_values(query, statement.values)) for query in queries]
+            for queries in statement.stages
+        ]
+
+    def lazy_stages(self, statement: Query, relation: duckdb.DuckDBPyRelation) -> Stages:
+        """What the probes of a statement's relation drain; made with it, as a dataframe's name may mean another one
+        later."""
+        stages: list[list[OpenReader]] = []
+        with suppress(duckdb.Error), probe_only(self._evaluator):  # a wait that does not fit
+            for query in statement.waiting:
+                values = own_values(query, statement.values)
+                stages.append([partial(open_reader, self._caller.call(self._connection.sql, query, params=values))])
+        return [*stages, [partial(open_reader, relation)]]
 
     def run_unanswered(self, statement: DuckDBStatement) -> None:
         """Hand a statement to DuckDB, with NULL for answers that are not cached."""

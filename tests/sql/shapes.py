@@ -12,6 +12,8 @@ CREATE TABLE teams AS SELECT * FROM (VALUES ('team0', 'red'), ('team1', 'blue'))
 CREATE TABLE target AS SELECT id, body AS text FROM tickets WHERE id < 4;
 ALTER TABLE target ADD PRIMARY KEY (id);
 CREATE VIEW gists AS SELECT id, team, summarize(body) AS gist FROM tickets;
+CREATE VIEW replies AS SELECT id, CASE ai_gen(body) WHEN '<calm 1>' THEN 'y' ELSE ai_gen('0 ' || body) END AS r
+  FROM tickets;
 CREATE MACRO gist_of(x) AS ai_gen(concat('gist: ', x));
 """
 BODIES = {"angry 0", "calm 1", "calm 2", "angry 3", "calm 4", "calm 5"}
@@ -49,6 +51,43 @@ SHAPES = {
         "SELECT id, CASE WHEN is_angry(body) THEN ai_gen('sorry ' || body) ELSE ai_gen('thanks ' || body) END "
         "FROM tickets",
         BODIES | {f"sorry {b}" for b in ANGRY} | {f"thanks {b}" for b in CALM},
+    ),
+    "else waits for its condition": Shape(
+        "SELECT id, CASE WHEN ai_gen(body) = '<calm 1>' THEN 'y' ELSE ai_gen(body || '!') END FROM tickets",
+        BODIES | {b + "!" for b in BODIES - {"calm 1"}},
+    ),
+    "coalesce waits for its first argument": Shape(
+        "SELECT id, coalesce(nullif(ai_gen(body), '<calm 1>'), ai_gen('2 ' || body)) FROM tickets",
+        BODIES | {"2 calm 1"},
+    ),
+    "a branch waits for a column of a subquery": Shape(
+        "SELECT id, if(g = '<calm 1>', 'y', ai_gen(g)) FROM (SELECT id, ai_gen(body) AS g FROM tickets)",
+        BODIES | {f"<{b}>" for b in BODIES - {"calm 1"}},
+    ),
+    "a branch of a view waits": Shape(
+        "SELECT r FROM replies WHERE id < 3",
+        {"angry 0", "calm 1", "calm 2", "0 angry 0", "0 calm 2"},
+    ),
+    "a branch that NULL leads to": Shape(
+        "SELECT coalesce(ai_gen(nullif(team, 'team0')), ai_gen(body)) FROM tickets WHERE id < 2", {"team1", "angry 0"}
+    ),
+    "a branch waits for ranks": Shape(
+        "SELECT CASE WHEN rank() OVER (ORDER BY ai_gen(body)) = 1 THEN ai_gen(body || '!') END FROM tickets",
+        BODIES | {"angry 0!"},
+    ),
+    "the second of two alternatives": Shape(
+        "SELECT id FROM tickets WHERE is_angry(body) OR is_angry(body || ' angry')",
+        BODIES | {b + " angry" for b in CALM},
+    ),
+    "neither of two": Shape(
+        "SELECT id FROM tickets WHERE NOT (is_angry(body) OR (is_angry(body || '!') OR id < 6))",
+        BODIES | {b + "!" for b in CALM},
+    ),
+    "conditions in parentheses": Shape(
+        "SELECT id FROM tickets WHERE (is_angry(body) AND (id % 6 = 1 OR id % 6 = 2))", {"calm 1", "calm 2"}
+    ),
+    "a column of a subquery is an AI condition": Shape(
+        "SELECT id FROM (SELECT *, is_angry(body) AS a FROM tickets) WHERE a AND id < 2", {"angry 0", "calm 1"}
     ),
     "join on an AI condition": Shape(
         "SELECT t.id, u.colour FROM tickets t JOIN teams u ON is_angry(t.body || u.colour) AND t.team = u.team",

@@ -172,7 +172,7 @@ def _explain(session: Session, text: str, location: tuple[str, int], probes: _Pr
         statement = plan_numbered(session, statement, first_site)
     if isinstance(statement, AiStatement) and statement.queries:
         evaluator = session.evaluator
-        with evaluator.using(stats=probes.stats), probe(evaluator, session.statements.readers(statement)) as probed:
+        with evaluator.using(stats=probes.stats), probe(evaluator, session.statements.stages(statement)[0]) as probed:
             probes.add(probed.num_rows, samples(probed.spool))
     run_without_output(session, statement)
 

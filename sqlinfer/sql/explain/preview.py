@@ -104,8 +104,9 @@ def _preview(session: Session, text: str, num_rows: int) -> Iterator[Shown]:
         call_texts = {site.number: site.text for site in call_sites(text, session.runtime.functions)}
     if isinstance(statement, AiStatement) and statement.queries:
         with evaluator.using(on_read=trace.read):
-            while _compute_chosen(session, trace, session.statements.readers(statement)):
-                pass
+            for queries in session.statements.stages(statement):
+                while _compute_chosen(session, trace, queries):
+                    pass
     run_without_output(session, statement)
     for key, request in trace.chosen.items():
         failure, call = evaluator.statement.failures.get(key), trace.calls.get(key)

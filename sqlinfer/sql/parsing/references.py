@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from itertools import pairwise
 
 import duckdb
 
 from sqlinfer.sql.internal_names import PREFIX
 from sqlinfer.sql.parsing.mentions import ai_columns, referenced_words, references
-from sqlinfer.sql.parsing.tokens import tokenize
+from sqlinfer.sql.parsing.tokens import keywords, tokenize
 
 Definitions = dict[str, list[str]]
 _DEFINITIONS = """
@@ -28,16 +29,23 @@ _REPEATABLE = {"nextval", "currval"}
 class Dependencies:
     """What a statement refers to, at any depth.
 
-    names: the words of the statement that lead to an AI function, in lower case.
+    is_ai: whether one of them is an AI function.
+    names: of all functions, views and macros that lead to an AI function, in lower case.
     columns: those of the views and macros that it names whose values are what AI functions give.
+    views: those with AI functions that it reads, at any depth, by name: each definition behind those that it reads.
     num_calls: how many AI calls it has in all, those in views and macros too; at least its AI depth.
     is_volatile: whether running it again may see other rows or values (random(), uuid(), a sample).
     """
 
+    is_ai: bool
     names: frozenset[str]
     columns: frozenset[str]
+    views: tuple[tuple[str, str], ...]
     num_calls: int
     is_volatile: bool
+
+
+NO_DEPENDENCIES = Dependencies(False, frozenset(), frozenset(), (), 0, is_volatile=False)
 
 
 class References:
@@ -70,13 +78,14 @@ class References:
             - leading
         ):
             leading |= more
-        names = frozenset(used & leading)
-        if not names:
-            return Dependencies(names, names, 0, is_volatile=False)
-        reached = [text for name in _closure(used, definitions) for text in definitions[name]]
+        if not used & leading:
+            return NO_DEPENDENCIES
+        reached_names = _closure(used, definitions)
+        reached = [text for name in reached_names for text in definitions[name]]
         is_volatile = any(self._is_volatile(text) for text in [sql, *reached])
         num_calls = _num_calls(sql, self._functions, definitions, ())
-        return Dependencies(names, _columns(reached, leading), num_calls, is_volatile)
+        views = _views({name: definitions[name][0] for name in reached_names & leading})
+        return Dependencies(True, frozenset(leading), _columns(reached, leading), views, num_calls, is_volatile)
 
     def refresh(self) -> None:
         """Read the catalogue on the connection itself: temporary and uncommitted views, macros, prepared statements."""
@@ -123,6 +132,16 @@ def _columns(texts: Sequence[str], names: Collection[str]) -> frozenset[str]:
     while more := frozenset[str]().union(*(ai_columns(text, names, columns) for text in texts)) - columns:
         columns |= more
     return columns
+
+
+def _views(definitions: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """The views among some definitions, each behind those that it reads."""
+    reads = {
+        name: referenced_words(text) - {name}
+        for name, text in definitions.items()
+        if "VIEW" in keywords(tokenize(text)[:5])
+    }
+    return tuple((name, definitions[name]) for name in TopologicalSorter(reads).static_order() if name in reads)
 
 
 def _closure(words: frozenset[str], definitions: Mapping[str, list[str]]) -> set[str]:

@@ -15,8 +15,9 @@ class RewriteContext:
     """What is known of one statement and of the session that runs it; the same for all passes.
 
     functions: the AI functions.
-    ai_names: the words of the statement that lead to an AI function, in lower case; those of views and macros too.
-    ai_columns: the columns of these views and macros that hold what AI functions give.
+    ai_names: of all functions, views and macros that lead to an AI function, in lower case.
+    ai_columns: the columns of views and macros of the statement that hold what AI functions give.
+    views: the views with AI functions that it reads, by name, each behind those that it reads itself.
     embedding_width: the n of FLOAT[n] of a model, by the name that a call says, None for the default one; None if it
         cannot be told.
     ai_schema: whether functions may have the names that BigQuery gives them, in a schema `ai`.
@@ -29,6 +30,7 @@ class RewriteContext:
     functions: Functions
     ai_names: frozenset[str] = frozenset()
     ai_columns: frozenset[str] = frozenset()
+    views: tuple[tuple[str, str], ...] = ()
     embedding_width: Callable[[str | None], int | None] = lambda _: None
     ai_schema: bool = False
     parameters: SqlValues = None

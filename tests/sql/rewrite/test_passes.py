@@ -38,6 +38,10 @@ BUILT_IN = {function.name: function for function in load_functions().values()}
 CONTEXT = RewriteContext(
     Functions([*BUILT_IN.values(), replace(BUILT_IN["ai_agg"], name="f", aliases=())]),
     ai_names=frozenset({"f", "g"}),
+    views=(
+        ("branching", "CREATE VIEW branching AS SELECT coalesce(f(x), g(x)) AS c FROM t;"),
+        ("plain", "CREATE TEMPORARY VIEW main.plain(d) AS SELECT c FROM branching"),
+    ),
     embedding_width={None: 64, "wide": 128}.get,
     ai_schema=True,
     parameters=["a", "b", "c"],
