@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import re
 import sys
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Literal
 
 import click
 
-from sqlinfer.cli.tables import echo_json, echo_table, to_cell
+from sqlinfer.cli.tables import echo_table, to_json
 from sqlinfer.errors import SqlinferError
 from sqlinfer.units import count
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from sqlinfer.sql.rows import Rows
 
 Format = Literal["table", "csv", "json", "parquet"]
 FORMATS = ("table", "csv", "json", "parquet")
 _SHOWN_ROWS = 40
+_ECHOED_LINES = 1000
 _PLAN = ["explain_key", "explain_value"]
 """The columns of EXPLAIN, whose value is drawn already."""
+_IS_QUOTED = re.compile(r"""[^ -~]|["',]""")
+"""In CSV, as the DuckDB shell has it: also quotes, control characters and all that is not ASCII."""
 
 
 class Results:
@@ -35,71 +38,66 @@ class Results:
             )
         self._format = format
 
-    def write(self, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
+    def write(self, rows: Rows) -> None:
         """Print the rows of one query, to the last of them."""
+        if rows.names == _PLAN and self._format != "parquet":
+            click.echo("\n".join(str(plan) for _, plan in rows.texts()))
+            return
         match self._format:
             case "table":
-                self._table(schema, batches)
+                self._table(rows)
             case "csv":
-                self._csv(schema, batches)
+                self._csv(rows)
             case "json":
-                self._json(schema, batches)
+                self._json(rows)
             case "parquet":
-                self._parquet(schema, batches)
+                self._parquet(rows)
         self._num_results += 1
 
-    def _table(self, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
-        shown: list[tuple[Any, ...]] = []
-        num_rows = 0
-        for batch in batches:
-            num_rows += batch.num_rows
-            if len(shown) < _SHOWN_ROWS:
-                shown += _rows(batch.slice(0, _SHOWN_ROWS - len(shown)))
-        if schema.names == _PLAN:
-            click.echo("\n".join(plan for _, plan in shown))
-            return
-        echo_table(schema.names, shown)
+    def _table(self, rows: Rows) -> None:
+        texts = iter(rows.texts())
+        shown = list(islice(texts, _SHOWN_ROWS))
+        num_rows = len(shown) + sum(1 for _ in texts)
+        echo_table(rows.names, shown, rows.are_numbers)
         if num_rows > len(shown):
             click.echo(f"{count(num_rows, 'row')}, the first {len(shown)} shown; --format csv or json prints all.")
 
-    def _csv(self, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
+    def _csv(self, rows: Rows) -> None:
         if self._num_results:
             click.echo()
-        click.echo(_csv_lines([schema.names]), nl=False)
-        for batch in batches:
-            click.echo(_csv_lines([_csv_value(value) for value in row] for row in _rows(batch)), nl=False)
+        click.echo(_csv_line(rows.names))
+        _echo_lines(_csv_line(row) for row in rows.texts())
 
-    def _json(self, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
-        for batch in batches:
-            for row in _rows(batch):
-                echo_json(dict(zip(schema.names, row, strict=True)))
+    def _json(self, rows: Rows) -> None:
+        names = [to_json(name) for name in rows.names]
+        _echo_lines(
+            f"{{{','.join(f'{name}:{value}' for name, value in zip(names, row, strict=True))}}}" for row in rows.json()
+        )
 
-    def _parquet(self, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
+    def _parquet(self, rows: Rows) -> None:
         from pyarrow import parquet
 
         if self._num_results:
             raise SqlinferError(
                 "A Parquet file holds the rows of one query, and there are several. Run them one by one."
             )
-        stream = sys.stdout.buffer
-        with parquet.ParquetWriter(stream, schema) as writer:
+        stream, batches = sys.stdout.buffer, rows.arrow()
+        with parquet.ParquetWriter(stream, batches.schema) as writer:
             for batch in batches:
                 writer.write_batch(batch)
         stream.flush()
 
 
-def _rows(batch: pa.RecordBatch) -> Iterable[tuple[Any, ...]]:
-    # By position: two columns of a query may have one name.
-    return zip(*(column.to_pylist() for column in batch.columns), strict=True)
+def _echo_lines(lines: Iterator[str]) -> None:
+    while some := list(islice(lines, _ECHOED_LINES)):
+        click.echo("\n".join(some))
 
 
-def _csv_lines(rows: Iterable[Iterable[Any]]) -> str:
-    lines = io.StringIO()
-    csv.writer(lines, lineterminator="\n").writerows(rows)
-    return lines.getvalue()
+def _csv_line(values: Sequence[str | None]) -> str:
+    return ",".join(map(_csv_value, values))
 
 
-def _csv_value(value: Any) -> Any:
-    """NULL is empty; what is neither text nor number is written as in a table."""
-    is_plain = isinstance(value, str | int | float) and not isinstance(value, bool)
-    return value if value is None or is_plain else to_cell(value)
+def _csv_value(value: str | None) -> str:
+    if value is None:
+        return "NULL"
+    return '"' + value.replace('"', '""') + '"' if _IS_QUOTED.search(value) else value

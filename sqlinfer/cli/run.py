@@ -130,9 +130,9 @@ def _run_statement(session: Session, statement: str, results: Results, watch: Wa
 
     with translated(session.evaluator):
         with watch.asking():
-            reader = session.stream(statement)
-        if reader is not None:
-            results.write(reader.schema, reader)
+            rows = session.rows(statement)
+        if rows is not None:
+            results.write(rows)
 
 
 def _close(runner: JobRunner) -> None:

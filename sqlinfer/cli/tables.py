@@ -7,8 +7,6 @@ import math
 import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, time
-from decimal import Decimal
 from typing import Any
 
 import click
@@ -29,9 +27,10 @@ def to_json(value: Any) -> str:
     return json.dumps(_plain(value), ensure_ascii=False, allow_nan=False)
 
 
-def echo_table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print rows as a table as wide as the terminal, or 100 columns where there is none."""
-    click.echo(to_table(names, rows))
+def echo_table(names: Sequence[str], rows: Iterable[Sequence[Any]], are_numbers: Sequence[bool] | None = None) -> None:
+    """Print rows as a table as wide as the terminal, or 100 columns where there is none. are_numbers: of each column,
+    whether its texts are numbers."""
+    click.echo(to_table(names, rows, are_numbers))
 
 
 def echo_facts(facts: Mapping[str, Any]) -> None:
@@ -42,7 +41,7 @@ def echo_facts(facts: Mapping[str, Any]) -> None:
         click.echo(f"{name:{width}}  {to_cell(value)}")
 
 
-def to_table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+def to_table(names: Sequence[str], rows: Iterable[Sequence[Any]], are_numbers: Sequence[bool] | None = None) -> str:
     """Rows as a table; long texts are wrapped, numbers stand to the right."""
     from rich import box
     from rich.console import Console
@@ -52,11 +51,10 @@ def to_table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     held = list(rows)
     table = Table(box=box.SQUARE, show_lines=False)
     for index, name in enumerate(names):
-        values = [row[index] for row in held if row[index] is not None]
-        is_number = bool(values) and all(_is_number(value) for value in values)
+        is_number = are_numbers[index] if are_numbers else _are_numbers([row[index] for row in held])
         table.add_column(Text(to_cell(name)), justify="right" if is_number else "left", overflow="fold")
     for row in held:
-        table.add_row(*(Text(to_cell(value), style="dim" if value is None else "") for value in row))
+        table.add_row(*(Text(to_cell(value)) for value in row))
     width = max(shutil.get_terminal_size((_PIPE_COLUMNS, 24)).columns, _LEAST_WIDTH * len(names))
     console = Console(width=width, no_color=True, highlight=False, force_terminal=False, legacy_windows=False)
     with console.capture() as capture:
@@ -65,9 +63,12 @@ def to_table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def to_cell(value: Any) -> str:
-    """A value on one line, harmless on a terminal: control characters are written as escapes."""
+    """A value on one line, harmless on a terminal: control characters are written as escapes. The text 'NULL' has
+    quotes, and is told from NULL."""
     if value is None:
         return "NULL"
+    if value == "NULL":
+        return "'NULL'"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
@@ -82,8 +83,10 @@ def to_text(text: str) -> str:
     return "\n".join(to_cell(line) for line in text.strip().splitlines())
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+def _are_numbers(values: Sequence[Any]) -> bool:
+    """Whether there are numbers, and nothing else but None."""
+    types = {type(value) for value in values} - {type(None)}
+    return bool(types) and types <= {int, float}
 
 
 def _plain(value: Any) -> Any:
@@ -98,6 +101,4 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, bytes):
         return value.hex()
-    if isinstance(value, date | time):
-        return value.isoformat()
     return str(value)

@@ -118,14 +118,14 @@ class Build:
         self._execute(node, session, sql, statements(node, sql, existing, adds))
         if node.materialized == "view":
             return None
-        return int(session.execute(f"SELECT count(*) FROM {node.relation}").fetchone()[0])
+        return _num_rows(session, node.relation)
 
     def _test(self, node: Node, session: Session) -> int:
         """How many rows are wrong."""
         self._check_refs(node, dict(session.execute(EXISTING).fetchall()))
         sql = self.project.sql(node)
         self._execute(node, session, sql, [f"CREATE OR REPLACE TEMP TABLE {FAILING} AS\n{sql}"])
-        return int(session.execute(f"SELECT count(*) FROM {FAILING}").fetchone()[0])
+        return _num_rows(session, FAILING)
 
     def _execute(self, node: Node, session: Session, sql: str, texts: Sequence[str]) -> None:
         """Run statements, as one job if the node asks."""
@@ -155,10 +155,18 @@ def defaults(node: Node) -> Options:
     return Options(model=node.config.model, on_error=node.config.on_error)
 
 
+def _num_rows(session: Session, table: str) -> int:
+    ((num_rows,),) = session.execute(f"SELECT count(*) FROM {table}").fetchall()
+    return int(num_rows)
+
+
 def _wrong_rows(session: Session, num_rows: int) -> str:
     """The first rows that a test found."""
-    shown = session.execute(f"FROM {FAILING} LIMIT {_SHOWN_ROWS}")
-    names = [column[0] for column in shown.description]
-    rows = [", ".join(f"{n} = {v!r}" for n, v in zip(names, row, strict=True)) for row in shown.fetchall()]
+    shown = session.rows(f"FROM {FAILING} LIMIT {_SHOWN_ROWS}")
+    rows = [] if shown is None else [", ".join(map(_assigned, shown.names, row)) for row in shown.texts()]
     listed = "".join(f"\n  {row if len(row) <= _SHOWN_WIDTH else row[:_SHOWN_WIDTH] + '...'}" for row in rows)
     return f"{count(num_rows, 'row is', 'rows are')} wrong{':' if listed else ''}{listed}"
+
+
+def _assigned(name: str, value: str | None) -> str:
+    return f"{name} = {'NULL' if value is None else value}"

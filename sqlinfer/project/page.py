@@ -164,8 +164,8 @@ def _with_rows(shown: Shown, node: Node, session: Session | None, num_rows: int)
     """With the first rows of its table. A view is left out: to read it may run a model."""
     if session is None or node.materialized == "view" or not num_rows:
         return shown
-    result = session.execute(f"SELECT COLUMNS(*)::VARCHAR FROM {node.relation} LIMIT {num_rows}")
-    return replace(shown, row_names=[column[0] for column in result.description], rows=result.fetchall())
+    rows = session.rows(f"FROM {node.relation} LIMIT {num_rows}")
+    return shown if rows is None else replace(shown, row_names=rows.names, rows=list(rows.texts()))
 
 
 def _when(unix_s: float) -> str:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 
 from sqlinfer.sql.error_translation import translated
 from sqlinfer.sql.phases import probe_only
 from sqlinfer.sql.udf.evaluator import CallEvaluator
 
 Prefetch = Callable[[duckdb.DuckDBPyRelation], None]
-_BATCH_ROWS = 10_000
 _PREFETCHED_ONCE = {"fetchone", "fetchmany"}  # they go on where the last one stopped
 _LAZY = {
     *("aggregate", "alias", "columns", "create_view", "cross", "cross_join", "description", "distinct", "dtypes"),
@@ -103,18 +100,3 @@ class Relation:
 def unwrap(value: Any) -> Any:
     """A relation of ours as DuckDB's own; any other value as it is."""
     return value.relation if isinstance(value, Relation) else value
-
-
-def open_reader(relation: duckdb.DuckDBPyRelation) -> pa.RecordBatchReader:
-    """A stream of a relation's rows; the connection is busy until it is drained."""
-    return relation.to_arrow_reader(_BATCH_ROWS)
-
-
-def open_result(connection: duckdb.DuckDBPyConnection) -> pa.RecordBatchReader | None:
-    """A stream of the rows that a statement left on a connection; None if it gives none."""
-    names = [column[0] for column in connection.description or []]
-    if not names or names in (["Count"], ["Success"]):
-        return None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # DuckDB advises against Arrow here; these results are small
-        return connection.to_arrow_reader(_BATCH_ROWS)

@@ -23,6 +23,7 @@ from sqlinfer.sql.phases import probe_only
 from sqlinfer.sql.plan import Direct, Query, Statement
 from sqlinfer.sql.relation import Relation, unwrap
 from sqlinfer.sql.replacement_scan import ReplacementScan, caller_variables
+from sqlinfer.sql.rows import Rows
 from sqlinfer.sql.statement_runner import StatementRunner
 from sqlinfer.sql.udf.evaluator import CallEvaluator
 from sqlinfer.sql.udf.registration import UdfRegistration
@@ -153,8 +154,13 @@ class Session:
 
     def stream(self, text: str) -> pa.RecordBatchReader | None:
         """Run one statement, and stream its rows; None if it gives none. Errors of DuckDB may come as it is read."""
+        rows = self.rows(text)
+        return None if rows is None else rows.arrow()
+
+    def rows(self, text: str) -> Rows | None:
+        """Run one statement, its query as the rows are read; None if it gives none."""
         with self._caller.seeing(caller_variables()), translated(self.evaluator):
-            return self.statements.stream(text)
+            return self.statements.rows(text)
 
     def job(
         self,
@@ -177,8 +183,7 @@ class Session:
         if isinstance(statement, Query | Direct):
             with translated(self.evaluator):
                 return self._lazy_query(statement, alias)
-        reader = self.statements.run_and_open(statement)
-        return None if reader is None else self._relation(self._connection.from_arrow(reader.read_all()))
+        return self._relation(self.statements.run_for_rows(statement))
 
     def _lazy_query(self, statement: Query | Direct, alias: str) -> Any:
         if isinstance(statement, Query):

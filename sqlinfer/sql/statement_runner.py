@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing, suppress
 from functools import partial
 from typing import Any, TypeVar
@@ -31,14 +32,16 @@ from sqlinfer.sql.plan import (
     plan,
     stops_early,
 )
-from sqlinfer.sql.relation import open_reader, open_result
 from sqlinfer.sql.replacement_scan import ReplacementScan, call_as
 from sqlinfer.sql.rewrite.context import RewriteContext
 from sqlinfer.sql.rewrite.name_parameters import own_values
 from sqlinfer.sql.rewrite.semantic_joins import semantic_joins
+from sqlinfer.sql.rows import Rows
 from sqlinfer.sql.udf.evaluator import CallEvaluator
 from sqlinfer.sql.udf.registration import UdfRegistration
 
+Execute = Callable[[str, SqlValues], Any]
+"""Runs SQL with its parameters."""
 _S = TypeVar("_S", bound=AiStatement)
 
 
@@ -85,38 +88,41 @@ class StatementRunner:
         self._evaluator.statement.take_cause()  # of a guard that did not fit
         return statement
 
-    def run(self, statement: Statement) -> None:
-        """Run a statement; its rows are left on the connection."""
+    def run(self, statement: Statement, execute: Execute | None = None) -> Any:
+        """Run a statement; its rows are left on the connection. execute: in place of the connection's own; what it
+        returns is returned."""
+        execute = execute or self.execute
         with translated(self._evaluator):
             match statement:
                 case ModelCommand():
                     models = run_model_statement(self._runtime.store.registry, statement.text)
-                    call_as({"models": models}, self._connection.execute, "FROM models")
+                    return call_as({"models": models}, self._connection.execute, "FROM models")
                 case SetCommand():
-                    run_set_statement(self._runtime.settings, statement.text)
+                    return run_set_statement(self._runtime.settings, statement.text)
                 case Quiet():
-                    self.run_unanswered(statement)
+                    return self.run_unanswered(statement, execute)
                 case Query() | Write():
-                    self._run_in_phases(statement)
+                    return self._run_in_phases(statement, execute)
                 case Direct():
-                    self._run_directly(statement)
+                    return self._run_directly(statement, execute)
 
-    def stream(self, text: str) -> pa.RecordBatchReader | None:
-        """Run one statement, and stream its rows; None if it gives none. Errors of DuckDB may come as it is read."""
+    def rows(self, text: str) -> Rows | None:
+        """Run one statement, its query as the rows are read; None if it gives none."""
         statement = self.plan(text, runs=True)
         if isinstance(statement, Query) and not self.is_summary_only:
             statement = self.prefetch_answers(self.bind(statement))
-            return self._open_reader(statement.sql, statement.values)
+            return Rows(self._sql(statement.sql, statement.values))
         if isinstance(statement, Direct) and self._is_select(statement.sql):
-            return self._open_reader(statement.sql, statement.values)
-        return self.run_and_open(statement)
+            return Rows(self._sql(statement.sql, statement.values))
+        relation = self.run_for_rows(statement)
+        return None if relation is None else Rows(relation)
 
-    def run_and_open(self, statement: Statement) -> pa.RecordBatchReader | None:
-        """Run a statement, and stream its rows; None if it gives none."""
+    def run_for_rows(self, statement: Statement) -> duckdb.DuckDBPyRelation | None:
+        """Run a statement; its rows, None if it gives none."""
         if isinstance(statement, ModelCommand):
-            return run_model_statement(self._runtime.store.registry, statement.text).to_reader()
-        self.run(statement)
-        return None if isinstance(statement, SetCommand) else open_result(self._connection)
+            return self._connection.from_arrow(run_model_statement(self._runtime.store.registry, statement.text))
+        relation = self.run(statement, self._sql)
+        return None if relation is None or relation.columns in (["Count"], ["Success"]) else relation
 
     def _fitting_outside(self, statement: _S) -> _S:
         """The form of a statement that DuckDB takes outside of the open transaction."""
@@ -148,7 +154,7 @@ class StatementRunner:
             with suppress(duckdb.Error), probe_only(self._evaluator):
                 query = bind(query, self._connection.execute, self._runtime.functions)
         with translated(self._evaluator), self._evaluator.runner.record(sql):
-            stages = [[partial(open_reader, relation)]]
+            stages = [[Rows(relation).arrow]]
             prefetch_answers(self._evaluator, stages, query.num_rounds, query.has_semantic_join)
 
     def stages(self, statement: AiStatement) -> Stages:
@@ -165,46 +171,50 @@ class StatementRunner:
         with suppress(duckdb.Error), probe_only(self._evaluator):  # a wait that does not fit
             for query in statement.waiting:
                 values = own_values(query, statement.values)
-                stages.append([partial(open_reader, self._caller.call(self._connection.sql, query, params=values))])
-        return [*stages, [partial(open_reader, relation)]]
+                stages.append([Rows(self._sql(query, values)).arrow])
+        return [*stages, [Rows(relation).arrow]]
 
-    def run_unanswered(self, statement: DuckDBStatement) -> None:
+    def run_unanswered(self, statement: DuckDBStatement, execute: Execute | None = None) -> Any:
         """Hand a statement to DuckDB, with NULL for answers that are not cached."""
         with translated(self._evaluator), probe_only(self._evaluator):
-            self._run_directly(statement)
+            return self._run_directly(statement, execute or self.execute)
 
     @property
     def is_summary_only(self) -> bool:
         """Whether statements with AI functions neither write nor give their rows once their answers are computed."""
         return self._runtime.settings.over().output_action == "summary_only"
 
-    def execute(self, sql: str, *parameters: Any) -> duckdb.DuckDBPyConnection:
+    def execute(self, sql: str, values: SqlValues = None) -> duckdb.DuckDBPyConnection:
         """Run SQL as whoever called us, whose dataframes it may name."""
+        parameters = () if values is None else (values,)
         result: duckdb.DuckDBPyConnection = self._caller.call(self._connection.execute, sql, *parameters)
         return result
 
-    def _run_in_phases(self, statement: Query | Write) -> None:
+    def _sql(self, sql: str, values: SqlValues = None) -> Any:
+        """A query as a relation, any other statement at once, with a relation for its rows."""
+        return self._caller.call(self._connection.sql, sql, params=values)
+
+    def _run_in_phases(self, statement: Query | Write, execute: Execute) -> Any:
         with self._evaluator.runner.record(statement.text) as job:
             statement = self.prefetch_answers(statement)
             if self.is_summary_only:
                 if not statement.queries:
                     raise SqlinferError("summary_only: what this statement asks is known only as it runs")
                 summary = ", ".join(f"{count} AS {name}" for name, count in job.counts.as_dict().items())
-                self._connection.execute(f"SELECT {summary}")
-            else:
-                self._run_directly(statement)
+                return execute(f"SELECT {summary}", None)
+            return self._run_directly(statement, execute)
 
-    def _run_directly(self, statement: DuckDBStatement) -> None:
+    def _run_directly(self, statement: DuckDBStatement, execute: Execute) -> Any:
         """Hand a statement to DuckDB."""
-        parameters = () if statement.values is None else (statement.values,)
-        self.execute(statement.sql, *parameters)
+        result = execute(statement.sql, statement.values)
         if isinstance(statement, Direct) and statement.is_transactional:
             self._in_transaction = statement.verb in ("BEGIN", "START")
         if statement.is_definition:
             self.references.refresh()
+        return result
 
     def _open_reader(self, query: str, values: SqlValues) -> pa.RecordBatchReader:
-        return open_reader(self._caller.call(self._connection.sql, query, params=values))
+        return Rows(self._sql(query, values)).arrow()
 
     def _is_select(self, sql: str) -> bool:
         return [parsed.type.name for parsed in self._connection.extract_statements(sql)] == ["SELECT"]

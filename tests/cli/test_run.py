@@ -22,11 +22,11 @@ KEYS = ["job", "rows", "requests", "known", "generated", "failed", "prompt_token
 def test_rows_of_a_query_are_a_table(invoke: Invoke, query: Query, echoing: EchoEngine) -> None:
     result = invoke("run", query("SELECT 1 AS i, ai_gen('a') AS g, NULL AS n, ['x', 'y'] AS l"), "--model", "echo")
     assert result.stdout == (
-        "┌───┬─────┬──────┬────────────┐\n"
-        "│ i │ g   │ n    │ l          │\n"
-        "├───┼─────┼──────┼────────────┤\n"
-        '│ 1 │ <a> │ NULL │ ["x", "y"] │\n'
-        "└───┴─────┴──────┴────────────┘\n"
+        "┌───┬─────┬──────┬────────┐\n"
+        "│ i │ g   │ n    │ l      │\n"
+        "├───┼─────┼──────┼────────┤\n"
+        "│ 1 │ <a> │ NULL │ [x, y] │\n"
+        "└───┴─────┴──────┴────────┘\n"
     )
 
 
@@ -66,7 +66,7 @@ def test_a_run_is_one_job_however_many_statements(
 
 def test_settings_are_variables(invoke: Invoke, query: Query) -> None:
     result = invoke("run", query("SELECT getvariable('who') AS who"), "--set", "who=it's = me", "--format", "csv")
-    assert result.stdout == "who\nit's = me\n"
+    assert result.stdout == 'who\n"it\'s = me"\n'
 
 
 def test_standard_input_is_a_file(invoke: Invoke) -> None:
@@ -87,9 +87,33 @@ def test_csv_and_json_lines_hold_every_row(invoke: Invoke, query: Query) -> None
     file = query("SELECT i, 'a,\"b' AS s, {'k': [i]} AS n, NULL AS z, DATE '2026-01-02' AS d FROM range(25000) t(i)")
     csv_lines = invoke("run", file, "--format", "csv").stdout.splitlines()
     assert (len(csv_lines), csv_lines[0]) == (25001, "i,s,n,z,d")
-    assert csv_lines[-1] == '24999,"a,""b","{""k"": [24999]}",,2026-01-02'
+    assert csv_lines[-1] == '24999,"a,""b","{\'k\': [24999]}",NULL,2026-01-02'
     json_lines = invoke("run", file, "--format", "json").stdout.splitlines()
     assert json.loads(json_lines[-1]) == {"i": 24999, "s": 'a,"b', "n": {"k": [24999]}, "z": None, "d": "2026-01-02"}
+
+
+VALUES = Path(__file__).with_name("values.sql").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("format_", "option"), [("csv", "-csv"), ("json", "-jsonlines")])
+@pytest.mark.parametrize("lossless", ["true", "false"])
+def test_values_are_written_as_the_duckdb_program_writes_them(
+    invoke: Invoke, duckdb_program: str, format_: str, option: str, lossless: str
+) -> None:
+    sql = f"SET arrow_lossless_conversion = {lossless};{VALUES}"
+    command = [duckdb_program, "-init", "/dev/null", option, "-c", sql]
+    expected = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    lines = invoke("run", "-", "--format", format_, input=sql).stdout.splitlines()
+    assert [line for line in lines if line] == [line for line in expected.splitlines() if line]
+
+
+def test_a_table_tells_null_from_the_text_null(invoke: Invoke) -> None:
+    assert "│ 'NULL' │ NULL │" in invoke("run", "-c", "SELECT 'NULL' AS t, NULL AS n").stdout
+
+
+def test_a_table_is_as_wide_as_a_terminal_shows_it(invoke: Invoke) -> None:
+    shown = invoke("run", "-c", "SELECT unnest(['👍🏽', '日本', 'abcd']) AS a").stdout
+    assert shown == "┌──────┐\n│ a    │\n├──────┤\n│ 👍🏽   │\n│ 日本 │\n│ abcd │\n└──────┘\n"
 
 
 def test_parquet_goes_to_a_pipe(invoke: Invoke, query: Query, tmp_path: Path) -> None:
@@ -201,7 +225,7 @@ def test_the_word_about_a_built_in_model_is_one_line_on_stderr(query: Query) -> 
 def test_texts_of_every_kind_pass(invoke: Invoke, query: Query, echoing: EchoEngine, tmp_path: Path) -> None:
     sql = """SELECT length(ai_gen(x)) AS n FROM (VALUES (NULL), (''), (repeat('é', 1000000)), ('😀')) r(x)"""
     result = invoke("run", query(sql), "--model", "echo", "--format", "csv")
-    assert result.stdout.splitlines() == ["n", '""', "2", "1000002", "3"]
+    assert result.stdout.splitlines() == ["n", "NULL", "2", "1000002", "3"]
     (tmp_path / "bytes.csv").write_bytes(b"t\nfine\nbad \xff byte\n")
     file = query(f"SELECT ai_gen(t) FROM read_csv('{tmp_path / 'bytes.csv'}', header = true)")
     assert "utf-8" in invoke("run", file, "--model", "echo", code=1).stderr.lower()
