@@ -150,9 +150,9 @@ def _job(session: Session | None, result: Result | None) -> Job | None:
         return None
 
 
-def _totals(project: Project, last: LastBuild) -> list[tuple[str, list[str]]]:
+def _totals(project: Project, last: LastBuild) -> list[tuple[str, Sequence[str]]]:
     """The states of nodes and of tests in the last build; of one that was not built, ""."""
-    totals = []
+    totals: list[tuple[str, Sequence[str]]] = []
     for noun, is_test in (("node", False), ("test", True)):
         keys = [key for key, node in project.nodes.items() if (node.node_type == "test") == is_test]
         if keys:
