@@ -6,7 +6,7 @@ Knows nothing but the standard library.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NewType, Protocol, Self, TypeVar
@@ -19,7 +19,7 @@ ModelKind = Literal["generate", "embed", "classify", "rerank"]
 """What a model's architecture can do: write text, embed it, classify it, score pairs of texts."""
 
 DTYPES = ("auto", "float32", "bfloat16", "float16", "int8")
-FinishReason = Literal["stop", "length", "error"]
+FinishReason = Literal["stop", "length", "error", "cancelled"]
 Float = NewType("Float", float)
 """A number of 32 bits, as embeddings have them: SQL's FLOAT, where float is DOUBLE."""
 
@@ -58,6 +58,10 @@ class Parameters:
 
 
 _UNSET = Parameters()
+
+
+def _never() -> bool:
+    return False
 
 
 if TYPE_CHECKING:
@@ -124,6 +128,8 @@ class _ModelRequest:
     """Names the answer; an engine hands it back."""
     route: Any = field(default=None, kw_only=True, compare=False)
     """Who asks whom; nothing to an engine, which hands it back."""
+    is_cancelled: Callable[[], bool] = field(default=_never, kw_only=True, compare=False, repr=False)
+    """Whether nobody waits for the answer any more. An engine may then end the request at any step, as cancelled."""
 
     needs_weights: ClassVar[bool] = True
     """Whether a model runs to answer it; a tokenizer is enough else."""
@@ -250,6 +256,11 @@ class Completion:
     """Why there is no output."""
     is_retryable: bool = False
     """Asking again may help, as the error came from the machine and not from the request."""
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether the request was ended because nobody waited for it: it has neither output nor error."""
+        return self.finish_reason == "cancelled"
 
 
 Value = TypeVar("Value")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from sqlinfer.cli.progress import Watch
+from sqlinfer.cli.progress import Watch, quiet_option
 from sqlinfer.cli.project import (
     Lines,
     open_project,
@@ -33,7 +33,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 def _options(command: _Command) -> _Command:
     for option in (
-        click.option("--quiet", is_flag=True, help="Print only failures to stderr."),
+        quiet_option,
         click.option("--json", "as_json", is_flag=True, help="Print the results of all nodes as one line of JSON."),
         click.option(
             "--threads", default=1, type=click.IntRange(1), show_default=True, help="Nodes built in parallel."

@@ -7,8 +7,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import click
+
+from sqlinfer.config.process_settings import logging_level
+
 if TYPE_CHECKING:
     from sqlinfer.inference.counters import JobCounters
+
+
+def _hush(context: click.Context, _: click.Parameter, is_quiet: bool) -> bool:
+    if is_quiet:
+        context.with_resource(logging_level("error"))
+    return is_quiet
+
+
+quiet_option = click.option("--quiet", is_flag=True, callback=_hush, help="Print only errors to stderr.")
+"""Of commands that say how far they are: neither that, nor what the package logs but errors."""
 
 
 class Watch:

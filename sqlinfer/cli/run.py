@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sqlinfer.cli.progress import Watch
+from sqlinfer.cli.progress import Watch, quiet_option
 from sqlinfer.cli.results import FORMATS, Format, Results
 from sqlinfer.cli.state import (
     Script,
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
 @click.option("--allow-download", is_flag=True, help="Download models that the SQL refers to by hub id.")
 @click.option("--no-store", is_flag=True, help="Discard the answers after the run.")
 @click.option("--retry-failed", is_flag=True, help="Run only the requests that failed in earlier jobs.")
-@click.option("--quiet", is_flag=True, help="Print only errors to stderr.")
+@quiet_option
 @job_options
 def run(files: tuple[str, ...], sql: str | None, format_: Format, as_json: bool, **options: Any) -> None:
     """Run SQL files, or the SQL of -c, and print the rows of their queries.
@@ -79,11 +78,8 @@ def run(files: tuple[str, ...], sql: str | None, format_: Format, as_json: bool,
 
 @contextmanager
 def _closing_line(session: Session, quiet: bool) -> Iterator[None]:
-    """Say on stderr how a run ended. quiet: only if it was stopped, and nothing that the package logs but errors."""
-    log, runner = logging.getLogger("sqlinfer"), session.evaluator.runner
-    level = log.level
-    if quiet:
-        log.setLevel(logging.ERROR)
+    """Say on stderr how a run ended. quiet: only if it was stopped."""
+    runner = session.evaluator.runner
     try:
         yield
     except (Interrupted, KeyboardInterrupt):
@@ -92,8 +88,6 @@ def _closing_line(session: Session, quiet: bool) -> Iterator[None]:
         if runner.job.counts.requests and not quiet:
             _close(runner)
         raise
-    finally:
-        log.setLevel(level)
     if not quiet:
         _close(runner)
 

@@ -46,11 +46,12 @@ class GenerationLoop:
 
     def step(self) -> list[Sequence]:
         """Schedule, run the model once, choose tokens. Returns the sequences that finished."""
+        cancelled = self.scheduler.pop_cancelled()
         admitted = self.scheduler.admit()
         self.utilization = self.scheduler.utilization
-        if not self._fits_memory(lambda: self._forward(admitted)):
+        if self.scheduler.running and not self._fits_memory(lambda: self._forward(admitted)):
             self._preempt(admitted)
-        return self.scheduler.pop_finished()
+        return cancelled + self.scheduler.pop_finished()
 
     def _forward(self, admitted: list[Sequence]) -> None:
         """A prefill of the admitted sequences, or else a decode of the running ones, and a token for each of them.
@@ -63,7 +64,8 @@ class GenerationLoop:
             score(self.batch, admitted, logits, self.scheduler.limits)
         sample(rows, logits)
         for row in rows:
-            self._check_stop(row)
+            if not row.is_cancelled():
+                self._check_stop(row)
         resting = self.batch.rows[: len(self.batch.rows) - len(rows)]
         first = sum(row.num_slots for row in resting)
         slots = [*range(first), *(first + slot for slot in continued_slots(rows))]

@@ -75,6 +75,13 @@ class Scheduler:
         self.running += admitted
         return admitted
 
+    def pop_cancelled(self) -> list[Sequence]:
+        """Remove the cancelled sequences from waiting."""
+        cancelled = [s for s in self.waiting if s.is_cancelled()]
+        if cancelled:
+            self.waiting = deque(s for s in self.waiting if not s.is_finished)
+        return cancelled
+
     def pop_finished(self) -> list[Sequence]:
         """Remove the finished sequences from running."""
         finished = [s for s in self.running if s.is_finished]

@@ -121,6 +121,12 @@ class Sequence:
         self.is_retryable = is_retryable
         self.finish_reason = "error"
 
+    def is_cancelled(self) -> bool:
+        """Whether nobody waits for the answer any more; the sequence is finished then."""
+        if not self.is_finished and self.request.is_cancelled():
+            self.finish_reason = "cancelled"
+        return self.finish_reason == "cancelled"
+
     def restart(self) -> None:
         """Leave the batch unfinished: a decoder-only model will prefill the output too, others begin again."""
         if self.decoder_prompt is not self.prompt:

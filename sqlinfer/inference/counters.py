@@ -20,6 +20,7 @@ class JobCounters:
     unanswered: requests that a model failed.
     refused: rows without a request, each a failed request.
     unread: answers that their function could not read.
+    cancelled: requests that were ended because no call waited for them any more.
     prompt_tokens, completion_tokens: of all completions.
     expected: requests that will have ended when all that are recorded have.
     phases: seconds by name.
@@ -30,6 +31,7 @@ class JobCounters:
         self.rows = 0
         self.generated = 0
         self.unanswered = self.refused = self.unread = 0
+        self.cancelled = 0
         self.prompt_tokens = 0
         self.completion_tokens = 0
         self.expected = 0
@@ -45,19 +47,24 @@ class JobCounters:
 
     def count_completion(self, completion: Completion, batch_fill: float = 0.0) -> None:
         """Count a completion of the engine. batch_fill: how full its batch was, 0..1."""
-        is_failed = completion.output is None
+        is_cancelled = completion.is_cancelled
+        is_failed = completion.output is None and not is_cancelled
         route = completion.request.route
         name = ("", "") if route is None else (route.function.name, str(route.version))
         used = self.usage.setdefault(name, [0, 0, 0, 0])
-        for i, amount in enumerate((1, is_failed, completion.prompt_tokens, completion.completion_tokens)):
+        amounts = (not is_cancelled, is_failed, completion.prompt_tokens, completion.completion_tokens)
+        for i, amount in enumerate(amounts):
             used[i] += amount
+        self.prompt_tokens += completion.prompt_tokens
+        self.completion_tokens += completion.completion_tokens
+        if is_cancelled:
+            self.cancelled += 1
+            return
         self._fill += batch_fill
         if is_failed:
             self.unanswered += 1
         else:
             self.generated += 1
-        self.prompt_tokens += completion.prompt_tokens
-        self.completion_tokens += completion.completion_tokens
 
     def count_rows(self, num_rows: int) -> None:
         """Count rows."""
@@ -81,7 +88,7 @@ class JobCounters:
     @property
     def known(self) -> int:
         """Requests that were cached before."""
-        return max(0, self.requests - max(self.ended, self.expected))
+        return max(0, self.requests - max(self.ended + self.cancelled, self.expected))
 
     @property
     def failed(self) -> int:

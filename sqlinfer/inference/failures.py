@@ -34,8 +34,8 @@ class Failure:
 
     @classmethod
     def of(cls, completion: Completion) -> Failure | None:
-        """The failure of a request; None if it has an answer."""
-        if completion.output is not None:
+        """The failure of a request; None if it has an answer, or was cancelled."""
+        if completion.output is not None or completion.is_cancelled:
             return None
         route, text = completion.request.route, completion.request.text
         return cls(route.function.name, str(route.version), text[:EXCERPT], completion.error or "no answer")

@@ -6,8 +6,9 @@ Knows no engine and no connection.
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from sqlinfer.errors import Interrupted, SqlinferError
 from sqlinfer.inference.cancellation import Cancel, wait_for
@@ -39,6 +40,7 @@ class RequestQueue:
         self._entries: dict[bytes, _Entry] = {}
         self._waiting: dict[str, deque[_Entry]] = {}  # by fingerprint; a model that is here has a thread
         self._idle = threading.Condition(self._lock)
+        self._num_cancelled = Counter[str]()  # by fingerprint
         self._is_closed = False
 
     def compute(self, requests: Sequence[KeyedRequest], cancel: Cancel) -> Failures:
@@ -70,6 +72,11 @@ class RequestQueue:
                 self._stop.set()
             self._idle.wait_for(lambda: not self._waiting)
 
+    def take_cancelled(self, version: ModelVersion) -> int:
+        """How many requests of a model were cancelled since this was asked last."""
+        with self._lock:
+            return self._num_cancelled.pop(version.fingerprint, 0)
+
     def _coalesce(self, request: KeyedRequest, waiter: _Waiter) -> _Entry:
         """The entry of a request, which equal requests share."""
         entry = self._entries.get(request.key)
@@ -90,7 +97,11 @@ class RequestQueue:
             error: BaseException | None = None
             try:
                 for completion in self._infer(version, self._requests(version, in_flight)):
-                    self._finish([in_flight.pop(completion.request.key)], Failure.of(completion))
+                    entry = in_flight.pop(completion.request.key)
+                    if completion.is_cancelled:
+                        self._drop(entry)
+                    else:
+                        self._finish([entry], Failure.of(completion))
                 self._check(version, in_flight)
             except BaseException as raised:  # noqa: BLE001 - it is raised again in the calls
                 error = raised
@@ -112,10 +123,10 @@ class RequestQueue:
             with self._lock:
                 waiting = self._waiting[version.fingerprint]
                 window = [waiting.popleft() for _ in range(min(WINDOW, len(waiting)))]
-                wanted = [entry for entry in window if entry.waiters]
+                wanted = [entry for entry in window if not entry.is_abandoned()]
                 for entry in window:
-                    if not entry.waiters:
-                        del self._entries[entry.key]
+                    if entry.is_abandoned():
+                        self._forget(entry)
             if not window:
                 return
             cached = self._cached([entry.key for entry in wanted])
@@ -123,7 +134,19 @@ class RequestQueue:
             for entry in wanted:
                 if entry.key not in cached:
                     in_flight[entry.key] = entry
-                    yield entry.request.request
+                    yield replace(entry.request.request, is_cancelled=entry.is_abandoned)
+
+    def _drop(self, entry: _Entry) -> None:
+        """Forget a request that was cancelled; one that a call has joined meanwhile waits once more."""
+        with self._lock:
+            if entry.is_abandoned():
+                self._forget(entry)
+            else:
+                self._waiting[entry.request.route.version.fingerprint].append(entry)
+
+    def _forget(self, entry: _Entry) -> None:
+        del self._entries[entry.key]
+        self._num_cancelled[entry.request.route.version.fingerprint] += 1
 
     def _check(self, version: ModelVersion, in_flight: Mapping[bytes, _Entry]) -> None:
         """What was handed over and did not come back has been answered by another process."""
@@ -180,6 +203,10 @@ class _Entry:
         """Let one more call wait for it."""
         self.waiters.append(waiter)
         waiter.open()
+
+    def is_abandoned(self) -> bool:
+        """Whether no call waits for it any more."""
+        return not self.waiters
 
     def finish(self, failure: Failure | None, error: BaseException | None) -> None:
         """Wake the calls that wait for it and for nothing else."""

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 
+from sqlinfer.errors import Interrupted
 from sqlinfer.inference.job import Job
 from sqlinfer.inference.pipeline import infer
 from sqlinfer.inference.request_queue import RequestQueue
 from sqlinfer.inference.runner import JobRunner
 from sqlinfer.inference.runtime import Runtime
 from sqlinfer.types import AnyRequest, Completion, ModelVersion
+from sqlinfer.units import count
+
+
+class _Abandoned(Interrupted):
+    """Calls of a run that has come to its end were cancelled."""
 
 
 def engine_queue(runtime: Runtime) -> RequestQueue:
@@ -34,11 +41,14 @@ def recorded_queue(runtime: Runtime, label: str) -> RequestQueue:
                 keys.append(request.key)
                 yield request
 
-        with JobRunner(runtime, stop).record(f"{label}: {version}") as job:
+        with suppress(_Abandoned), JobRunner(runtime, stop).record(f"{label}: {version}") as job:
             try:
                 yield from infer(noted(), job, version, {})
             finally:
                 job.counts.count_requests(keys)
                 job.counts.count_rows(len(keys))
+            if num_cancelled := queue.take_cancelled(version):
+                raise _Abandoned(f"{count(num_cancelled, 'request')} cancelled: the clients stopped waiting")
 
-    return RequestQueue(run, runtime.store.answers.texts, stop)
+    queue = RequestQueue(run, runtime.store.answers.texts, stop)
+    return queue

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -225,6 +226,30 @@ def test_cancel_ends_within_a_step(engine_of: EngineOf, intercept) -> None:
     completions = list(engine.generate(requests(max_tokens=100, min_tokens=100), cancel))
     assert completions == []
     assert len(calls) == 5
+
+
+@pytest.mark.parametrize(("kind", "num_beams"), [("gpt2", 1), ("llama", 1), ("t5", 1), ("t5", 2)])
+@pytest.mark.parametrize("max_slots", [8, 2], ids=["all run", "most wait"])
+def test_cancelled_requests_leave_the_batch_at_the_next_step_and_change_no_other(
+    engine_of: EngineOf, intercept, kind: str, num_beams: int, max_slots: int
+) -> None:
+    engine = engine_of(kind)
+    batch = requests(max_tokens=12, min_tokens=12, num_beams=num_beams)
+    alone = texts(answer(engine, batch))
+    engine.limits = Limits(max_slots=max_slots * num_beams)
+    cancelled: set[str] = set()
+    watched = [replace(r, is_cancelled=functools.partial(cancelled.__contains__, r.text)) for r in batch]
+
+    def check(call: int, slots: int, tokens: int) -> None:
+        if call == 3:
+            cancelled.update(TEXTS[1:])
+
+    calls = intercept(engine, check)
+    completions = answer(engine, watched)
+    kept = [c for c in completions if not c.is_cancelled]
+    assert [(c.request.text, str(c.output)) for c in kept] == [(TEXTS[0], alone[0])]
+    assert all(c.output is None and c.error is None for c in completions if c.is_cancelled)
+    assert sum(calls[4:]) <= num_beams * 12  # of the one that is left
 
 
 def test_abandoned_answers_do_not_block_others(engine_of: EngineOf) -> None:

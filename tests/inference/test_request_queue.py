@@ -14,11 +14,11 @@ from sqlinfer.functions import load_functions
 from sqlinfer.inference.request_queue import RequestQueue
 from sqlinfer.inference.runner import JobRunner
 from sqlinfer.inference.runtime import Runtime
-from sqlinfer.sql.direct_mode import engine_queue
+from sqlinfer.sql.direct_mode import engine_queue, recorded_queue
 from sqlinfer.sql.udf.cache_misses import Queue
 from sqlinfer.sql.udf.evaluator import CallEvaluator
 from sqlinfer.store import Store
-from sqlinfer.types import Completion, Request
+from sqlinfer.types import Completion, Request, Text
 from tests.conftest import EchoEngine
 
 Ask = Callable[..., list[Any]]
@@ -40,10 +40,12 @@ class Gated(EchoEngine):
 class Queued:
     """A queue on an engine, and calls that ask it."""
 
-    def __init__(self, store: Store, engine: EchoEngine) -> None:
+    def __init__(
+        self, store: Store, engine: EchoEngine, make_queue: Callable[[Runtime], RequestQueue] = engine_queue
+    ) -> None:
         self.runtime = Runtime(store, load_functions(), model="echo")
         self.runtime.open_engine = lambda version: engine
-        self.queue: RequestQueue = engine_queue(self.runtime)
+        self.queue: RequestQueue = make_queue(self.runtime)
 
     def ask(self, *texts: str, cancel: threading.Event | None = None) -> list[Any]:
         evaluator = CallEvaluator(JobRunner(self.runtime), Queue(self.queue, cancel or threading.Event()))
@@ -117,3 +119,59 @@ def test_what_ends_a_run_ends_all_its_calls_and_the_next_run_is_new(queued: Queu
                 call.result(10)
     queued.runtime.open_engine = lambda version: engine
     assert queued.ask("1") == ["<1>"]
+
+
+class Stepwise(EchoEngine):
+    """Has all requests in flight at once, and ends those that are cancelled when it is let to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()
+
+    def generate(self, requests: Iterable[Request], cancel: Any = None) -> Iterator[Completion]:
+        window = list(requests)
+        self.asked += window
+        assert self.gate.wait(10)
+        for request in window:
+            if request.is_cancelled():
+                yield Completion(request, prompt_tokens=2, finish_reason="cancelled")
+            else:
+                yield Completion(request, Text(f"<{request.text}>"))
+
+
+def test_requests_in_flight_that_no_call_waits_for_are_cancelled_and_the_job_is_interrupted(
+    registered: None,
+) -> None:
+    engine, stop = Stepwise(), threading.Event()
+    with Store() as store, ThreadPoolExecutor(3) as threads:
+        queued = Queued(store, engine, lambda runtime: recorded_queue(runtime, "test"))
+        stopped = threads.submit(queued.ask, "not wanted", "wanted by two", cancel=stop)
+        while len(engine.asked) < 2:
+            threading.Event().wait(0.01)
+        other = threads.submit(queued.ask, "wanted by two")
+        while len(queued.queue._entries[engine.asked[1].key].waiters) < 2:
+            threading.Event().wait(0.01)
+        stop.set()
+        with pytest.raises(Interrupted):
+            stopped.result(10)
+        engine.gate.set()
+        assert other.result(10) == ["<wanted by two>"]
+        assert queued.ask("not wanted") == ["<not wanted>"]
+        queued.queue.close()
+        jobs = [(job.state, job.requests, job.known, job.generated, job.failed) for job in store.jobs.list()]
+    assert jobs == [("done", 1, 0, 1, 0), ("interrupted", 2, 0, 1, 0)]
+
+
+def test_a_run_of_which_the_rest_was_cancelled_is_an_interrupted_job(registered: None) -> None:
+    engine, stop = Gated(), threading.Event()
+    with Store() as store, ThreadPoolExecutor(1) as threads:
+        queued = Queued(store, engine, lambda runtime: recorded_queue(runtime, "test"))
+        stopped = threads.submit(queued.ask, *map(str, range(5)), cancel=stop)
+        assert engine.began.wait(10)
+        stop.set()
+        with pytest.raises(Interrupted):
+            stopped.result(10)
+        engine.gate.set()
+        queued.queue.close()
+        assert engine.asked == []
+        assert [(job.state, job.generated) for job in store.jobs.list()] == [("interrupted", 0)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import stat
 import subprocess
 import threading
@@ -218,6 +219,26 @@ def test_variables_of_a_build_hold_for_its_retry(invoke: Invoke, write: Write, r
     write({"models/m.sql": "SELECT {{ var('n') }} AS n"})
     invoke("retry")
     assert rows("FROM m") == [(5,)]
+
+
+@pytest.mark.parametrize("command", ["build", "test", "retry"])
+def test_a_quiet_command_says_errors_alone(invoke: Invoke, write: Write, root: Path, command: str) -> None:
+    (root / "sqlinfer.yml").write_text("settings: {mini_batch_size: 2}\n")  # which is answered by a warning
+    write({"models/a.sql": "SELECT ai_gen('a', model := 'echo') AS a, i FROM broken"})
+    failed = invoke("build", code=1)
+    assert "1 failed" in failed.stderr
+    write(
+        {
+            "models/a.sql": "SELECT ai_gen('a', model := 'echo') AS a",
+            "tests/t.sql": "SELECT a FROM (SELECT ai_gen('b', model := 'echo') AS a) WHERE a = 'x'",
+        }
+    )
+    assert "mini_batch_size" in invoke("build").stderr
+    write({"models/a.sql": "SELECT ai_gen('c', model := 'echo') AS a, i FROM broken"})
+    invoke("build", code=1)
+    write({"models/a.sql": "SELECT ai_gen('d', model := 'echo') AS a"})
+    assert invoke(command, "--quiet").stderr == ""
+    assert logging.getLogger("sqlinfer").level == logging.NOTSET
 
 
 def test_nodes_are_built_at_once(invoke: Invoke, write: Write, root: Path, echoing: EchoEngine) -> None:

@@ -95,7 +95,7 @@ class PromptBuilder:
         """The completion of a finished sequence; its text ends before the first stop text."""
         output: Output | None = sequence.answer
         reason, error = sequence.finish_reason or "error", sequence.error
-        if error is None and output is None:
+        if error is None and output is None and reason != "cancelled":
             text, reason, error = self._read_text(sequence)
             output = None if error else Text(text)
         return Completion(
