@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from typing import Any
 
 import duckdb
 
@@ -24,21 +26,24 @@ _TO_CALL = "To call functions as BigQuery does, AI.IF(..): SET sqlinfer_ai_schem
 
 @contextmanager
 def translated(evaluator: CallEvaluator) -> Iterator[None]:
-    """Raise the error that a function of ours raised, in place of DuckDB's error about it, with *** for secrets."""
+    """Raise the error that a function of ours raised, in place of DuckDB's error about it, with *** for secrets. What
+    is raised is one of DuckDB's errors in each case: code around `con.sql` catches duckdb.Error."""
     try:
         yield
     except SqlinferError as error:
         _redact(error)
-        raise
+        if isinstance(error, duckdb.Error):
+            raise
+        raise _as_duckdb_error(error) from error.__cause__
     except (duckdb.Error, RuntimeError, OSError) as error:  # OSError: DuckDB's errors in mid-stream
         cause = evaluator.statement.take_cause()
         is_ours = cause is not None and str(cause).strip().partition("\n")[0] in str(error)
         _redact(error)
         if cause is not None and is_ours:
             _redact(cause)
-            raise cause from None
+            raise _as_duckdb_error(cause) from None
         if evaluator.runner.cancel.is_set() and "interrupt" in str(error).lower():
-            raise Interrupted from None
+            raise _as_duckdb_error(Interrupted()) from None
         if "Query interrupted" in str(error):  # what a signal in the main thread becomes
             raise KeyboardInterrupt from None
         if _OWN_PARAMETER in str(error):
@@ -46,6 +51,23 @@ def translated(evaluator: CallEvaluator) -> Iterator[None]:
         if _AI_SCHEMA.search(str(error)):
             error.args = (f"{error}\n\n{_TO_CALL}",)
         raise
+
+
+def _as_duckdb_error(error: Exception) -> Exception:
+    """An error of ours with duckdb.Error among its bases, which errors.py does without."""
+    if isinstance(error, duckdb.Error) or not isinstance(error, SqlinferError):
+        return error
+    error_type: Any = type(error)
+    raised: Exception = _with_base(error_type)(*error.args).with_traceback(error.__traceback__)
+    vars(raised).update(vars(error))
+    return raised
+
+
+@cache
+def _with_base(error_type: Any) -> Any:
+    content = {name: getattr(error_type, name) for name in ("__module__", "__qualname__", "__doc__")}
+    content["__reduce__"] = lambda error: (error_type, error.args)  # another process may have no DuckDB
+    return type(error_type.__name__, (error_type, duckdb.Error), content)
 
 
 def _redact(error: BaseException | None) -> None:

@@ -180,10 +180,10 @@ class Session:
         self.statements.prefetch_relation(relation)  # by way of the session, which a relation keeps open
 
     def _lazy(self, statement: Statement, alias: str) -> Any:
-        if isinstance(statement, Query | Direct):
-            with translated(self.evaluator):
+        with translated(self.evaluator):
+            if isinstance(statement, Query | Direct):
                 return self._lazy_query(statement, alias)
-        return self._relation(self.statements.run_for_rows(statement))
+            return self._relation(self.statements.run_for_rows(statement))
 
     def _lazy_query(self, statement: Query | Direct, alias: str) -> Any:
         if isinstance(statement, Query):

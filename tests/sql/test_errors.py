@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import duckdb
@@ -42,6 +43,21 @@ def test_a_failed_row_fails_the_statement_after_all_others_are_kept(texts: Sessi
     assert texts.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'out'").fetchone() == (0,)
     assert texts.execute("SELECT ai_gen(body) FROM texts WHERE i = 10").fetchall() == [("<last>",)]
     assert len(echo.asked) == 5
+
+
+def test_our_errors_are_duckdbs_too(texts: Session, tmp_path: Path) -> None:
+    for sql, error_type in (
+        ("SELECT ai_gen('boom')", RequestsFailed),
+        ("SELECT ai_gen('a', model := 'nobody')", SqlinferError),
+        ("SELECT ai_filter('a', ' ')", SqlinferError),
+        ("CREATE MODEL m FROM './nowhere'", SqlinferError),
+    ):
+        for run in (texts.execute, lambda sql: texts.sql(sql).fetchall()):
+            with pytest.raises(duckdb.Error) as raised:
+                run(sql)
+            assert isinstance(raised.value, error_type)
+            copied = pickle.loads(pickle.dumps(raised.value))
+            assert (type(copied).__name__, str(copied)) == (type(raised.value).__name__, str(raised.value))
 
 
 def test_a_failed_row_is_NULL_with_a_recorded_error_if_so_wanted(texts: Session, echo: EchoEngine) -> None:
