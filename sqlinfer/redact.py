@@ -24,7 +24,9 @@ _OWN_VARIABLES = ("PWD", "OLDPWD")
 """Of the shell: the working folder."""
 _LITERAL = r"(?:e'(?:[^'\\]|''|\\.)*'?|'(?:[^']|'')*'?|\"(?:[^\"\\]|\"\"|\\.)*\"?|(?P<tag>\$\w*\$).*?(?:(?P=tag)|\Z))"
 """A text as SQL and JSON write it; one that is cut off ends with the text."""
-_PRIVATE_KEY = re.compile(r"-----BEGIN [\w ]*PRIVATE KEY-----.*?(?:-----END [\w ]*PRIVATE KEY-----|\Z)", re.DOTALL)
+_PRIVATE_KEY = re.compile(
+    r"-----BEGIN [\w ]*PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END [\w ]*PRIVATE KEY(?: BLOCK)?-----|\Z)", re.DOTALL
+)
 _URL_USER = re.compile(r"(?<=://)[^\s'\"]+(?=@)")
 _HEADER = re.compile(r"""(\b(?:authorization|cookie)["']?\s*[:=]\s*["']?)[^\n'"]+""", re.IGNORECASE)
 _ASSIGNED = re.compile(
@@ -38,7 +40,7 @@ _CREATE_SECRET = re.compile(r"\bcreate\b[^;()]*\bsecret\b[^;(]*\(", re.IGNORECAS
 _QUOTED = re.compile(_LITERAL, re.IGNORECASE | re.DOTALL)
 _TOKENS = re.compile(
     r"\b(?:hf_\w{16,}|sk-[\w-]{16,}|gh[a-z]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|xox[a-z]-[\w-]{10,}|"
-    r"(?:AKIA|ASIA)[0-9A-Z]{16}|AIza[\w-]{30,}|eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?)"
+    r"(?:AKIA|ASIA)[0-9A-Z]{16}|AIza[\w-]{30,}|eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?|(?i:bearer)\s+[\w.~+/=-]{16,})"
 )
 _LEAST_SECRET = 8
 """Characters; a shorter value of a variable stands in too many innocent texts."""

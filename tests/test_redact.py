@@ -46,7 +46,8 @@ def test_no_secret_is_left(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "token", ["hf_" + "aB3" * 11, "sk-proj-" + "x1" * 20, "ghp_" + "Q7" * 18, "AKIA" + "ABCD2345" * 2]
+    "token",
+    ["Bearer " + "aB3" * 11, "hf_" + "aB3" * 11, "sk-proj-" + "x1" * 20, "ghp_" + "Q7" * 18, "AKIA" + "ABCD2345" * 2],
 )
 def test_a_token_is_known_by_its_form(token: str) -> None:
     assert redact(f"SELECT ai_gen('use {token} now')") == "SELECT ai_gen('use *** now')"
