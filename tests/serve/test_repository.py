@@ -36,6 +36,7 @@ def test_a_signed_extension_loads_in_later_sessions_and_a_changed_one_does_not(
     (placed,) = (tmp_path / ".duckdb").rglob("sqlinfer.duckdb_extension")
     code = bytearray(placed.read_bytes())
     code[5000] ^= 1
+    placed.unlink()  # the library that is loaded stays as it is
     placed.write_bytes(code)
     with duckdb.connect(config=config) as con, pytest.raises(duckdb.Error):
         con.execute("LOAD sqlinfer FROM sqlinfer")
