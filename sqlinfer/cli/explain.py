@@ -97,9 +97,11 @@ def _echo(explanation: Explanation, with_calls: bool = True) -> None:
         if explanation.measured
         else "a guess: this model has not been measured here yet"
     )
+    most = explanation.requests - explanation.known
+    to_ask = f"{most - explanation.avoidable:,} to {most:,}" if explanation.avoidable else f"{most:,}"
     click.echo(
         f"{count(explanation.rows, 'row')}, {count(explanation.requests, 'request')}: {explanation.known:,} known, "
-        f"{explanation.requests - explanation.known:,} to ask with {count(explanation.prompt_tokens, 'prompt token')}, "
+        f"{to_ask} to ask with {count(explanation.prompt_tokens, 'prompt token')}, "
         f"about {duration(explanation.est_seconds)}" + (f" ({basis})" if explanation.calls else "")
     )
 

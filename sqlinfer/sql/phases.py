@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import pyarrow as pa
 from sqlinfer.errors import StoppedEarly
 from sqlinfer.inference.budget import Budget
 from sqlinfer.inference.cost_estimate import expect
+from sqlinfer.inference.failures import Failure
 from sqlinfer.inference.job import Job
 from sqlinfer.inference.keyed_request import KeyedRequest, Route
 from sqlinfer.inference.pipeline import infer
@@ -19,6 +21,7 @@ from sqlinfer.inference.request_spool import RequestSpool
 from sqlinfer.sql.udf.cache_misses import Failures, Null, OnMiss
 from sqlinfer.sql.udf.evaluator import CallEvaluator
 
+_log = logging.getLogger(__name__)
 OpenReader = Callable[[], pa.RecordBatchReader]
 Stages = Sequence[Sequence[OpenReader]]
 """What the probes of a statement drain, opened anew in each probe: the next stage when one finds no request."""
@@ -32,20 +35,25 @@ def prefetch_answers(evaluator: CallEvaluator, stages: Stages, num_rounds: int, 
     answers lead there; past that the input changes from run to run (now()), and the statement computes the rest as it
     runs. has_semantic_join: whether a condition over two tables has requests, which are bounded.
     """
-    rows_before = evaluator.job.counts.rows
+    job, statement = evaluator.job, evaluator.statement
+    rows_before = job.counts.rows
     broken: Exception | None = None
     for queries in stages:
         rounds = num_rounds + 1
         while rounds > 0:
             try:
                 with probe(evaluator, queries, check_pairs=bool(has_semantic_join)) as probed:
-                    if evaluator.statement.orders.choose():
+                    if statement.orders.choose():
                         continue  # what was recorded is computed with its fields in this order
                     num_missing = probed.spool.count()
-                    evaluator.job.counts.note_probe(rows_before + probed.num_rows, num_missing)
-                    evaluator.job.check_error_threshold(evaluator.statement.failures)
+                    if queries is stages[-1]:
+                        probed.note_refused(job, statement.failures, num_rounds)
+                    job.counts.note_probe(rows_before + probed.num_rows, num_missing)
+                    job.check_error_threshold(statement.failures)
                     rounds -= 0 if probed.spool.has_steps else 1
                     if num_missing == 0:
+                        if probed.broken is not None and queries is stages[-1]:
+                            _log.warning("What a probe did not reach is computed chunk by chunk: %s", probed.broken)
                         break
                     broken = probed.broken
                     compute(evaluator, probed.spool)
@@ -79,8 +87,19 @@ class Probed:
     """The requests without an answer."""
     num_rows: int
     """That the queries gave."""
+    refused: Failures
+    """Rows without a request, by their keys."""
     broken: Exception | None
     """An error of the user's SQL, which may come from NULLs in place of answers."""
+
+    def certain_refusals(self, num_rounds: int) -> Failures:
+        """Those of the refused rows that no NULL in place of an answer can have made. num_rounds: see above."""
+        return self.refused if num_rounds < 2 or self.spool.count() == 0 else {}
+
+    def note_refused(self, job: Job, failures: Failures, num_rounds: int) -> None:
+        """Add what is certain to the failures of the statement."""
+        for key, failure in self.certain_refusals(num_rounds).items():
+            job.note_failure(key, failure, failures, "refused")
 
 
 @contextmanager
@@ -97,7 +116,8 @@ def probe(
     spool = RequestSpool()
     num_rows, broken = 0, None
     try:
-        with evaluator.using(on_miss=Record(evaluator, spool, choose, check_pairs)):
+        record = Record(evaluator, spool, choose, check_pairs)
+        with evaluator.using(on_miss=record):
             for open_reader in queries:
                 try:
                     with evaluator.job.counts.phase("probe"):
@@ -111,7 +131,7 @@ def probe(
                         raise
                     broken = error
         spool.prefer(lambda route: route.function.returns == "BOOLEAN")
-        yield Probed(spool, num_rows, broken)
+        yield Probed(spool, num_rows, record.refused, broken)
     finally:
         spool.close()
 
@@ -129,12 +149,17 @@ class Record(OnMiss):
     """
 
     def __init__(self, evaluator: CallEvaluator, spool: RequestSpool, choose: Choose | None, check_pairs: bool) -> None:
+        self.refused: Failures = {}
         self._job = evaluator.job
         self._orders = evaluator.statement.orders
         self._spool = spool
         self._choose = choose
         self._check_pairs = check_pairs
         self._has_filters = False
+
+    def refuse(self, key: bytes, failure: Failure, /) -> None:
+        """Note a row of one call."""
+        self.refused[key] = failure
 
     def handle(self, requests: Sequence[KeyedRequest], _: Failures, /) -> None:
         """Spool requests of one call."""

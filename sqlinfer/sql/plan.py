@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Self
 
 from sqlinfer.sql.commands.model_statements import is_model_statement
@@ -91,6 +92,8 @@ class AiStatement(DuckDBStatement):
 
     queries: the SELECT statements to probe; none if the requests are known only as it runs.
     waiting: the same in the form in which branches wait for answers, to be probed before; () if they are the same.
+    stopping: the SELECT statements that a LIMIT may stop early, which are not probed.
+    unprobed: why its requests are known only as it runs; "" if it needs no reason.
     num_rounds: how often a probe can find more requests.
     unguarded: the same statement without guards, for the case that they do not fit it; None if it has none.
     has_semantic_join: whether an AI condition reads two tables; None until the statement is bound.
@@ -98,6 +101,8 @@ class AiStatement(DuckDBStatement):
 
     queries: tuple[str, ...] = ()
     waiting: tuple[str, ...] = ()
+    stopping: tuple[str, ...] = ()
+    unprobed: str = ""
     num_rounds: int = 0
     unguarded: AiStatement | None = None
     has_semantic_join: bool | None = None
@@ -112,7 +117,7 @@ class AiStatement(DuckDBStatement):
     @property
     def stages(self) -> tuple[tuple[str, ...], ...]:
         """What probes run: each stage until it finds no request."""
-        return (self.waiting, self.queries) if self.waiting else (self.queries,)
+        return (self.waiting, self.queries) if self.waiting else (self.queries or self.stopping,)
 
 
 class Query(AiStatement):
@@ -154,23 +159,32 @@ def plan(text: str, context: RewriteContext, references: References, runs: bool 
 
 def _plan_phases(text: str, sql: str, context: RewriteContext, dependencies: Dependencies) -> Query | Write:
     """A statement with AI functions, with what its phases need."""
-    queries = probe_queries(sql)
+    find_queries = partial(probe_queries, prepared=dependencies.prepared)
+    queries, num_calls = find_queries(sql), dependencies.num_calls
     is_query = _verb(sql) in _QUERY and queries == (sql,)
     make = Query if is_query else Write
-    if not queries or dependencies.is_volatile or any(stops_early(query, context) for query in queries):
-        return make(text, sql, context.parameters)
+    if any(stops_early(query, context) for query in queries):
+        return make(text, sql, context.parameters, stopping=queries, num_rounds=num_calls)
+    if not queries or dependencies.is_volatile:
+        return make(text, sql, context.parameters, unprobed=_why_unprobed(sql, dependencies))
     sql = apply_passes(PARAMETER_PASSES, sql, context)
     values = named_values(context.parameters)
-    queries = probe_queries(sql)
-    num_calls = dependencies.num_calls
-    unguarded = make(text, sql, values, queries, _waiting(queries, context, num_calls), num_calls)
+    queries = find_queries(sql)
+    waiting = _waiting(queries, context, num_calls)
+    unguarded = make(text, sql, values, queries, waiting, num_rounds=num_calls)
     guarded = apply_passes(GUARD_PASSES, sql, context)
     if guarded == sql:
         return unguarded
-    queries = (guarded,) if is_query else probe_queries(guarded)
-    return replace(
-        unguarded, sql=guarded, queries=queries, waiting=_waiting(queries, context, num_calls), unguarded=unguarded
-    )
+    queries = (guarded,) if is_query else find_queries(guarded)
+    waiting = _waiting(queries, context, num_calls)
+    return replace(unguarded, sql=guarded, queries=queries, waiting=waiting, unguarded=unguarded)
+
+
+def _why_unprobed(sql: str, dependencies: Dependencies) -> str:
+    """Why the answers of a statement are not computed before it runs; "" for one that needs none as it runs."""
+    if dependencies.is_volatile:
+        return "it may read other rows or values each time that it runs (random(), now(), a sample)"
+    return "" if _verb(sql) in _DEFINES else "it has no SELECT that may run before it"
 
 
 def _waiting(queries: tuple[str, ...], context: RewriteContext, num_calls: int) -> tuple[str, ...]:
@@ -192,6 +206,14 @@ def stops_early(query: str, context: RewriteContext) -> bool:
     return not has_name(tokens, {*list_names, *list_names.values()}) and has_any(
         tokens[where:limit], context.mentions(query)
     )
+
+
+def first_limit(query: str) -> int:
+    """The number of rows after the outermost LIMIT; 0 if it is no number."""
+    tokens = tokenize(query)
+    limit = first_keyword(tokens, "LIMIT")
+    number = "" if limit is None or limit + 1 == len(tokens) else tokens[limit + 1].text
+    return int(number) if number.isdecimal() else 0
 
 
 def _verb(sql: str) -> str:

@@ -69,11 +69,12 @@ class Session:
 
     def executemany(self, query: str, parameters: Sequence[Any] | None = None) -> Session:
         """Run a statement once for each of a list of parameters."""
-        if isinstance(self.statements.plan(query), Direct):
+        rows = list(parameters or [])
+        if not rows or isinstance(self.statements.plan(query), Direct):
             self._connection.executemany(query, parameters)
             return self
-        for values in parameters or []:
-            self.execute(query, values)
+        with self._caller.seeing(caller_variables()):
+            self.statements.run_many(query, rows)
         return self
 
     def sql(self, query: Any, *, alias: str = "", params: SqlValues = None) -> Any:

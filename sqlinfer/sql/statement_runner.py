@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -34,7 +36,7 @@ from sqlinfer.sql.plan import (
 )
 from sqlinfer.sql.replacement_scan import ReplacementScan, call_as
 from sqlinfer.sql.rewrite.context import RewriteContext
-from sqlinfer.sql.rewrite.name_parameters import own_values
+from sqlinfer.sql.rewrite.name_parameters import named_values, own_values
 from sqlinfer.sql.rewrite.semantic_joins import semantic_joins
 from sqlinfer.sql.rows import Rows
 from sqlinfer.sql.udf.evaluator import CallEvaluator
@@ -42,6 +44,7 @@ from sqlinfer.sql.udf.registration import UdfRegistration
 
 Execute = Callable[[str, SqlValues], Any]
 """Runs SQL with its parameters."""
+_log = logging.getLogger(__name__)
 _S = TypeVar("_S", bound=AiStatement)
 
 
@@ -140,6 +143,22 @@ class StatementRunner:
                 prefetch_answers(self._evaluator, stages, statement.num_rounds, statement.has_semantic_join)
         return statement
 
+    def run_many(self, query: str, rows: Sequence[SqlValues]) -> None:
+        """Run a statement once for each row of parameters; its answers for all rows are computed before."""
+        statement = self.plan(query, rows[0], runs=True)
+        if not isinstance(statement, Query | Write) or not statement.queries:
+            for values in rows:
+                self.run(self.plan(query, values, runs=True))
+            return
+        with translated(self._evaluator), self._evaluator.runner.record(statement.text):
+            statement = self.bind(statement)
+            each = [replace(statement, values=named_values(values)) for values in rows]
+            by_row = [self.stages(one) for one in each]
+            stages = [[query for stages in by_row for query in stages[i]] for i in range(len(by_row[0]))]
+            self.prefetch_answers(statement, stages)
+            for one in each:
+                self._run_directly(one)
+
     def prefetch_relation(self, relation: duckdb.DuckDBPyRelation) -> None:
         """Compute the answers of a relation, of which only DuckDB knows the statement."""
         sql = relation.sql_query()
@@ -196,6 +215,8 @@ class StatementRunner:
 
     def _run_in_phases(self, statement: Query | Write, execute: Execute) -> Any:
         with self._evaluator.runner.record(statement.text) as job:
+            if statement.unprobed:
+                _log.warning("Answers are computed chunk by chunk, as the statement runs: %s.", statement.unprobed)
             statement = self.prefetch_answers(statement)
             if self.is_summary_only:
                 if not statement.queries:

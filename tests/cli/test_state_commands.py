@@ -165,6 +165,13 @@ def test_explain_counts_the_rows_that_cannot_be_asked(invoke: Invoke, query: Que
     )
 
 
+def test_explain_gives_bounds_where_a_limit_may_stop_a_query(invoke: Invoke, query: Query) -> None:
+    sql = "SELECT i FROM range(20) r(i) WHERE ai_if('text ' || i, 'is it?') LIMIT 3"
+    explained = json.loads(invoke("explain", query(sql), "--json").stdout)
+    assert (explained["requests"], explained["avoidable"], explained["calls"][0]["to_ask"]) == (20, 17, 20)
+    assert "3 to 20 to ask" in " ".join(invoke("explain", query(sql)).stdout.split())
+
+
 def test_explain_tells_call_from_call(invoke: Invoke, query: Query) -> None:
     inner = "ai_gen('text ' || range, max_tokens := 5)) FROM range(3)"
     counted = invoke("run", query(f"SELECT count(DISTINCT {inner}"), "--format", "csv").stdout

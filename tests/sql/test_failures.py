@@ -197,6 +197,16 @@ def test_rows_that_cannot_be_asked_count_as_failed(con: Session, echo: EchoEngin
     assert len(echo.asked) == asked, "they are known before anything is asked"
 
 
+@pytest.mark.parametrize("condition", ["concat(ai_gen('what ' || i))", "whole('what ' || i)", "g"])
+def test_what_only_a_probe_makes_is_no_failure(con: Session, echo: EchoEngine, condition: str) -> None:
+    """Without the answer the condition is blank, and a blank condition is an error."""
+    con.execute("SET sqlinfer_error_threshold = 0; CREATE MACRO whole(x) AS concat(ai_gen(x))")
+    sql = f"SELECT ai_filter('t' || i, {condition}) FROM (SELECT i, concat(ai_gen('it ' || i)) AS g FROM range(4) r(i))"
+    assert len(con.execute(sql).fetchall()) == 4
+    job = con.runtime.store.jobs.list()[0]
+    assert (job.failed, job.requests, con.runtime.store.jobs.errors(job.job_id)) == (0, 8, [])
+
+
 def test_rows_that_cannot_be_asked_count_against_a_models_own_threshold(con: Session, echo_folder: Any) -> None:
     con.execute(f"CREATE MODEL strict FROM '{echo_folder}' WITH (error_threshold = 1)")
     with pytest.raises(StoppedEarly, match=r"2 requests failed, and error_threshold is 1"):

@@ -3,6 +3,8 @@ it knows the types of its arguments."""
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import duckdb
 import pytest
 
@@ -96,3 +98,36 @@ def test_a_parameter_names_one_model_for_all_rows(
             connection.execute("EXECUTE asked('sqlinfer/tiny-embed')").fetchall()
         assert EMBEDS in str(raised.value)
     assert echo.asked == []
+
+
+def test_what_a_prepared_statement_asks_is_asked_in_one_batch(con: Session, echo: EchoEngine) -> None:
+    con.execute("PREPARE gists AS SELECT ai_gen(concat($1, i)) FROM range(3000) r(i) WHERE i < $2")
+    assert len(con.execute("EXECUTE gists('a', 2900)").fetchall()) == 2900
+    con.execute("PREPARE named AS SELECT ai_gen($a || $b)")
+    assert con.execute("EXECUTE named(b := 'x', a := 'y')").fetchall() == [("<yx>",)]
+    assert echo.batches == [2900, 1]
+
+
+def test_executemany_asks_for_all_its_rows_together(con: Session, echo: EchoEngine) -> None:
+    con.execute("CREATE TABLE o (i INT, g VARCHAR)")
+    con.executemany("INSERT INTO o SELECT ?, ai_gen(?)", [(i, f"t{i % 3}") for i in range(6)])
+    con.executemany("INSERT INTO o SELECT $i, ai_gen($t)", [{"i": 6, "t": "t1"}, {"i": 7, "t": "t3"}])
+    assert con.execute("FROM o ORDER BY i").fetchall()[5:] == [(5, "<t2>"), (6, "<t1>"), (7, "<t3>")]
+    assert echo.batches == [3, 1]
+
+
+@pytest.mark.parametrize(
+    ("sql", "reason"),
+    [
+        ("SELECT ai_gen('a' || random())", "other rows or values"),
+        ("SET VARIABLE v = ai_gen('a')", "no SELECT"),
+        ("SELECT CASE WHEN i > 3 THEN error('no') ELSE ai_gen('a' || i) END FROM range(9) r(i)", "did not reach"),
+    ],
+)
+def test_a_statement_that_runs_chunk_by_chunk_says_why(
+    con: Session, caplog: pytest.LogCaptureFixture, sql: str, reason: str
+) -> None:
+    with suppress(duckdb.Error):
+        con.execute(sql).fetchall()
+    (line,) = [record.getMessage() for record in caplog.records if "chunk by chunk" in record.getMessage()]
+    assert reason in line

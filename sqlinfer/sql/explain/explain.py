@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from sqlinfer.backends import backend_of
@@ -10,12 +10,13 @@ from sqlinfer.functions.call_options import Options
 from sqlinfer.inference.call_stats import CallKey, CallStats
 from sqlinfer.inference.cost_estimate import Estimate, Sample, estimate, samples
 from sqlinfer.sql.parsing.split_statements import split_with_lines
-from sqlinfer.sql.phases import probe
-from sqlinfer.sql.plan import AiStatement, DuckDBStatement, Query, SetCommand, Statement
+from sqlinfer.sql.phases import Probed, probe
+from sqlinfer.sql.plan import AiStatement, DuckDBStatement, Query, SetCommand, Statement, first_limit
 from sqlinfer.sql.rewrite.context import RewriteContext
 from sqlinfer.sql.rewrite.number_call_sites import CallSite, call_sites
 from sqlinfer.sql.rewrite.passes import EXPLAIN_PASSES, apply_passes
 from sqlinfer.sql.session import Session
+from sqlinfer.sql.udf.cache_misses import Failures
 
 _SKIPPED = {"COPY", "EXPORT", "BEGIN", "START", "COMMIT", "ROLLBACK", "ABORT", "END", "CHECKPOINT", "VACUUM", "INSTALL"}
 """Statements that write files or end the transaction in which the others are undone."""
@@ -80,6 +81,7 @@ class Explanation:
     rows: of all probes.
     requests: distinct ones.
     known: those that are cached.
+    avoidable: those of the others that a LIMIT may make needless: the query stops when it has its rows.
     refused: rows that cannot have a request.
     refusal: why the first of them cannot.
     prompt_tokens: of what is not cached.
@@ -92,6 +94,7 @@ class Explanation:
     rows: int
     requests: int
     known: int
+    avoidable: int
     refused: int
     refusal: str
     prompt_tokens: int
@@ -105,6 +108,8 @@ class _Probes:
     """What the probes of all statements recorded.
 
     num_rows: that they gave.
+    refused: rows without a request.
+    num_avoidable: requests that a LIMIT may make needless.
     sites: the calls of the scripts by number, each with file and line.
     stats: of the calls.
     totals: samples of what is not cached.
@@ -112,14 +117,19 @@ class _Probes:
 
     def __init__(self) -> None:
         self.num_rows = 0
+        self.refused: Failures = {}
+        self.num_avoidable = 0
         self.sites: dict[int, tuple[str, CallSite]] = {}
         self.stats = CallStats()
         self.totals: dict[CallKey, Sample] = {}
 
-    def add(self, num_rows: int, statement_samples: Iterable[Sample]) -> None:
-        """Take in the rows of one statement, and a sample for each route."""
-        self.num_rows += num_rows
-        for sample in statement_samples:
+    def add(self, statement: AiStatement, probed: Probed) -> None:
+        """Take in what a probe of one statement recorded."""
+        self.num_rows += probed.num_rows
+        self.refused |= probed.certain_refusals(statement.num_rounds)
+        if statement.stopping:
+            self.num_avoidable += max(0, probed.spool.count() - max(map(first_limit, statement.stopping)))
+        for sample in samples(probed.spool):
             key = CallKey.of(sample.route)
             if key in self.totals:
                 self.totals[key].add(sample)
@@ -144,15 +154,15 @@ def explain(session: Session, scripts: Mapping[str, str], defaults: Mapping[str,
     finally:
         session.execute("ROLLBACK")
     costs = {key: estimate(session.runtime, total) for key, total in probes.totals.items()}
-    counts, failures = evaluator.job.counts, evaluator.statement.failures.values()
-    requests = counts.requests - counts.refused
+    requests = evaluator.job.counts.requests
     num_missing = sum(total.requests for total in probes.totals.values())
     return Explanation(
         rows=probes.num_rows,
         requests=requests,
         known=max(0, requests - num_missing),
-        refused=counts.refused,
-        refusal=next((str(failure) for failure in failures if not failure.model), ""),
+        avoidable=probes.num_avoidable,
+        refused=len(probes.refused),
+        refusal=next(map(str, probes.refused.values()), ""),
         prompt_tokens=sum(cost.prompt_tokens for cost in costs.values()),
         est_seconds=round(sum(cost.seconds for cost in costs.values()), 3),
         measured=all(cost.is_measured for cost in costs.values()),
@@ -170,20 +180,20 @@ def _explain(session: Session, text: str, location: tuple[str, int], probes: _Pr
         for site in call_sites(text, session.runtime.functions, first_site):
             probes.sites[site.number] = (f"{location[0]}:{location[1] + site.line - 1}", site)
         statement = plan_numbered(session, statement, first_site)
-    if isinstance(statement, AiStatement) and statement.queries:
-        evaluator = session.evaluator
-        with evaluator.using(stats=probes.stats), probe(evaluator, session.statements.stages(statement)[0]) as probed:
-            probes.add(probed.num_rows, samples(probed.spool))
+    if isinstance(statement, AiStatement) and statement.stages[0]:
+        evaluator, stages = session.evaluator, session.statements.stages(statement)
+        with evaluator.using(stats=probes.stats), probe(evaluator, stages[0]) as probed:
+            probes.add(statement, probed)
     run_without_output(session, statement)
 
 
 def plan_numbered(session: Session, statement: AiStatement, first_site: int = 1) -> Statement:
     """The statement with numbers in its AI calls. Raises what is wrong with it as the user wrote it."""
-    if statement.queries:
+    if statement.stages[0]:
         session.statements.bind(statement)
     context = RewriteContext(session.runtime.functions, first_site=first_site)
     numbered = session.statements.plan(apply_passes(EXPLAIN_PASSES, statement.text, context))
-    return session.statements.bind(numbered) if isinstance(numbered, AiStatement) and numbered.queries else numbered
+    return session.statements.bind(numbered) if isinstance(numbered, AiStatement) and numbered.stages[0] else numbered
 
 
 def run_without_output(session: Session, statement: Statement) -> None:

@@ -21,8 +21,9 @@ UNION ALL SELECT lower(function_name), macro_definition FROM duckdb_functions()
   WHERE function_type IN ('macro', 'table_macro') AND NOT internal
 """
 _FUNCTIONS = "SELECT lower(function_name), stability FROM duckdb_functions() WHERE internal"
-_REPEATABLE = {"nextval", "currval"}
-"""Volatile functions that need not make a statement run directly: a probe leaves sequences alone."""
+_REPEATABLE = {"nextval", "currval", "error"}
+"""Volatile functions that need not make a statement run directly: a probe leaves sequences alone, and error() gives no
+value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class Dependencies:
     names: of all functions, views and macros that lead to an AI function, in lower case.
     columns: those of the views and macros that it names whose values are what AI functions give.
     views: those with AI functions that it reads, at any depth, by name: each definition behind those that it reads.
+    prepared: the text of the prepared statement that it executes; "" if it executes none.
     num_calls: how many AI calls it has in all, those in views and macros too; at least its AI depth.
     is_volatile: whether running it again may see other rows or values (random(), uuid(), a sample).
     """
@@ -41,11 +43,12 @@ class Dependencies:
     names: frozenset[str]
     columns: frozenset[str]
     views: tuple[tuple[str, str], ...]
+    prepared: str
     num_calls: int
     is_volatile: bool
 
 
-NO_DEPENDENCIES = Dependencies(False, frozenset(), frozenset(), (), 0, is_volatile=False)
+NO_DEPENDENCIES = Dependencies(False, frozenset(), frozenset(), (), "", 0, is_volatile=False)
 
 
 class References:
@@ -84,8 +87,12 @@ class References:
         reached = [text for name in reached_names for text in definitions[name]]
         is_volatile = any(self._is_volatile(text) for text in [sql, *reached])
         num_calls = _num_calls(sql, self._functions, definitions, ())
+        tokens = tokenize(sql)
+        prepared = definitions.get(tokens[1].word, [""])[0] if tokens[0].keyword == "EXECUTE" else ""
         views = _views({name: definitions[name][0] for name in reached_names & leading})
-        return Dependencies(True, frozenset(leading), _columns(reached, leading), views, num_calls, is_volatile)
+        return Dependencies(
+            True, frozenset(leading), _columns(reached, leading), views, prepared, num_calls, is_volatile
+        )
 
     def refresh(self) -> None:
         """Read the catalogue on the connection itself: temporary and uncommitted views, macros, prepared statements."""

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from sqlinfer.sql.parsing.edits import Edits
 from sqlinfer.sql.parsing.parsed_calls import call_spans
-from sqlinfer.sql.parsing.tokens import Token, first_keyword, keywords, text_of, tokenize
+from sqlinfer.sql.parsing.tokens import Token, closing, first_keyword, keywords, split_at_commas, text_of, tokenize
 from sqlinfer.sql.rewrite.dml_to_select import dml_to_select
 
 QUERY_VERBS = {"SELECT", "FROM", "VALUES", "TABLE", "PIVOT", "UNPIVOT"}
@@ -18,8 +18,8 @@ _CHANGES = {"INSERT", "UPDATE", "DELETE", "MERGE"}
 Tokens = tuple[Token, ...]
 
 
-def probe_queries(sql: str) -> tuple[str, ...]:
-    """The SELECT statements that stand for a statement in a probe.
+def probe_queries(sql: str, prepared: str = "") -> tuple[str, ...]:
+    """The SELECT statements that stand for a statement in a probe. prepared: the text of what EXECUTE executes.
 
     >>> probe_queries("CREATE TABLE t AS SELECT f(x) FROM r")
     ('SELECT f(x) FROM r',)
@@ -27,7 +27,11 @@ def probe_queries(sql: str) -> tuple[str, ...]:
     ('SELECT f(x) FROM r',)
     >>> probe_queries("UPDATE t SET a = f(b) WHERE g(c)")
     ('SELECT f(b) FROM t WHERE g(c)',)
+    >>> probe_queries("EXECUTE p('x', 3)", "SELECT f($1) FROM t WHERE i = $2")
+    ("SELECT f(('x')) FROM t WHERE i = (3)",)
     """
+    if prepared:
+        return probe_queries(_executed(sql, prepared))
     tokens = tokenize(sql)
     if not tokens or _changes_inside(tokens):
         return ()
@@ -48,6 +52,21 @@ def probe_queries(sql: str) -> tuple[str, ...]:
     else:
         queries = [sql]
     return tuple(_without_nextval(query) for query in queries)
+
+
+def _executed(sql: str, prepared: str) -> str:
+    """The text of a prepared statement with the arguments of EXECUTE name(..) in the places of its parameters."""
+    tokens, edits = tokenize(sql), Edits(prepared)
+    parts = split_at_commas(tokens[3 : closing(tokens, 2)], tokens[2].depth + 1) if len(tokens) > 3 else []
+    arguments: dict[str, str] = {}
+    for position, part in enumerate(parts, 1):
+        is_named = len(part) > 2 and part[1].text in (":=", "=>")
+        arguments[part[0].word if is_named else str(position)] = text_of(sql, part[2:] if is_named else part)
+    for token in tokenize(prepared):
+        name = token.text[1:].lower()
+        if token.text.startswith("$") and name in arguments:
+            edits.replace(token.start, token.end, f"({arguments[name]})")
+    return edits.apply()
 
 
 def _copied(sql: str, tokens: Tokens) -> list[str]:

@@ -33,6 +33,8 @@ def wait_for_answers(sql: str, context: RewriteContext) -> str:
     "SELECT CASE WHEN f(x) IS NULL THEN NULL ELSE coalesce(nullif(f(x), 'none'), g(x)) END"
     >>> wait_for_answers("SELECT CASE WHEN f(x) THEN g(x) END", context)
     'SELECT CASE WHEN f(x) THEN g(x) END'
+    >>> wait_for_answers("SELECT f(g(x)), f(concat('a', g(x)))", context)
+    "SELECT f(g(x)), CASE WHEN g(x) IS NULL THEN NULL ELSE f(concat('a', g(x))) END"
     """
     tokens, mentions = tokenize(sql), context.mentions(sql)
     if len(mentions) < 2:
@@ -43,6 +45,8 @@ def wait_for_answers(sql: str, context: RewriteContext) -> str:
             waits.in_case(index)
         elif tokens[index].word in _LAZY and is_call(tokens, index):
             waits.in_call(index)
+        elif tokens[index].start in mentions and is_call(tokens, index):
+            waits.in_ai_call(index)
     return waits.edits.apply()
 
 
@@ -104,6 +108,20 @@ class _Waits:
         if is_changed:
             self._replace(start, end, arguments[0] if len(arguments) == 1 else f"coalesce({', '.join(arguments)})")
 
+    def in_ai_call(self, start: int) -> None:
+        """A call whose arguments are made of other calls and are not NULL where these are, as concat(..) is."""
+        tokens, end = self._tokens, self._end(start)
+        parts = split_at_commas(tokens[start + 2 : end], tokens[start].depth + 1)
+        if end == len(tokens) or any(token.keyword in ("OVER", "FILTER") for token in tokens[end + 1 : end + 2]):
+            return
+        waits = [
+            self._is_open(Condition("", (), part[2:] if part[1:] and part[1].text in (":=", "=>") else part))
+            for part in parts
+            if has_any(part, self._mentions) and self._may_hold_of_null(part)
+        ]
+        if waits:
+            self._let_wait(self._start(start, 0), end, " OR ".join(waits))
+
     def _wait(self, condition: Condition) -> str:
         """The condition that a call of a condition is open, asked in the order in which its parts are; "" if it has no
         call."""
@@ -132,15 +150,19 @@ class _Waits:
             if end > last or not has_any(tokens[index : end + 1], self._mentions):
                 index += 1
                 continue
-            start = index
-            while start >= first + 2 and tokens[start - 1].text == ".":
-                start -= 2
-            form = self._form(first, start)
-            if not form:
+            start = self._start(index, first)
+            wait = self._is_null(first, start, end)
+            if not wait:
                 return f"({self._render(condition.tokens)}) IS NULL"
-            waits.append(form.format(self._render(tokens[start : end + 1])))
+            waits.append(wait)
             index = end + 1
         return " OR ".join(dict.fromkeys(waits))
+
+    def _start(self, index: int, first: int) -> int:
+        """Where a name begins that ends at an index: at its schema, its table, or the value whose method it is."""
+        while index >= first + 2 and self._tokens[index - 1].text == ".":
+            index -= 2
+        return index
 
     def _end(self, index: int) -> int:
         """The index of the last token of what is computed as one: a call of an AI function or of a lazy one, a column,
@@ -158,10 +180,11 @@ class _Waits:
             return closing(tokens, index + 1)
         return index if token.start in self._mentions else len(tokens)
 
-    def _form(self, first: int, start: int) -> str:
-        """How to ask whether what begins at an index is NULL, from outside of what it stands in; "" if that cannot be
-        done: in a subquery, and in a lambda."""
-        tokens, form = self._tokens, "{} IS NULL"
+    def _is_null(self, first: int, start: int, last: int) -> str:
+        """The condition that what stands from start to last is NULL, asked outside of what it stands in from the index
+        first on; "" if that cannot be done: in a subquery, and in a lambda."""
+        tokens = self._tokens
+        text = is_null = f"{self._render(tokens[start : last + 1])} IS NULL"
         if not tokens[start].word:
             return ""
         for opening in range(first, start):
@@ -176,10 +199,12 @@ class _Waits:
                 return ""
             is_window = before == "OVER" or any(token.keyword == "OVER" for token in tokens[end + 1 : end + 2])
             if is_window:
-                return "bool_or({} IS NULL) OVER ()"
+                return f"bool_or({is_null}) OVER ()"
             if tokens[opening - 1].word in aggregate_names() and is_call(tokens, opening - 1):
-                form = "bool_or({} IS NULL)"
-        return form
+                text = f"bool_or({is_null})"
+                if end + 2 < len(tokens) and tokens[end + 1].keyword == "FILTER":
+                    text += " " + self._render(tokens[end + 1 : closing(tokens, end + 2) + 1])
+        return text
 
     def _marks(self, start: int, end: int) -> Iterator[int]:
         """The WHEN, THEN and ELSE of a CASE."""

@@ -31,6 +31,9 @@ class OnMiss:
         """Handle distinct requests; those that fail go to failures."""
         raise NotImplementedError
 
+    def refuse(self, key: bytes, failure: Failure, /) -> None:
+        """Take note of a row without a request, if they are not computed: a NULL in place of an answer may be why."""
+
 
 class Null(OnMiss):
     """Leaves them."""

@@ -141,7 +141,7 @@ class Evaluation:
         for call in calls:
             error = call.begin()
             if error is not None:
-                self._fail(call, call.key, Failure(call.function.name, "", call.excerpt, error), "refused")
+                self._refuse(call, Failure(call.function.name, "", call.excerpt, error))
         waiting = [call for call in calls if call.requests]
         while waiting:
             outputs = self._outputs([request for call in waiting for request in call.requests])
@@ -212,6 +212,12 @@ class Evaluation:
             failure = Failure(call.function.name, str(last.route.version), last.draft.text[:EXCERPT], message)
             self._fail(call, last.key, failure, "unread")
             return False
+
+    def _refuse(self, call: Call, failure: Failure) -> None:
+        if self._mode.on_miss.is_computing:
+            self._fail(call, call.key, failure, "refused")
+        else:
+            self._mode.on_miss.refuse(call.key, failure)
 
     def _fail(self, call: Call, key: bytes, failure: Failure, count: str) -> None:
         self._job.note_failure(key, failure, self._failures, count)

@@ -54,3 +54,11 @@ SELECT CASE WHEN t.x.f() IS NULL THEN NULL WHEN t.x.f() THEN 1 /* ELSE f(x) */ E
 SELECT f(x), CASE WHEN i > 1 THEN 1 END, coalesce(f(x), y) FROM t
 -->
 SELECT f(x), CASE WHEN i > 1 THEN 1 END, coalesce(f(x), y) FROM t
+
+SELECT f(x, concat(g(y))), f(g(x) || 'a'), main.f(a := x, b := lower(g(y) || f(z))) FROM t
+-->
+SELECT CASE WHEN g(y) IS NULL THEN NULL ELSE f(x, concat(g(y))) END, f(g(x) || 'a'), CASE WHEN g(y) IS NULL OR f(z) IS NULL THEN NULL ELSE main.f(a := x, b := lower(g(y) || f(z))) END FROM t
+
+SELECT f(list(g(x) ORDER BY y) FILTER (WHERE z > 1), 'why?') FROM t
+-->
+SELECT CASE WHEN bool_or(g(x) IS NULL) FILTER (WHERE z > 1) THEN NULL ELSE f(list(g(x) ORDER BY y) FILTER (WHERE z > 1), 'why?') END FROM t
