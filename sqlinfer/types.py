@@ -214,11 +214,14 @@ class CountTokens(_ModelRequest):
 
 @dataclass(frozen=True, slots=True)
 class SplitText(_ModelRequest):
-    """Asks where to cut a text so that a Generate with the other fields can read each part; no weights are needed."""
+    """Asks where to cut a text so that a Generate with the same fields can read each part; no weights are needed."""
 
     instruction: str = ""
+    """As of Generate."""
     task: Task = "generate"
+    """As of Generate."""
     schema: str = ""
+    """As of Generate."""
 
     output_type: ClassVar = Cuts
     needs_weights: ClassVar[bool] = False

@@ -15,7 +15,7 @@ import pytest
 from sqlinfer.sql.parsing.written_targets import created_table
 from sqlinfer.sql.storage import STORAGE_VERSION
 from sqlinfer.store import Store
-from sqlinfer.store.jobs import Job
+from sqlinfer.store.jobs import JobRecord
 from tests.slow_echo import PATIENCE_S, wait_for_answers
 
 pytest.importorskip("dbt.adapters.duckdb", reason="dbt-duckdb is not installed: pip install 'sqlinfer[dbt]'")
@@ -67,7 +67,7 @@ class Shop:
         with duckdb.connect(str(self.folder / "shop.duckdb"), read_only=True) as connection:
             return connection.execute(sql).fetchall()
 
-    def jobs(self) -> dict[str, Job]:
+    def jobs(self) -> dict[str, JobRecord]:
         """The newest job of each model."""
         with Store(self.home) as store:
             jobs = store.jobs.list(-1)

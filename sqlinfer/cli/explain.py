@@ -12,7 +12,7 @@ from sqlinfer.cli.tables import echo_json, echo_table
 from sqlinfer.units import count, duration
 
 if TYPE_CHECKING:
-    from sqlinfer.sql.explain.explain import Call, Explanation
+    from sqlinfer.sql.explain.explain import CallEstimate, Explanation
 
 _CALL_WIDTH = 36
 
@@ -106,7 +106,7 @@ def _echo(explanation: Explanation, with_calls: bool = True) -> None:
     )
 
 
-def _row(call: Call, is_one_file: bool) -> list[Any]:
+def _row(call: CallEstimate, is_one_file: bool) -> list[Any]:
     position = call.place.rpartition(":")[2] if is_one_file else call.place
     text = call.call if len(call.call) <= _CALL_WIDTH else call.call[: _CALL_WIDTH - 3] + "..."
     error = f" ± {call.prompt_tokens_error}" if call.prompt_tokens_error else ""

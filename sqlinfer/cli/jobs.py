@@ -17,7 +17,7 @@ from sqlinfer.store.jobs import JobState
 from sqlinfer.units import count, counted, duration, moment, size
 
 if TYPE_CHECKING:
-    from sqlinfer.store import Job
+    from sqlinfer.store import JobRecord
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _STATEMENT_WIDTH = 60
@@ -86,7 +86,7 @@ def list_(limit: int, state: str | None, since: float, model: str | None, as_jso
     echo_table(names, rows)
 
 
-def _uses(job: Job, model: str) -> bool:
+def _uses(job: JobRecord, model: str) -> bool:
     return any(model in (used, used.rpartition("/")[0]) for used in job.models)
 
 
@@ -178,7 +178,7 @@ def errors(job_id: int, as_json: bool) -> None:
         )
 
 
-def _facts(job: Job) -> dict[str, Any]:
+def _facts(job: JobRecord) -> dict[str, Any]:
     facts = asdict(job)
     for name in ("started", "ended"):
         if facts[name] is not None:

@@ -38,7 +38,12 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """SQL text as it was given. folder: where it lies; None for standard input."""
+    """A SQL text.
+
+    name: its file as written, or the option it came by.
+    text: as it was given.
+    folder: where the file lies; None for standard input.
+    """
 
     name: str
     text: str

@@ -23,7 +23,12 @@ REQUIRED = inspect.Parameter.empty
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """One parameter of a SQL function: its name, Python type and default (REQUIRED if it has none)."""
+    """One parameter of a SQL function.
+
+    name: as in SQL.
+    python_type: its annotation in the function's file.
+    default: REQUIRED if it has none.
+    """
 
     name: str
     python_type: Any

@@ -17,7 +17,9 @@ class CallKey(NamedTuple):
     site: int
     """The call's number; 0 for calls that have none."""
     function: str
+    """Its name."""
     fingerprint: str
+    """Of the model version."""
 
     @classmethod
     def of(cls, route: Route) -> CallKey:

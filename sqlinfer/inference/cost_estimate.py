@@ -27,6 +27,7 @@ class Sample:
     """Requests of one route."""
 
     route: Route
+    """That all of them have."""
     requests: int
     """How many there are."""
     characters: int
@@ -46,11 +47,13 @@ class Estimate:
     """What requests will cost."""
 
     prompt_tokens: int
+    """Of all, projected from a sample."""
     prompt_tokens_error: int
     """How far off prompt_tokens may be, for 95 % of samples."""
     completion_tokens: int
     """At most."""
     seconds: float
+    """For prompts and answers."""
     prompt_seconds: float
     """Of the seconds, those for the prompts: at least so many."""
     is_measured: bool

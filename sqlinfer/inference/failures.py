@@ -24,11 +24,13 @@ class Failure:
     """Why a request has no answer, or why a row has no request."""
 
     function: str
+    """Its name."""
     model: str
     """The version; "" for a row without a request."""
     excerpt: str
     """The start of its text."""
     error: str
+    """The message."""
     step: int = 1
     """Of its call; the first is 1."""
 

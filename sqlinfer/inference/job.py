@@ -37,9 +37,11 @@ class Job:
     """One execution."""
 
     runtime: Runtime
+    """Of the session that runs it."""
     cancel: threading.Event
     """Ends it."""
     show_progress: ShowProgress = show_nothing
+    """Called after each completion."""
     retry_hint: str = RETRY_HINT
     """How a user computes failed requests again."""
     only: frozenset[bytes] | None = None
@@ -47,6 +49,7 @@ class Job:
     job_id: int | None = None
     """Of its record in the store; None if none is kept."""
     counts: JobCounters = field(default_factory=JobCounters)
+    """Of all its statements."""
     _versions: dict[str, ModelVersion] = field(default_factory=dict)
     _unrecorded: dict[bytes, Failure] = field(default_factory=dict)
     _num_skipped: int = 0

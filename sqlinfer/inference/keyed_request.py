@@ -13,7 +13,9 @@ class Route:
     """Where requests come from, and which model version answers them."""
 
     function: Function
+    """That makes the requests."""
     version: ModelVersion
+    """That answers them."""
     site: int = 0
     """The call's number in the script; 0 if nobody counts the calls."""
     is_constant: bool = False
@@ -31,6 +33,7 @@ class KeyedRequest:
     key: bytes
     """Of its answer."""
     route: Route
+    """Its function and its model version."""
     step: int
     """Of the row's call; the first is 1."""
     order_key: bytes = b""

@@ -21,8 +21,11 @@ class Inference:
     """Requests of a job on their way to one model version."""
 
     job: Job
+    """That counts them."""
     version: ModelVersion
+    """That answers them."""
     engine: Engine
+    """Of that version."""
     settings: JobSettings
     """What holds for this model."""
     failures: dict[bytes, Failure]

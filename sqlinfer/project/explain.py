@@ -11,7 +11,7 @@ from sqlinfer.project.materialise import EXISTING, Existing, is_incremental, see
 from sqlinfer.project.node import Node
 from sqlinfer.project.project import Project
 from sqlinfer.sql import Session
-from sqlinfer.sql.explain.explain import Call, Explanation
+from sqlinfer.sql.explain.explain import CallEstimate, Explanation
 from sqlinfer.sql.explain.explain import explain as explained
 
 
@@ -52,7 +52,7 @@ def explain(
     return explanation, costs
 
 
-def node_of(call: Call) -> str:
+def node_of(call: CallEstimate) -> str:
     """The name of the node that a call stands in; "" for one in a view or macro that was there before."""
     return call.place.rpartition(":")[0]
 
@@ -65,7 +65,7 @@ def _statements(project: Project, node: Node, existing: Existing, full_refresh: 
     return statements(node, sql, existing, adds)
 
 
-def _cost(name: str, calls: list[Call]) -> Cost:
+def _cost(name: str, calls: list[CallEstimate]) -> Cost:
     return Cost(
         name=name,
         requests=sum(call.requests for call in calls),

@@ -11,7 +11,11 @@ _GAP_X, _GAP_Y, _MARGIN = 56, 18, 8
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A node's box: its upper left corner."""
+    """The box of a node.
+
+    key: of the node.
+    x, y: of its upper left corner.
+    """
 
     key: str
     x: int
@@ -20,7 +24,12 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """A drawn graph: its size, boxes, and the paths of edges in SVG's words."""
+    """A graph with coordinates.
+
+    width, height: of the picture.
+    boxes: of its nodes.
+    edges: SVG paths.
+    """
 
     width: int
     height: int

@@ -16,7 +16,7 @@ from sqlinfer.project.node import Column, Node
 from sqlinfer.project.project import Project
 from sqlinfer.project.state import LastBuild, Result
 from sqlinfer.sql import Session
-from sqlinfer.store.jobs import Job, RowError
+from sqlinfer.store.jobs import JobRecord, RowError
 from sqlinfer.units import count, duration
 
 _TEMPLATE = Path(__file__).with_name("page.html.j2")
@@ -28,9 +28,21 @@ WHERE database_name = current_database() AND schema_name = current_schema() ORDE
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """A node or source as the page shows it. columns: name, type, description and tests of each. rows: the first of
-    its table, each value as DuckDB writes it."""
+class PageEntry:
+    """A node or source as the page shows it.
+
+    key, name, path, description, tags: as of the node.
+    type: its node_type, or "source".
+    reads, read_by: keys of its neighbours in the graph.
+    columns: name, type, description and tests of each.
+    tests: those on the whole, each with its last result.
+    sql: as rendered.
+    result: of the last build.
+    job: of that build.
+    errors: the first of that job.
+    row_names: columns of the rows.
+    rows: the first of its table, each value as DuckDB writes it.
+    """
 
     key: str
     name: str
@@ -44,7 +56,7 @@ class Shown:
     tests: Sequence[tuple[Node, Result | None]]
     sql: str
     result: Result | None = None
-    job: Job | None = None
+    job: JobRecord | None = None
     errors: Sequence[RowError] = ()
     row_names: Sequence[str] = ()
     rows: Sequence[Sequence[str | None]] = ()
@@ -58,7 +70,7 @@ def page(project: Project, last: LastBuild, session: Session | None, num_rows: i
         types.setdefault(table, []).append((column, sql_type))
     reads = _reads(project)
     read_by = {key: [other for other, above in reads.items() if key in above] for key in reads}
-    shown: dict[str, Shown] = {}
+    shown: dict[str, PageEntry] = {}
     for key in reads:
         if key in project.nodes:
             node = _node(project, last, session, project.nodes[key], (reads[key], read_by[key], types))
@@ -67,7 +79,7 @@ def page(project: Project, last: LastBuild, session: Session | None, num_rows: i
             source = project.sources[key.removeprefix(_SOURCE)]
             columns = [(column.name, "", column.description, ()) for column in source.columns]
             about = (source.description, (), (), read_by[key], columns, (), source.relation)
-            shown[key] = Shown(key, source.label, "source", "", *about)
+            shown[key] = PageEntry(key, source.label, "source", "", *about)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"number": "{:,}".format, "count": count, "duration": duration, "when": _when}
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
@@ -103,12 +115,12 @@ def _node(
     session: Session | None,
     node: Node,
     about: tuple[Sequence[str], Sequence[str], Mapping[str, Sequence[tuple[str, str]]]],
-) -> Shown:
+) -> PageEntry:
     reads, read_by, types = about
     result = last.results.get(node.key)
     job = _job(session, result)
     tests = [each for each in project.nodes.values() if each.node_type == "test" and node.key in each.refs]
-    return Shown(
+    return PageEntry(
         key=node.key,
         name=node.name,
         type=node.materialized,
@@ -141,7 +153,7 @@ def _columns(
     return rows
 
 
-def _job(session: Session | None, result: Result | None) -> Job | None:
+def _job(session: Session | None, result: Result | None) -> JobRecord | None:
     if session is None or result is None or result.job_id is None:
         return None
     try:
@@ -160,7 +172,7 @@ def _totals(project: Project, last: LastBuild) -> list[tuple[str, Sequence[str]]
     return totals
 
 
-def _with_rows(shown: Shown, node: Node, session: Session | None, num_rows: int) -> Shown:
+def _with_rows(shown: PageEntry, node: Node, session: Session | None, num_rows: int) -> PageEntry:
     """With the first rows of its table. A view is left out: to read it may run a model."""
     if session is None or node.materialized == "view" or not num_rows:
         return shown

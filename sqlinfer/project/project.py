@@ -16,7 +16,7 @@ from sqlinfer.project.checks import column_checks
 from sqlinfer.project.graph import check
 from sqlinfer.project.node import Config, Node, Source, read_config
 from sqlinfer.project.properties import Properties, read_properties
-from sqlinfer.project.template import Names, Scan, Templates
+from sqlinfer.project.template import Scan, TemplateNames, Templates
 from sqlinfer.sql.parsing.split_statements import split_statements
 from sqlinfer.sql.parsing.tokens import tokenize
 from sqlinfer.units import count
@@ -26,7 +26,14 @@ _SEEDS = ("csv", "parquet")
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A folder of model files. nodes: by key, each after those that it reads. sources: by label."""
+    """A folder of model files.
+
+    root: the folder.
+    file: its sqlinfer.yml.
+    nodes: by key, each after those that it reads.
+    sources: by label.
+    templates: render the SQL of its nodes.
+    """
 
     root: Path
     file: ProjectFile
@@ -53,7 +60,7 @@ class Project:
         def source(group: str, name: str) -> str:
             return self.sources[f"{group}.{name}"].relation
 
-        names = Names(ref, source, this=node.relation, is_incremental=is_incremental)
+        names = TemplateNames(ref, source, this=node.relation, is_incremental=is_incremental)
         text = self.templates.render(node.path, node.text, names)
         statements = [statement for statement in split_statements(text) if tokenize(statement)]
         if len(statements) != 1:
@@ -103,7 +110,7 @@ def _read(root: Path, path: Path) -> str:
 def _model(root: Path, path: Path, templates: Templates, properties: Properties) -> Node:
     text = _read(root, path)
     scan = templates.scan(path, text)
-    described = properties.described.get(path.stem.lower())
+    described = properties.nodes.get(path.stem.lower())
     config = Config() if described is None else read_config(described.config, str(described.path))
     config = read_config(scan.config, str(path), config)
     if config.unique_key and config.materialized != "incremental":
@@ -135,20 +142,20 @@ def _name(path: Path) -> str:
 
 
 def _described(node: Node, properties: Properties) -> Node:
-    described = properties.described.get(node.key)
+    described = properties.nodes.get(node.key)
     if described is None:
         return node
     return replace(node, description=described.description, columns=described.columns)
 
 
 def _checks(node: Node, properties: Properties) -> Iterable[Node]:
-    described = properties.described.get(node.key)
+    described = properties.nodes.get(node.key)
     return column_checks(node, described.path) if described else ()
 
 
 def _check_described(properties: Properties, nodes: Iterable[Node]) -> None:
     names = {node.key: node.name for node in nodes}
-    for key, described in properties.described.items():
+    for key, described in properties.nodes.items():
         if key not in names:
             hint = nearest(described.name, names.values())
             raise SqlinferError(f"{described.path} describes {described.name}, but there is no such file. {hint}")

@@ -14,8 +14,15 @@ from sqlinfer.sql_text import quote_identifier
 
 
 @dataclass(frozen=True, slots=True)
-class Described:
-    """What a properties file says of a model or a seed."""
+class NodeProperties:
+    """What a properties file says of a model or a seed.
+
+    name: of the node.
+    path: the properties file.
+    description: for people.
+    config: settings, not checked yet.
+    columns: those that are described.
+    """
 
     name: str
     path: Path
@@ -26,9 +33,13 @@ class Described:
 
 @dataclass(slots=True)
 class Properties:
-    """What all properties files of a project say: of its nodes, by their keys, and of sources, by their labels."""
+    """What all properties files of a project say.
 
-    described: dict[str, Described] = field(default_factory=dict)
+    nodes: of models and seeds, by key.
+    sources: by label.
+    """
+
+    nodes: dict[str, NodeProperties] = field(default_factory=dict)
     sources: dict[str, Source] = field(default_factory=dict)
 
 
@@ -39,8 +50,8 @@ def read_properties(root: Path, paths: Iterable[Path]) -> Properties:
         content = read_yaml(root / path)
         _check_keys(content, ("version", "models", "seeds", "sources"), path)
         for entry in [*_entries(content, "models", path), *_entries(content, "seeds", path)]:
-            described = _described(entry, path)
-            other = properties.described.setdefault(described.name.lower(), described)
+            described = _node_properties(entry, path)
+            other = properties.nodes.setdefault(described.name.lower(), described)
             if other is not described:
                 raise SqlinferError(f"{described.name} is described twice: in {other.path} and in {path}")
         for entry in _entries(content, "sources", path):
@@ -51,13 +62,13 @@ def read_properties(root: Path, paths: Iterable[Path]) -> Properties:
     return properties
 
 
-def _described(entry: Mapping[str, Any], path: Path) -> Described:
+def _node_properties(entry: Mapping[str, Any], path: Path) -> NodeProperties:
     where = f"{path}: {entry['name']}"
     _check_keys(entry, ("name", "description", "config", "columns"), where)
     config = entry.get("config") or {}
     if not isinstance(config, Mapping):
         raise SqlinferError(f"{where}: expected names and values below config, not {config!r}")
-    return Described(entry["name"], path, _text(entry, where), config, _columns(entry, where))
+    return NodeProperties(entry["name"], path, _text(entry, where), config, _columns(entry, where))
 
 
 def _columns(entry: Mapping[str, Any], where: str) -> tuple[Column, ...]:

@@ -22,8 +22,15 @@ _REQUIRED = object()
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
-    """What the names of a template give: the SQL of a ref and of a source, what config(..) does, the SQL of this."""
+class TemplateNames:
+    """What the names in a template give.
+
+    ref: the SQL of a node's relation.
+    source: the SQL of a source's table, by group and name.
+    config: takes the settings of config(..).
+    this: the SQL of the node's own relation.
+    is_incremental: what is_incremental() is.
+    """
 
     ref: Callable[[str], str]
     source: Callable[[str, str], str]
@@ -34,7 +41,12 @@ class Names:
 
 @dataclass(slots=True)
 class Scan:
-    """What a template mentions: its settings, and its refs and sources, each once and in order."""
+    """What a template mentions.
+
+    config: its settings.
+    refs: names of nodes, each once and in order.
+    sources: group and name, each once and in order.
+    """
 
     config: dict[str, Any] = field(default_factory=dict)
     refs: dict[str, None] = field(default_factory=dict)
@@ -63,10 +75,10 @@ class Templates:
             return name
 
         for is_incremental in (False, True):
-            self.render(path, text, Names(ref, source, scan.config.update, "this", is_incremental))
+            self.render(path, text, TemplateNames(ref, source, scan.config.update, "this", is_incremental))
         return scan
 
-    def render(self, path: Path, text: str, names: Names) -> str:
+    def render(self, path: Path, text: str, names: TemplateNames) -> str:
         """The text of a template; an error names the file and the line."""
         template = self._compile(path, text)
         context = {**self._environment.globals, **self._names(names)}
@@ -75,7 +87,7 @@ class Templates:
             context.update({name: value for name, value in vars(module).items() if isinstance(value, Macro)})
         return str(self._placed(path, partial(template.render, context)))
 
-    def _names(self, names: Names) -> dict[str, Any]:
+    def _names(self, names: TemplateNames) -> dict[str, Any]:
         def ref(name: str) -> str:
             return names.ref(name)
 

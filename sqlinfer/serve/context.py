@@ -13,8 +13,12 @@ from sqlinfer.errors import SqlinferError, nearest
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a client says of all its calls. model: answers calls that name none. udfs: folders of the user's functions;
-    None leaves them to the server. state: of the files in these folders, so that edited ones are loaded anew."""
+    """What holds for all calls of a client.
+
+    model: answers calls that name none.
+    udfs: folders of the user's functions; None leaves them to the server.
+    state: of the files in these folders, so that edited ones are loaded anew.
+    """
 
     model: str | None = None
     udfs: tuple[str, ...] | None = None

@@ -34,6 +34,7 @@ class RunningServer:
     version: str
     """Of its sqlinfer."""
     pid: int
+    """Of its process."""
     ends_itself: bool
     """Whether it does when nobody is connected: nobody started it by hand."""
 

@@ -3,7 +3,7 @@
 from sqlinfer.config.folders import function_folders, project_folder, state_folder
 from sqlinfer.store.answer_cache import AnswerCache
 from sqlinfer.store.database import Database
-from sqlinfer.store.jobs import Job, Jobs, RowError
+from sqlinfer.store.jobs import JobRecord, Jobs, RowError
 from sqlinfer.store.keys import KEY_BYTES, AnswerKeys, answer_key
 from sqlinfer.store.registry import Registry
 from sqlinfer.store.store import Store
@@ -13,7 +13,7 @@ __all__ = [
     "AnswerCache",
     "AnswerKeys",
     "Database",
-    "Job",
+    "JobRecord",
     "Jobs",
     "Registry",
     "RowError",

@@ -23,7 +23,7 @@ _DETAILS = ("expected", "batch_fill", "phases", "peak_memory_bytes", "peak_devic
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class JobRecord:
     """One execution of a statement.
 
     job_id: its number.
@@ -96,7 +96,15 @@ class RowError:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What one function asked one model version in one job."""
+    """What one function had one model version compute in one job.
+
+    job_id: of the job.
+    function: its name.
+    model: the version.
+    requests: that ended.
+    failed: of those, the ones without an answer.
+    prompt_tokens, completion_tokens: that the model read and wrote.
+    """
 
     job_id: int
     function: str
@@ -107,7 +115,7 @@ class Usage:
     completion_tokens: int
 
 
-_JOB_COLUMNS = ", ".join(f.name for f in fields(Job))
+_JOB_COLUMNS = ", ".join(f.name for f in fields(JobRecord))
 
 
 class Jobs:
@@ -150,11 +158,11 @@ class Jobs:
         ending = {"state": state, "ended": time.time(), "error": error and _kept(error)}
         self._set(job_id, counts | ending | {"models": json.dumps(list(models))})
 
-    def list(self, limit: int = 20) -> Sequence[Job]:
+    def list(self, limit: int = 20) -> Sequence[JobRecord]:
         """The last jobs, newest first."""
         return self._select("ORDER BY job_id DESC LIMIT ?", limit)
 
-    def show(self, job_id: int) -> Job:
+    def show(self, job_id: int) -> JobRecord:
         """The job of this id; SqlinferError if there is none."""
         jobs = self._select("WHERE job_id = ?", job_id)
         if not jobs:
@@ -237,7 +245,7 @@ class Jobs:
         with self._database.writing() as connection:
             connection.execute(f"UPDATE jobs SET {named} WHERE job_id = ?", (*values.values(), time.time(), job_id))
 
-    def _select(self, condition: str, value: int) -> Sequence[Job]:
+    def _select(self, condition: str, value: int) -> Sequence[JobRecord]:
         with self._database.reading() as connection:
             rows = connection.execute(
                 f"SELECT {_JOB_COLUMNS}, process, touched FROM jobs {condition}", (value,)
@@ -255,12 +263,12 @@ def _check_counts(counts: Mapping[str, Any]) -> None:
         raise ValueError(f"a job has no count {sorted(unknown)[0]}; its counts are {', '.join(_COUNTS)}")
 
 
-def _job(row: Sequence[Any]) -> Job:
+def _job(row: Sequence[Any]) -> JobRecord:
     *columns, process, touched = row
-    values = dict(zip((f.name for f in fields(Job)), columns, strict=True))
+    values = dict(zip((f.name for f in fields(JobRecord)), columns, strict=True))
     values["models"] = tuple(json.loads(values["models"]))
     values["settings"] = json.loads(values["settings"])
     values["phases"] = json.loads(values["phases"])
     if values["state"] == "running" and not is_alive(values["pid"], process, touched):
         values["state"] = "killed"
-    return Job(**values)
+    return JobRecord(**values)

@@ -14,7 +14,12 @@ _VERSIONED = re.compile(r"(.+)/([0-9]+)")
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A name as written in SQL, taken apart; at most one of alias and version is there."""
+    """A model's name as written in SQL, taken apart.
+
+    name: without alias and version.
+    alias: behind @; None if there is a version or none is written.
+    version: behind /; None if there is an alias or none is written.
+    """
 
     name: str
     alias: str | None = None

@@ -27,8 +27,12 @@ _PICKLES = ("*.bin", "*.pt", "*.pth")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """Where a source's files lie; revision: the commit, for a hub id."""
+class SourceFiles:
+    """A source that is on this machine.
+
+    path: the folder of its files.
+    revision: the commit, for a hub id.
+    """
 
     path: Path
     revision: str | None = None
@@ -44,7 +48,7 @@ def is_hub_id(source: str) -> bool:
     return _HUB_ID.fullmatch(source) is not None
 
 
-def find_source(source: str, revision: str | None = None, trust: bool = False, download: bool = False) -> Found:
+def find_source(source: str, revision: str | None = None, trust: bool = False, download: bool = False) -> SourceFiles:
     """The folder of a source, checked; a hub id comes from the local cache, and from the hub if download says so.
 
     ModelNotFound if there is none, ModelUnusable if files are missing, cut short or of a kind not allowed.
@@ -56,7 +60,7 @@ def find_source(source: str, revision: str | None = None, trust: bool = False, d
         if revision is not None:
             raise ModelNotFound(f"The folder {source} has no revision {revision}: only a hub id has revisions.")
         check_files(path, trust)
-        return Found(path)
+        return SourceFiles(path)
     if not is_hub_id(source):
         raise ModelNotFound(f"{source!r} is neither a folder ('./path') nor a hub id ('org/name').")
     if Path(source).is_dir():
@@ -64,12 +68,12 @@ def find_source(source: str, revision: str | None = None, trust: bool = False, d
     return _find_on_hub(source, revision, trust, download)
 
 
-def _find_on_hub(source: str, revision: str | None, trust: bool, download: bool) -> Found:
+def _find_on_hub(source: str, revision: str | None, trust: bool, download: bool) -> SourceFiles:
     problem: ModelNotFound | ModelUnusable
     try:
         path = _snapshot(source, revision, trust, local=True)
         check_files(path, trust)
-        return Found(path, path.name)
+        return SourceFiles(path, path.name)
     except (ModelNotFound, ModelUnusable) as error:
         problem = error  # not there, or perhaps a download that was cut off: fetch the rest
     if not download:
@@ -81,7 +85,7 @@ def _find_on_hub(source: str, revision: str | None, trust: bool, download: bool)
     except ModelNotFound as error:
         raise (problem if isinstance(problem, ModelUnusable) else error) from None
     check_files(path, trust)
-    return Found(path, path.name)
+    return SourceFiles(path, path.name)
 
 
 def _pull(source: str, revision: str | None) -> str:

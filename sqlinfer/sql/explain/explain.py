@@ -23,7 +23,7 @@ _SKIPPED = {"COPY", "EXPORT", "BEGIN", "START", "COMMIT", "ROLLBACK", "ABORT", "
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class CallEstimate:
     """What one call of a script needs of one model version.
 
     place: file and line; "" for calls in views and macros that were there before.
@@ -55,7 +55,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class MemoryNeed:
     """What a model version needs of a device.
 
     model: the version.
@@ -100,8 +100,8 @@ class Explanation:
     prompt_tokens: int
     est_seconds: float
     measured: bool
-    calls: tuple[Call, ...]
-    models: tuple[Model, ...]
+    calls: tuple[CallEstimate, ...]
+    models: tuple[MemoryNeed, ...]
 
 
 class _Probes:
@@ -203,10 +203,10 @@ def run_without_output(session: Session, statement: Statement) -> None:
         session.statements.run_unanswered(statement)
 
 
-def _calls(probes: _Probes, costs: Mapping[CallKey, Estimate]) -> Iterator[Call]:
+def _calls(probes: _Probes, costs: Mapping[CallKey, Estimate]) -> Iterator[CallEstimate]:
     """The calls in the order of the scripts; one with several models is there several times."""
     for number, (location, site) in probes.sites.items():
-        call = Call(location, site.text, site.function, rows=probes.stats.rows.get((number, site.function), 0))
+        call = CallEstimate(location, site.text, site.function, rows=probes.stats.rows.get((number, site.function), 0))
         keys = [key for key in probes.stats.requests if key.site == number]
         yield from (_call(call, key, probes, costs) for key in keys)
         if not keys:
@@ -214,10 +214,12 @@ def _calls(probes: _Probes, costs: Mapping[CallKey, Estimate]) -> Iterator[Call]
     for key in probes.stats.requests:
         if key.site == 0:
             rows = probes.stats.rows.get((0, key.function), 0)
-            yield _call(Call("", f"{key.function} in views and macros", key.function, rows=rows), key, probes, costs)
+            yield _call(
+                CallEstimate("", f"{key.function} in views and macros", key.function, rows=rows), key, probes, costs
+            )
 
 
-def _call(call: Call, key: CallKey, probes: _Probes, costs: Mapping[CallKey, Estimate]) -> Call:
+def _call(call: CallEstimate, key: CallKey, probes: _Probes, costs: Mapping[CallKey, Estimate]) -> CallEstimate:
     call = replace(
         call,
         model=str(probes.stats.versions[key.fingerprint]),
@@ -237,7 +239,7 @@ def _call(call: Call, key: CallKey, probes: _Probes, costs: Mapping[CallKey, Est
     )
 
 
-def _models(probes: _Probes, costs: Mapping[CallKey, Estimate]) -> Iterator[Model]:
+def _models(probes: _Probes, costs: Mapping[CallKey, Estimate]) -> Iterator[MemoryNeed]:
     """The models that must be loaded for what is not cached."""
     longest: dict[str, int] = {}
     for key, cost in costs.items():
@@ -246,4 +248,4 @@ def _models(probes: _Probes, costs: Mapping[CallKey, Estimate]) -> Iterator[Mode
     for fingerprint, num_tokens in longest.items():
         version = probes.stats.versions[fingerprint]
         need = backend_of(version).estimate_memory(version, num_tokens)
-        yield Model(str(version), need.device, need.dtype, need.bytes, need.free_bytes, need.fits)
+        yield MemoryNeed(str(version), need.device, need.dtype, need.bytes, need.free_bytes, need.fits)

@@ -23,7 +23,7 @@ from sqlinfer.store.outputs import encode
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class PreviewRow:
     """One request.
 
     call: as it is written.
@@ -76,12 +76,12 @@ class _Trace:
         return True
 
 
-def preview(session: Session, scripts: Mapping[str, str], num_rows: int) -> list[Shown]:
+def preview(session: Session, scripts: Mapping[str, str], num_rows: int) -> list[PreviewRow]:
     """Compute num_rows requests of each call, with all their steps, and show them in the order in which they came up.
 
     Statements run in a transaction that is rolled back; calls that were not chosen are NULL. Answers are kept.
     """
-    shown: list[Shown] = []
+    shown: list[PreviewRow] = []
     session.execute("BEGIN")
     try:
         with session.job("\n".join(scripts.values()), {"preview": num_rows}):
@@ -93,7 +93,7 @@ def preview(session: Session, scripts: Mapping[str, str], num_rows: int) -> list
     return shown
 
 
-def _preview(session: Session, text: str, num_rows: int) -> Iterator[Shown]:
+def _preview(session: Session, text: str, num_rows: int) -> Iterator[PreviewRow]:
     evaluator, statement = session.evaluator, session.statements.plan(text)
     trace, call_texts = _Trace(num_rows), dict[int, str]()
     evaluator.begin_statement()
@@ -110,7 +110,7 @@ def _preview(session: Session, text: str, num_rows: int) -> Iterator[Shown]:
     run_without_output(session, statement)
     for key, request in trace.chosen.items():
         failure, call = evaluator.statement.failures.get(key), trace.calls.get(key)
-        yield Shown(
+        yield PreviewRow(
             call_texts.get(request.route.site, request.route.function.name),
             str(request.route.version),
             backend_of(request.route.version).read_prompt(request.route.version, request.request),

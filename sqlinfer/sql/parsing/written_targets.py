@@ -19,7 +19,11 @@ Execute = Callable[..., duckdb.DuckDBPyConnection]
 
 @dataclass(frozen=True, slots=True)
 class CopiedFile:
-    """The file of COPY .. TO. name: of the file. end: the index of the token after it."""
+    """The file of COPY .. TO.
+
+    name: of the file, as written.
+    end: the index of the token after it.
+    """
 
     name: str
     end: int

@@ -73,7 +73,12 @@ def _guard_clause(edits: Edits, tokens: Sequence[Token], opening: int, mentions:
 
 @dataclass(frozen=True, slots=True)
 class _Order:
-    """Writes conditions with their cheap parts first. is_one_table: they stand in WHERE, over one table."""
+    """Writes conditions with their cheap parts first.
+
+    edits: of the whole statement.
+    mentions: starts of the tokens that lead to AI functions.
+    is_one_table: whether the conditions stand in WHERE, over one table.
+    """
 
     edits: Edits
     mentions: Collection[int]

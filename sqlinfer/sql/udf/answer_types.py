@@ -56,7 +56,11 @@ _SQL = {"string": "VARCHAR", "integer": "BIGINT", "number": "DOUBLE", "boolean":
 
 @dataclass(frozen=True, slots=True)
 class AnswerType:
-    """sql: a DuckDB type. schema: the JSON schema, as text, of its values; fields of a STRUCT may be null."""
+    """The type of an answer, in both languages.
+
+    sql: a DuckDB type.
+    schema: the JSON schema, as text, of its values; fields of a STRUCT may be null.
+    """
 
     sql: str
     schema: str

@@ -18,7 +18,7 @@ from sqlinfer.inference.keyed_request import KeyedRequest, Route
 from sqlinfer.store import KEY_BYTES, AnswerCache, AnswerKeys
 from sqlinfer.types import AnyRequest, Completion, Generate, Parameters, Text
 
-Names = tuple[str, ...]
+FieldNames = tuple[str, ...]
 _SEVERAL = b"sqlinfer order of columns"
 
 
@@ -30,7 +30,7 @@ class FieldOrders:
         self._seen: dict[bytes, _Seen] = {}
         self._lock = Lock()
 
-    def find(self, key: bytes) -> Names | None:
+    def find(self, key: bytes) -> FieldNames | None:
         """The order that was chosen under a key."""
         names = self._answers.texts([key]).get(key)
         return None if names is None else tuple(json.loads(names))
@@ -98,7 +98,7 @@ def order_key(keys: AnswerKeys, draft: AnyRequest, parameters: Parameters) -> by
     return _digest(keys(replace(draft, text=names), parameters))
 
 
-def reorder_fields(request: KeyedRequest, names: Names) -> None:
+def reorder_fields(request: KeyedRequest, names: FieldNames) -> None:
     """Put the fields of a request's text into the order that was chosen; its key is then the final one."""
     keys = AnswerKeys(request.route.version.fingerprint, request.route.function.answer_hash)
     draft = replace(request.draft, text=in_order(request.draft.text, names))

@@ -11,12 +11,12 @@ from typing import Any
 from sqlinfer.functions import Function
 from sqlinfer.functions.call_options import Options, read_options
 from sqlinfer.inference.keyed_request import KeyedRequest, Route
-from sqlinfer.sql.udf.field_order import Names, order_key, reorder_fields
+from sqlinfer.sql.udf.field_order import FieldNames, order_key, reorder_fields
 from sqlinfer.store import KEY_BYTES, AnswerKeys
 from sqlinfer.types import AnyRequest, Generate, Parameters
 
 FindRoute = Callable[[Function, str | None, str], Route]
-FindOrder = Callable[[bytes], Names | None]
+FindOrder = Callable[[bytes], FieldNames | None]
 
 
 @dataclass(slots=True)
@@ -47,7 +47,7 @@ class RequestBuilder:
         self._names = option_names
         self._arguments = function.arguments
         self._options: dict[str, Options] = {}
-        self._last: _Shared | None = None
+        self._last: _SharedSettings | None = None
 
     def on_error(self, row: tuple[Any, ...]) -> Any:
         """The on_error of a row, before it is checked."""
@@ -78,7 +78,7 @@ class RequestBuilder:
             self._put_in_order(request, shared)
         return request
 
-    def _put_in_order(self, request: KeyedRequest, shared: _Shared) -> None:
+    def _put_in_order(self, request: KeyedRequest, shared: _SharedSettings) -> None:
         """Put the fields in the order that was chosen; until then the request has a key without answer."""
         key = order_key(shared.keys, request.draft, shared.parameters)
         names = self._find_order(key)
@@ -87,12 +87,12 @@ class RequestBuilder:
         else:
             request.defer(key, hashlib.blake2b(request.key, digest_size=KEY_BYTES, key=key).digest())
 
-    def _share(self, draft: AnyRequest, options: Options, model: str | None) -> _Shared:
+    def _share(self, draft: AnyRequest, options: Options, model: str | None) -> _SharedSettings:
         """The parameters that hold are those of the call, then the function's, then the model's registration."""
         route = self._find_route(self.function, model, draft.task)
         parameters = options.parameters.over(draft.parameters).over(route.version.parameters)
         keys = AnswerKeys(route.version.fingerprint, self.function.answer_hash)
-        return _Shared(draft.parameters, draft.task, options, model, route, parameters, keys)
+        return _SharedSettings(draft.parameters, draft.task, options, model, route, parameters, keys)
 
     def _read_options(self, values: tuple[Any, ...]) -> Options:
         identity = repr(values)
@@ -104,8 +104,14 @@ class RequestBuilder:
 
 
 @dataclass(frozen=True, slots=True)
-class _Shared:
-    """What rows with the same settings share, so that it is worked out once and not for each row."""
+class _SharedSettings:
+    """What rows with the same settings share: resolved once, not for each row.
+
+    draft_parameters, task, options, model: the settings, as of the draft and of the call.
+    route: function and model version.
+    parameters: those that hold.
+    keys: hash the requests of the route.
+    """
 
     draft_parameters: Parameters
     task: str
