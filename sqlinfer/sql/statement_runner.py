@@ -157,7 +157,7 @@ class StatementRunner:
             stages = [[query for stages in by_row for query in stages[i]] for i in range(len(by_row[0]))]
             self.prefetch_answers(statement, stages)
             for one in each:
-                self._run_directly(one)
+                self._run_directly(one, self.execute)
 
     def prefetch_relation(self, relation: duckdb.DuckDBPyRelation) -> None:
         """Compute the answers of a relation, of which only DuckDB knows the statement."""
