@@ -38,15 +38,19 @@ class Commands(click.Group):
 
 def echo_interrupted(message: str) -> None:
     """Print the end of a stopped run on a line of its own: a terminal shows ^C, and may show a line of progress."""
-    if sys.stderr.isatty():
-        click.echo("\r\x1b[2K", nl=False, err=True)
-    click.echo(message, err=True)
+    click.echo(_own_line() + message, err=True)
+
+
+def _own_line() -> str:
+    """What erases a line of progress that is on the terminal."""
+    return "\r\x1b[2K" if sys.stderr.isatty() else ""
 
 
 @contextmanager
 def _log_on_stderr() -> Iterator[None]:
     """While open, what the package logs goes to stderr: warnings, or what a job's logging_level says."""
     handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter(f"{_own_line()}%(message)s"))
     log = logging.getLogger("sqlinfer")
     log.addHandler(handler)
     try:

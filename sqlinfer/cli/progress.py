@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -35,6 +36,7 @@ class Watch:
         self._on_terminal = sys.stderr.isatty()
         self._progress = on_terminal(sys.stderr) if self._on_terminal else as_lines(sys.stderr)
         self._is_on = self._is_drawn = False
+        self._lock = threading.Lock()
 
     @contextmanager
     def asking(self) -> Iterator[None]:
@@ -47,16 +49,18 @@ class Watch:
             self.stop()
 
     def __call__(self, counts: JobCounters) -> None:
-        """Note one more completion."""
-        if self._is_on and not self._quiet:
-            self._progress(counts)
-            self._is_drawn = True
+        """Show where the job is; threads call it."""
+        with self._lock:
+            if self._is_on and not self._quiet:
+                self._progress(counts)
+                self._is_drawn = True
 
     def stop(self) -> None:
         """Erase the line."""
         from sqlinfer.inference.progress import wipe
 
-        if self._is_drawn and self._on_terminal:
-            wipe(sys.stderr)
-        self._is_drawn = False
-        self._progress.reset()
+        with self._lock:
+            if self._is_drawn and self._on_terminal:
+                wipe(sys.stderr)
+            self._is_drawn = False
+            self._progress.reset()

@@ -12,6 +12,7 @@ from collections.abc import Sequence as Series
 from contextlib import ExitStack
 from functools import cached_property
 from typing import Any, Protocol
+from weakref import WeakSet
 
 from sqlinfer.engine.encoder_runner import EncoderRunner
 from sqlinfer.engine.generator import Generator
@@ -60,6 +61,15 @@ class TransformersEngine:
         """How much of the batch was in use at the last step, 0..1."""
         self.loaded = LoadedModel(version, dtype, device)
         """The parts of the model, loaded as they are needed."""
+        self._steppables: WeakSet[Steppable] = WeakSet()
+
+    @property
+    def activity(self) -> str:
+        """What goes on before the next answer: the model loads, or reads prompts; "" while it writes."""
+        if not self.loaded.is_loaded:
+            return f"loading {self.version}"
+        num_tokens = sum(getattr(steppable, "num_prefill_tokens", 0) for steppable in self._steppables)
+        return f"reading {num_tokens:,} prompt tokens" if num_tokens else ""
 
     @cached_property
     def runner(self) -> Runner:
@@ -117,5 +127,6 @@ class TransformersEngine:
     def _open_loop(self) -> StepLoop:
         """The runner's loop, on a thread of its own unless the device is the CPU, whose cores the caller shares."""
         steppable = self.runner.open_loop(self.limits)
+        self._steppables.add(steppable)
         on_cpu = self.loaded.model.device.type == "cpu"
         return (StepLoop if on_cpu else BackgroundStepLoop)(steppable, self.loaded.step_lock)

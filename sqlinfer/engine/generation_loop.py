@@ -28,6 +28,8 @@ class GenerationLoop:
         self.batch = batch
         self.scheduler = Scheduler(limits)
         self.utilization = 0.0
+        self.num_prefill_tokens = 0
+        """Of the prompts that are being read in this moment."""
         self._decode_text = decode_text
 
     @property
@@ -58,7 +60,9 @@ class GenerationLoop:
 
         Sequences that have choices are scored as they join, and need no token.
         """
+        self.num_prefill_tokens = sum(len(sequence.token_ids) for sequence in admitted)
         logits = self.batch.prefill(admitted) if admitted else self.batch.decode()
+        self.num_prefill_tokens = 0
         rows = admitted or self.batch.rows
         if admitted:
             score(self.batch, admitted, logits, self.scheduler.limits)

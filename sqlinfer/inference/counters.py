@@ -11,6 +11,8 @@ from sqlinfer.engine import peak_memory
 from sqlinfer.inference.distinct_counter import DistinctCounter
 from sqlinfer.types import Completion
 
+_ACTIVITIES = {"probe": "reading rows"}
+
 
 class JobCounters:
     """The counts of one job.
@@ -23,6 +25,7 @@ class JobCounters:
     cancelled: requests that were ended because no call waited for them any more.
     prompt_tokens, completion_tokens: of all completions.
     expected: requests that will have ended when all that are recorded have.
+    activity: what goes on, if requests are not being answered: rows are read, a model loads.
     phases: seconds by name.
     usage: by function and model: requests that ended, failed ones, prompt tokens, completion tokens.
     """
@@ -35,6 +38,7 @@ class JobCounters:
         self.prompt_tokens = 0
         self.completion_tokens = 0
         self.expected = 0
+        self.activity = "preparing the statement"
         self.phases = {"probe": 0.0, "infer": 0.0}
         self.usage: dict[tuple[str, str], list[int]] = {}
         self._fill = 0.0
@@ -115,13 +119,19 @@ class JobCounters:
         """How full batches were on average, 0..1; 0 if no engine says."""
         return self._fill / self.computed if self.computed else 0.0
 
+    def note_activity(self, activity: str) -> None:
+        """Note what goes on now."""
+        self.activity = activity
+
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Count the seconds inside as this phase's."""
         started_s = time.perf_counter()
+        self.activity = _ACTIVITIES.get(name, "")
         try:
             yield
         finally:
+            self.activity = ""
             self.phases[name] += time.perf_counter() - started_s
 
     def as_record(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from sqlinfer.inference.counters import JobCounters
 from sqlinfer.inference.failures import Failure, summary
 from sqlinfer.inference.runtime import Runtime
 from sqlinfer.redact import redact
-from sqlinfer.types import AnyRequest, Completion, ModelVersion
+from sqlinfer.types import AnyRequest, Completion, Engine, ModelVersion
 from sqlinfer.units import count
 
 ShowProgress = Callable[[JobCounters], None]
@@ -25,6 +25,7 @@ ShowProgress = Callable[[JobCounters], None]
 
 RETRY_HINT = "run the same again"
 _UPDATE_S = 1.0
+_TICK_S = 0.5
 _log = logging.getLogger(__name__)
 
 
@@ -55,6 +56,8 @@ class Job:
     _num_skipped: int = 0
     _updated_s: float = field(default_factory=time.monotonic)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _reporting: threading.RLock = field(default_factory=threading.RLock)
+    _engine: Engine | None = None
 
     @contextmanager
     def inference(self) -> Iterator[None]:
@@ -107,14 +110,44 @@ class Job:
                 f"{settings.error_threshold}. {summary(failures.values(), self.retry_hint, self.job_id)}"
             )
 
+    @contextmanager
+    def computing_with(self, engine: Engine) -> Iterator[None]:
+        """While open, the engine says what goes on until it answers."""
+        self._engine = engine
+        try:
+            yield
+        finally:
+            self._engine = None
+            self.counts.note_activity("")
+
     def report(self) -> None:
         """Show how far the job is, and bring its record up to date from time to time."""
-        self.show_progress(self.counts)
-        now_s = time.monotonic()
-        if self.job_id is not None and now_s - self._updated_s >= _UPDATE_S:
-            self._updated_s = now_s
-            self.runtime.store.jobs.update(self.job_id, **self.counts.as_record())
-            self._record_failures()
+        with self._reporting:
+            if self._engine is not None:
+                self.counts.note_activity(getattr(self._engine, "activity", ""))
+            self.show_progress(self.counts)
+            now_s = time.monotonic()
+            if self.job_id is not None and now_s - self._updated_s >= _UPDATE_S:
+                self._updated_s = now_s
+                self.runtime.store.jobs.update(self.job_id, **self.counts.as_record())
+                self._record_failures()
+
+    @contextmanager
+    def reporting(self) -> Iterator[None]:
+        """While open, report by the clock too: it may take minutes to read the rows or to load a model."""
+        ended = threading.Event()
+
+        def tick() -> None:
+            while not ended.wait(_TICK_S):
+                self.report()
+
+        thread = threading.Thread(target=tick, name="sqlinfer-progress", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
     def finish(self, state: Any, error: str | None) -> None:
         """Record how the job ended."""

@@ -40,4 +40,5 @@ def infer(
         generate: Generate = engine.generate
         for stage in reversed(STAGES):
             generate = partial(stage, generate, inference)
-        yield from generate(requests, job.cancel)
+        with job.computing_with(engine):
+            yield from generate(requests, job.cancel)

@@ -33,12 +33,15 @@ class Progressing(Protocol):
 
 
 def progress_line(now: Any, inference_s: float, before: tuple[int, int, int] = (0, 0, 0)) -> str:
-    """Rows, requests, failures, tokens a second in and out, batch fill, time left.
+    """Rows, requests, failures, tokens a second in and out, batch fill, time left; or what goes on in their place.
 
     now: as Progressing.
     inference_s: seconds since requests are computed.
     before: requests that had ended then, tokens read, tokens written.
     """
+    elapsed = f"{_clock(inference_s)} elapsed"
+    if activity := getattr(now, "activity", ""):
+        return ", ".join([*([count(now.rows, "row")] if now.rows else []), activity, elapsed])
     ended = now.generated + now.failed
     expected = max(now.expected, ended)
     seconds = max(inference_s, 1e-9)
@@ -52,9 +55,15 @@ def progress_line(now: Any, inference_s: float, before: tuple[int, int, int] = (
         parts.append(f"batch {now.batch_fill:.0%} full")
     done = ended - before[0]
     if done > 0:
-        left_s = round((expected - ended) * seconds / done)
-        parts.append(f"{left_s // 3600}:{left_s // 60 % 60:02}:{left_s % 60:02} left")
+        parts.append(f"{_clock((expected - ended) * seconds / done)} left")
+    elif expected > ended:
+        parts.append(elapsed)
     return ", ".join(parts)
+
+
+def _clock(seconds: float) -> str:
+    whole = round(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
 
 
 class Progress:

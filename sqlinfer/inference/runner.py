@@ -64,7 +64,7 @@ class JobRunner:
         if isinstance(show, Progress):
             show.reset()
         try:
-            with logging_level(layers.over().logging_level):
+            with logging_level(layers.over().logging_level), job.reporting():
                 yield job
         except BaseException as error:
             job.finish(_state(error), str(error))

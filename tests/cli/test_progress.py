@@ -12,10 +12,14 @@ from typing import Any
 
 import pytest
 
+import sqlinfer
+from sqlinfer import Parameters, Request
+from sqlinfer.engine import BUILTINS, open_engine
 from sqlinfer.inference.progress import Progress, progress_line
 from sqlinfer.store import Store
 from tests.cli.conftest import Invoke
 from tests.conftest import EchoEngine
+from tests.slow_echo import PATIENCE_S
 
 Query = Callable[..., str]
 
@@ -43,6 +47,46 @@ def test_a_line_says_rows_requests_failures_tokens_fill_and_the_time_left() -> N
 def test_what_ended_before_is_no_speed_of_now() -> None:
     now = job(generated=600, expected=1000, prompt_tokens=6000, completion_tokens=600)
     assert progress_line(now, 10.0, (500, 5000, 500)) == "asking 600/1,000 requests, 100 + 10 tokens/s, 0:00:40 left"
+
+
+def test_before_an_answer_the_line_says_what_goes_on() -> None:
+    assert progress_line(job(rows=9, activity="loading short/1"), 83.0) == "9 rows, loading short/1, 0:01:23 elapsed"
+    assert progress_line(job(expected=4), 2.0) == "asking 0/4 requests, 0 + 0 tokens/s, 0:00:02 elapsed"
+
+
+@pytest.fixture
+def fast_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs report a hundred times a second."""
+    for name in ("_TICK_S", "_UPDATE_S"):
+        monkeypatch.setattr(sys.modules["sqlinfer.inference.job"], name, 0.01)
+
+
+def test_a_job_reports_by_the_clock_before_its_first_answer(
+    fast_clock: None, registered: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    activities: list[str] = []
+    with sqlinfer.connect(model="echo", udfs=[]) as con:
+
+        def answer(request: Any) -> str:
+            until_s = time.monotonic() + PATIENCE_S
+            while not con.runtime.store.jobs.list()[0].expected and time.monotonic() < until_s:
+                time.sleep(0.005)
+            assert con.runtime.store.jobs.list()[0].expected == 3, "another process sees it"
+            return str(request.text)
+
+        engine = EchoEngine(answer)
+        monkeypatch.setattr(con.runtime, "open_engine", lambda version: engine)
+        with con.job("a test", show_progress=lambda counts: activities.append(counts.activity)):
+            reading = "(SELECT sum(hash(i)) AS h FROM range(30000000) t(i))"
+            con.execute(f"SELECT ai_gen('a' || n) FROM {reading}, range(3) r(n) WHERE h > 0")
+    assert "reading rows" in activities
+
+
+def test_an_engine_says_that_its_model_loads() -> None:
+    engine = open_engine(BUILTINS["sqlinfer/tiny"])
+    assert engine.activity == "loading sqlinfer/tiny"
+    list(engine.generate([Request("a lamp", parameters=Parameters(max_tokens=1))]))
+    assert engine.activity == ""
 
 
 @pytest.mark.parametrize("booted_s", [0.0, 1e6])  # the clock may begin with the machine
