@@ -1,4 +1,4 @@
-"""Runs a file of a udfs/ folder together with the files beside it that it imports, its helpers.
+"""Runs a file of a udfs/ folder together with what it imports from that folder, its helpers.
 
 A helper belongs to the file that imports it: another folder may have another one of the same name, and an edited one
 makes another module of each file that imports it. So neither sys.path nor the names in sys.modules take part.
@@ -12,83 +12,139 @@ import hashlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 
 def load_module(path: Path) -> tuple[ModuleType, str]:
     """The module of a file, and the SHA-256, in hex, of the file and its helpers. Raises what the code raises."""
-    sources = _sources(path.absolute())
-    hashes = {file.stem: hashlib.sha256(source).hexdigest() for file, source in sources.items()}
-    content_hash = hashes.pop(path.stem)
-    if hashes:
-        content_hash = hashlib.sha256(f"{content_hash} {sorted(hashes.items())}".encode()).hexdigest()
-    return _Modules(path.absolute(), sources, content_hash).module(path.stem), content_hash
+    files = _Files(path.absolute())
+    return _Modules(files).module(path.stem), files.content_hash
 
 
-def _sources(path: Path) -> Mapping[Path, bytes]:
-    """A file and its helpers, and theirs."""
-    sources: dict[Path, bytes] = {}
-    unread = [path]
-    while unread:
-        file = unread.pop()
-        if file not in sources:
-            sources[file] = file.read_bytes()
-            beside = (path.with_name(f"{name}.py") for name in _imported(sources[file]))
-            unread += [helper for helper in beside if helper.is_file()]
-    return sources
+class _Files:
+    """A file and its helpers, and theirs: the paths and sources of modules by their names within the folder.
 
+    The folder itself is the module "", and one without an __init__.py a module without a source.
+    """
 
-def _imported(source: bytes) -> Iterator[str]:
-    """The first parts of the names of the modules that a file imports, also within functions."""
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError):  # raised again, with its place, when the file is run
-        return
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            names = [node.module] if node.module else [alias.name for alias in node.names]
-        else:
-            continue
-        yield from {name.partition(".")[0] for name in names} - sys.stdlib_module_names
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.sources: dict[str, tuple[Path, bytes]] = {"": (path.parent, b""), path.stem: (path, path.read_bytes())}
+        unread = [path.stem]
+        while unread:
+            name = unread.pop()
+            for imported in _imported(self.sources[name][1], self.package(name)):
+                unread += [prefix for prefix in _prefixes(imported) if self._add(prefix)]
+        hashes = sorted(
+            (name, hashlib.sha256(source).hexdigest()) for name, (_, source) in self.sources.items() if source
+        )
+        (own,) = (each for name, each in hashes if name == path.stem)
+        self.content_hash = own if len(hashes) == 1 else hashlib.sha256(f"{own} {hashes}".encode()).hexdigest()
+
+    def _add(self, name: str) -> bool:
+        """Read a module that is new; whether it is there."""
+        if name in self.sources or name.partition(".")[0] in sys.stdlib_module_names:
+            return False
+        place = self.path.parent.joinpath(*name.split("."))
+        for file in (place / "__init__.py", place.with_suffix(".py")):
+            if file.is_file():
+                self.sources[name] = file, file.read_bytes()
+                return True
+        if place.is_dir():
+            self.sources[name] = place, b""
+        return place.is_dir()
+
+    def package(self, name: str) -> str:
+        """The package that the relative imports of a module begin at: itself, if it is one."""
+        path, _ = self.sources[name]
+        return name if path.stem == "__init__" or not path.suffix else name.rpartition(".")[0]
 
 
 class _Modules:
-    """The modules of one file and its helpers, by the stems of their files."""
+    """The modules of one file and its helpers."""
 
-    def __init__(self, path: Path, sources: Mapping[Path, bytes], content_hash: str) -> None:
-        self._files = {file.stem: (file, source) for file, source in sources.items()}
-        self._key = hashlib.sha256(f"{path} {content_hash}".encode()).hexdigest()[:12]
+    def __init__(self, files: _Files) -> None:
+        self._files = files
+        self._key = hashlib.sha256(f"{files.path} {files.content_hash}".encode()).hexdigest()[:12]
 
-    def module(self, stem: str) -> ModuleType:
-        """The module of a file, which is run the first time."""
-        name = f"sqlinfer_udfs.{stem}_{self._key}"
-        if name not in sys.modules:
-            path, source = self._files[stem]
-            module = ModuleType(name)
+    def module(self, name: str) -> ModuleType:
+        """The module of a name within the folder, which is run the first time."""
+        full_name = f"sqlinfer_udfs.{name}_{self._key}"
+        if full_name not in sys.modules:
+            path, source = self._files.sources[name]
+            module = ModuleType(full_name)
             module.__file__ = str(path)
+            module.__package__ = self._files.package(name)
             module.__dict__["__builtins__"] = {**vars(builtins), "__import__": self._import}
-            sys.modules[name] = module
+            sys.modules[full_name] = module
             try:
                 exec(compile(source, str(path), "exec"), module.__dict__)
             except BaseException:
-                del sys.modules[name]
+                del sys.modules[full_name]
                 raise
-        return sys.modules[name]
+        return sys.modules[full_name]
 
     def _import(
         self,
         name: str,
         globals: Mapping[str, Any] | None = None,
         locals: Mapping[str, Any] | None = None,
-        fromlist: Sequence[str] = (),
+        fromlist: Sequence[str] | None = (),
         level: int = 0,
     ) -> Any:
         """What an import statement of these files does: as Python's own, but that helpers are found first."""
-        if name in self._files and level <= 1:
-            return self.module(name)
-        if level == 1 and not name:
-            return SimpleNamespace(**{each: self.module(each) for each in fromlist if each in self._files})
-        return builtins.__import__(name, globals, locals, fromlist, level)
+        absolute = _absolute(name, str((globals or {}).get("__package__") or ""), level)
+        first = absolute.partition(".")[0]
+        if first not in self._files.sources or (not level and not first):
+            return builtins.__import__(name, globals, locals, fromlist or (), level)
+        for prefix in ["", *_prefixes(absolute)]:
+            self._set_attribute(prefix)
+        module = self.module(absolute if fromlist else first)
+        for each in fromlist or ():
+            inner = f"{absolute}.{each}".lstrip(".")
+            if not hasattr(module, each) and inner in self._files.sources:
+                self._set_attribute(inner)
+        return module
+
+    def _set_attribute(self, name: str) -> None:
+        """Run a module, and make it an attribute of its package."""
+        if name not in self._files.sources:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        module = self.module(name)
+        if name:
+            package, _, own = name.rpartition(".")
+            setattr(self.module(package), own, module)
+
+
+def _imported(source: bytes, package: str) -> Iterator[str]:
+    """The names of what a file imports, as modules of its folder; also within functions."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):  # raised again, with its place, when the file is run
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = _absolute(node.module or "", package, node.level)
+            yield module
+            yield from (f"{module}.{alias.name}".lstrip(".") for alias in node.names)
+
+
+def _absolute(name: str, package: str, level: int) -> str:
+    """The name of a module that an import of this level in a package names."""
+    if not level:
+        return name
+    parents = package.split(".")
+    return ".".join(part for part in (*parents[: len(parents) - level + 1], name) if part)
+
+
+def _prefixes(name: str) -> list[str]:
+    """A module and the packages that it lies in, the outermost first.
+
+    >>> _prefixes("a.b")
+    ['a', 'a.b']
+    """
+    parts = name.split(".") if name else []
+    return [".".join(parts[: end + 1]) for end in range(len(parts))]

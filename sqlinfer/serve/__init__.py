@@ -1,1 +1,1 @@
-"""The server that other programs ask: the DuckDB shell through its extension, any DuckDB that loads it."""
+"""The server that other programs call: the DuckDB shell through its extension, any DuckDB that loads it."""

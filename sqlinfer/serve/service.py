@@ -38,7 +38,7 @@ _ONE_ROW = 5
 _MOST_CONTEXTS = 64
 """What the least recently used of them loaded is forgotten."""
 REMEMBERED_S = 1.0
-"""How long a failed call of one row fails again unasked: DuckDB tries a call of constants many times while it plans."""
+"""How long a failed call of one row fails again at once: DuckDB tries a call of constants many times while it plans."""
 
 
 class Service:

@@ -35,7 +35,7 @@ def pack(message: Sequence[str | None]) -> bytes:
             parts += (_SIZE.pack(len(encoded)), encoded)
     body = b"".join(parts)
     if len(body) >= _NULL:
-        raise SqlinferError(f"a message of {len(body):,} bytes is too long; ask about fewer rows at once")
+        raise SqlinferError(f"a message of {len(body):,} bytes is too long; send fewer rows at once")
     return _SIZE.pack(len(body)) + body
 
 

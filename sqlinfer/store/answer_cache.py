@@ -243,7 +243,7 @@ class AnswerCache:
                 self._wipe(0)
 
     def _among_waiting(self, keys: Sequence[bytes]) -> dict[bytes, Completion]:
-        # Before the file is asked: a key that leaves the waiting ones meanwhile is in the file.
+        # Before the file is read: a key that leaves the waiting ones meanwhile is in the file.
         if not self._waiting:
             return {}
         with self._lock:

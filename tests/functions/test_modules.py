@@ -18,6 +18,15 @@ IMPORTS = [
     "import os, sys\nsys.path.insert(0, os.path.dirname(__file__))\nfrom _help import word",
 ]
 CODE = "{imports}\n\ndef shout(text: str) -> str:\n    'Shout.'\n    return text + word()\n"
+PACKAGES = [
+    "from _lib.words import word",
+    "import _lib.words\nword = _lib.words.word",
+    "import _lib.words as words\nword = words.word",
+    "from _lib import words\nword = words.word",
+    "from ._lib import words\nword = words.word",
+    "from ._lib.words import *",
+    "import os, sys\nsys.path.insert(0, os.path.dirname(__file__))\nfrom _lib.words import word",
+]
 LATE = "def shout(text: str) -> str:\n    'Shout.'\n    from _help import word\n    return text + word()\n"
 
 
@@ -26,10 +35,21 @@ def write(folder: Path, code: str, word: str) -> Function:
     (folder / "shout.py").write_text(code)
     (folder / "_words.py").write_text(f"WORD = '{word}'\n")
     (folder / "_help.py").write_text("from _words import WORD\n\ndef word():\n    return WORD\n")
+    (folder / "_lib").mkdir(exist_ok=True)
+    (folder / "_lib" / "words.py").write_text(
+        "from . import deep\nfrom .. import _words\nimport json\nword = deep.word\n"
+    )
+    (folder / "_lib" / "deep.py").write_text(
+        "import _help\nfrom .last import last\nword = lambda: last(_help.word())\n"
+    )
+    (folder / "_lib" / "last.py").write_text("def last(text):\n    from .. import _words\n    return _words.WORD\n")
     return load_function(folder / "shout.py")
 
 
-@pytest.mark.parametrize("code", [*(CODE.format(imports=imports) for imports in IMPORTS), LATE])
+ALL = [*(CODE.format(imports=imports) for imports in (*IMPORTS, *PACKAGES)), LATE]
+
+
+@pytest.mark.parametrize("code", ALL)
 def test_each_folder_has_its_own_helpers_and_an_edited_one_makes_another_function(
     code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -54,3 +74,14 @@ def test_an_error_in_a_helper_names_the_function_and_the_next_try_reads_it_anew(
     with pytest.raises(SqlinferError, match=r"shout\.py: ModuleNotFoundError: .*_absent"):
         write(tmp_path, "from _absent import nothing\n", "x")
     assert write(tmp_path, LATE, "x").ask("-") == "-x"
+
+
+def test_a_package_may_have_code_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "_lib").mkdir()
+    (tmp_path / "shout.py").write_text(CODE.format(imports="import _lib\nword = _lib.word"))
+    values = []
+    for word in ("x", "y"):
+        (tmp_path / "_lib" / "__init__.py").write_text(f"from .words import word\nEND = '{word}'\n")
+        (tmp_path / "_lib" / "words.py").write_text("def word():\n    from . import END\n    return END\n")
+        values.append(load_function(tmp_path / "shout.py").ask("-"))
+    assert values == ["-x", "-y"]
