@@ -26,7 +26,7 @@ from sqlinfer.sql.parsing.written_targets import created_table
 from sqlinfer.sql.statement_prefetch import STATEMENT, StatementPrefetch
 from sqlinfer.sql.storage import make_file, set_storage_version
 from sqlinfer.sql.udf.registration import UdfRegistration
-from sqlinfer.sql_text import quote_identifier
+from sqlinfer.sql_text import quote_identifier, quote_literal
 from sqlinfer.units import count, counted, duration
 
 _CONFIG = ("model", "settings", "store", "udfs")
@@ -77,8 +77,7 @@ class Plugin(BasePlugin):
         assert cursor is not None  # it runs a statement just now
         other = cursor.cursor()
         for name, value in self._duckdb_settings.items():
-            text = str(value).replace("'", "''")
-            other.execute(f"SET {quote_identifier(name)} = '{text}'")
+            other.execute(f"SET {quote_identifier(name)} = {quote_literal(str(value))}")
         return other
 
     def _hear(self, event: Any) -> None:

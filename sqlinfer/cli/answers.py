@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from sqlinfer.cli.state import open_store
-from sqlinfer.cli.tables import echo_json, echo_table
+from sqlinfer.cli.tables import echo_json, echo_table, json_option
 from sqlinfer.errors import SqlinferError
 from sqlinfer.units import count, moment, size
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from sqlinfer.store import Store
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group()
@@ -30,7 +29,7 @@ def answers() -> None:
 
 
 @answers.command()
-@_json_option
+@json_option
 def stats(as_json: bool) -> None:
     """Count the cached answers, by function and by model.
 
@@ -62,8 +61,8 @@ def _choice(command: _Command) -> _Command:
 
 @answers.command()
 @_choice
-@click.option("--limit", default=20, show_default=True, help="Number of jobs, newest first; -1: all.")
-@_json_option
+@click.option("--limit", default=20, show_default=True, help="Number of answers, newest first; -1: all.")
+@json_option
 def show(function: str | None, model: str | None, limit: int, as_json: bool) -> None:
     """Show the last answers, with model, tokens and how each ended. Prompts are not kept.
 
@@ -112,7 +111,7 @@ def _facts(store: Store, function: str | None, model: str | None, limit: int) ->
 @answers.command()
 @_choice
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-@_json_option
+@json_option
 def clear(function: str | None, model: str | None, yes: bool, as_json: bool) -> None:
     """Delete cached answers: all, or those of one function or model. Their texts are wiped from the disk.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from sqlinfer.cli.tables import echo_json, echo_table
+from sqlinfer.cli.tables import echo_json, echo_table, json_option
 
 
 @click.group()
@@ -17,7 +17,7 @@ def functions() -> None:
 
 
 @functions.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def list_(as_json: bool) -> None:
     """List the built-in functions and those in udfs/, here and in the project.
 

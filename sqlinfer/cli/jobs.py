@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from sqlinfer.cli.state import open_store
-from sqlinfer.cli.tables import echo_facts, echo_json, echo_table, to_text
+from sqlinfer.cli.tables import echo_facts, echo_json, echo_table, json_option, to_text
 from sqlinfer.store.jobs import JobState
 from sqlinfer.units import count, counted, duration, moment, size
 
 if TYPE_CHECKING:
     from sqlinfer.store import JobRecord
 
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _STATEMENT_WIDTH = 60
 _WATCH_S = 1.0
 _AGES = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -57,7 +56,7 @@ def _since(_: click.Context, __: click.Parameter, text: str | None) -> float:
     "--since", metavar="TIME", callback=_since, help="Only jobs started since: a date, a time, or 30m, 2h, 7d."
 )
 @click.option("--model", metavar="NAME", help="Only jobs that used this model: a name, or NAME/VERSION.")
-@_json_option
+@json_option
 def list_(limit: int, state: str | None, since: float, model: str | None, as_json: bool) -> None:
     """List the last jobs, newest first.
 
@@ -92,7 +91,7 @@ def _uses(job: JobRecord, model: str) -> bool:
 
 @jobs.command()
 @click.argument("job_id", metavar="ID", type=int)
-@_json_option
+@json_option
 def show(job_id: int, as_json: bool) -> None:
     """Show one job: statement, state, models, settings, counts.
 
@@ -159,7 +158,7 @@ def watch(job_id: int) -> None:
 
 @jobs.command()
 @click.argument("job_id", metavar="ID", type=int)
-@_json_option
+@json_option
 def errors(job_id: int, as_json: bool) -> None:
     """List the failed requests of a job, and why they failed.
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import click
 
 from sqlinfer.cli.project import open_project, selected, selection
-from sqlinfer.cli.tables import echo_json, echo_table
+from sqlinfer.cli.tables import echo_json, echo_table, json_option
 
 
 @click.command()
 @selection
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def ls(more: tuple[str, ...], select: tuple[str, ...], exclude: tuple[str, ...], variables: str, as_json: bool) -> None:
     """List the project's nodes in order of dependency.
 

@@ -10,12 +10,10 @@ import click
 
 from sqlinfer.cli.model_facts import echo_versions, facts_of, generation_of
 from sqlinfer.cli.state import key_values, open_store
-from sqlinfer.cli.tables import echo_facts, echo_json, echo_table
+from sqlinfer.cli.tables import echo_facts, echo_json, echo_table, json_option
 from sqlinfer.config.job_settings import NAMES
 from sqlinfer.errors import SqlinferError
 from sqlinfer.types import Parameters
-
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group()
@@ -46,7 +44,7 @@ def models() -> None:
     help="Default of a parameter (max_tokens=64) or of a job setting (timeout=60); repeatable.",
 )
 @click.option("--trust", is_flag=True, help="Allow pickled weights, which can run any code when loaded.")
-@_json_option
+@json_option
 def register(name: str, source: str, tags: tuple[str, ...], parameters: tuple[str, ...], **options: Any) -> None:
     """Register SOURCE, a folder ('./path') or a hub id ('org/name'), as the next version of NAME.
 
@@ -76,7 +74,7 @@ def register(name: str, source: str, tags: tuple[str, ...], parameters: tuple[st
 @click.argument("source")
 @click.option("--revision", help="Commit, branch or tag; the commit is pinned.")
 @click.option("--fingerprint", help="Refuse the model unless it has this fingerprint, as `models show` prints it.")
-@_json_option
+@json_option
 def pull(source: str, revision: str | None, fingerprint: str | None, as_json: bool) -> None:
     """Download SOURCE, a hub id ('org/name'), and register it, pinned by commit and fingerprint.
 
@@ -97,7 +95,7 @@ def pull(source: str, revision: str | None, fingerprint: str | None, as_json: bo
 
 
 @models.command()
-@_json_option
+@json_option
 def lock(as_json: bool) -> None:
     """Restrict SQL to registered and built-in models, and let it change no registration.
 
@@ -110,7 +108,7 @@ def lock(as_json: bool) -> None:
 
 
 @models.command()
-@_json_option
+@json_option
 def unlock(as_json: bool) -> None:
     """Let SQL use hub ids and folders again, and register models.
 
@@ -123,7 +121,7 @@ def unlock(as_json: bool) -> None:
 
 
 @models.command("list")
-@_json_option
+@json_option
 def list_(as_json: bool) -> None:
     """List the newest version of each model, and the built-in ones.
 
@@ -136,7 +134,7 @@ def list_(as_json: bool) -> None:
 
 @models.command()
 @click.argument("name")
-@_json_option
+@json_option
 def show(name: str, as_json: bool) -> None:
     """Show one model, NAME, NAME@ALIAS or NAME/VERSION, and the default parameters of its calls.
 
@@ -156,7 +154,7 @@ def show(name: str, as_json: bool) -> None:
 @click.argument("name")
 @click.argument("alias")
 @click.argument("version", type=int)
-@_json_option
+@json_option
 def alias(name: str, alias: str, version: int, as_json: bool) -> None:
     """Point NAME@ALIAS to a version; an existing alias is moved.
 
@@ -171,7 +169,7 @@ def alias(name: str, alias: str, version: int, as_json: bool) -> None:
 @models.command()
 @click.argument("name")
 @click.argument("tag", metavar="KEY=VALUE")
-@_json_option
+@json_option
 def tag(name: str, tag: str, as_json: bool) -> None:
     """Tag all versions of a model, or one version: NAME/VERSION.
 
@@ -190,7 +188,7 @@ def tag(name: str, tag: str, as_json: bool) -> None:
 
 @models.command()
 @click.argument("text")
-@_json_option
+@json_option
 def search(text: str, as_json: bool) -> None:
     """List the models whose name, description, task, source or tags contain every word of TEXT.
 
@@ -203,7 +201,7 @@ def search(text: str, as_json: bool) -> None:
 
 @models.command()
 @click.argument("name")
-@_json_option
+@json_option
 def remove(name: str, as_json: bool) -> None:
     """Remove a model, or one version (NAME/VERSION), from the registry. Its files and answers stay.
 
@@ -217,7 +215,7 @@ def remove(name: str, as_json: bool) -> None:
 
 @models.command()
 @click.argument("task_and_name", metavar="[TASK] [NAME]", nargs=-1)
-@_json_option
+@json_option
 def default(task_and_name: tuple[str, ...], as_json: bool) -> None:
     """Set the default model, for one task or for all; without NAME, show the defaults.
 

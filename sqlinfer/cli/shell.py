@@ -19,6 +19,7 @@ import click
 
 from sqlinfer import __version__
 from sqlinfer.errors import SqlinferError
+from sqlinfer.sql_text import quote_literal
 from sqlinfer.store import function_folders
 
 _WAIT_S = "120"
@@ -93,7 +94,7 @@ def _check_readable(program: Path, word: str) -> None:
     path = Path(word)
     if not _begins(path, _MAGIC, _MAGIC_AT):
         return
-    sql = f"SELECT version(); ATTACH {_sql_text(word)} AS f (READ_ONLY)"
+    sql = f"SELECT version(); ATTACH {quote_literal(word)} AS f (READ_ONLY)"
     trial = [str(program), "-init", os.devnull, "-list", "-noheader", "-c", sql]
     tried = subprocess.run(trial, capture_output=True, text=True, check=False)
     refused = re.search(r"version number (\d+)\D.* (\d+)\b", tried.stderr)
@@ -103,17 +104,13 @@ def _check_readable(program: Path, word: str) -> None:
     minor = version.rpartition(".")[0]
     copy = path.with_name(f"{path.stem}_{minor.replace('.', '_')}{path.suffix}")
     statements = (
-        f"ATTACH {_sql_text(word)} AS old (READ_ONLY); "
-        f"ATTACH {_sql_text(str(copy))} AS new (STORAGE_VERSION '{minor}.0'); COPY FROM DATABASE old TO new"
+        f"ATTACH {quote_literal(word)} AS old (READ_ONLY); "
+        f"ATTACH {quote_literal(str(copy))} AS new (STORAGE_VERSION '{minor}.0'); COPY FROM DATABASE old TO new"
     )
     raise click.ClickException(
         f"{word} was made by a newer DuckDB: it has storage version {refused[1]}, and {program} ({version}) reads up "
         f"to {refused[2]}. Copy it for that program with\n  echo {_shell_text(statements)} | sqlinfer run -"
     )
-
-
-def _sql_text(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _shell_text(text: str) -> str:
@@ -159,7 +156,7 @@ def _settings(extension: Path) -> str:
     """What a DuckDB needs besides the functions. Its threads wait for the server most of the time, and only tables that
     are handed out in small parts keep many of them waiting."""
     threads = max(16, os.cpu_count() or 1)
-    return f"LOAD {_sql_text(str(extension))};\nSET threads = {threads};\nPRAGMA verify_parallelism;\n"
+    return f"LOAD {quote_literal(str(extension))};\nSET threads = {threads};\nPRAGMA verify_parallelism;\n"
 
 
 def _revive() -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from sqlinfer.errors import SqlinferError
+from sqlinfer.sql_text import quote_identifier, quote_literal
 from sqlinfer.store import Store, function_folders
 
 if TYPE_CHECKING:
@@ -174,6 +175,5 @@ def open_session(
         ) from None
     session.execute("SET python_enable_replacements = false")  # a name in SQL is never a variable of this program
     for name, value in options["settings"].items():
-        text = value.replace("'", "''")
-        session.execute(f"SET VARIABLE \"{name}\" = '{text}'")
+        session.execute(f"SET VARIABLE {quote_identifier(name)} = {quote_literal(value)}")
     return session

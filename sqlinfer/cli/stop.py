@@ -26,9 +26,9 @@ _GRACE_S = 0.7
 
 
 @contextmanager
-def stopping(sessions: Callable[[], Iterable[Session]], may_leave: bool = True) -> Iterator[Callable[[], bool]]:
-    """Inside, Ctrl-C and SIGTERM stop the sessions that there are then, and a second one ends the process; gives
-    whether one came. may_leave: whether what does not stop in time ends with the process."""
+def stopping(sessions: Callable[[], Iterable[Session]]) -> Iterator[Callable[[], bool]]:
+    """Inside, Ctrl-C and SIGTERM stop the sessions that there are then, and a second one ends the process, as does
+    what does not stop in time; gives whether one came."""
     came, ended = threading.Event(), threading.Event()
 
     def stop(_: int, __: FrameType | None) -> None:
@@ -39,7 +39,7 @@ def stopping(sessions: Callable[[], Iterable[Session]], may_leave: bool = True) 
 
     def interrupt() -> None:
         until_s = time.monotonic() + _GRACE_S
-        while time.monotonic() < until_s or not may_leave:
+        while time.monotonic() < until_s:
             for session in list(sessions()):  # again and again: a statement that begins just now forgets the stop
                 session.interrupt()
             if ended.wait(_INTERRUPT_S):

@@ -14,6 +14,8 @@ import click
 _PIPE_COLUMNS = 100
 _LEAST_WIDTH = 12
 """Of a column: a table with many columns becomes wider than the terminal and stays readable."""
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+"""Of commands that print a table or facts."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 

@@ -74,10 +74,10 @@ class JobCounters:
         """Count rows."""
         self.rows += num_rows
 
-    def count_failure(self, kind: str) -> None:
-        """Count a request without a value. kind: refused or unread."""
-        self.refused += kind == "refused"
-        self.unread += kind == "unread"
+    def count_failure(self, counter: str) -> None:
+        """Count a request without a value. counter: refused or unread."""
+        self.refused += counter == "refused"
+        self.unread += counter == "unread"
 
     def note_probe(self, num_rows: int, num_missing: int) -> None:
         """Note the rows of all statements up to the one that was probed, and its requests that have no answer yet."""

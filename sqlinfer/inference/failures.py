@@ -13,7 +13,7 @@ from sqlinfer.types import Completion
 from sqlinfer.units import count
 
 _EXAMPLES = 3
-_KINDS = 5
+_PATTERNS = 5
 _TEXT = 60
 _SPECIFIC = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\d[\d,.]*""")
 """What differs between two errors of a kind: quoted texts and numbers."""
@@ -43,7 +43,7 @@ class Failure:
         return cls(route.function.name, str(route.version), text[:EXCERPT], completion.error or "no answer")
 
     @property
-    def kind(self) -> str:
+    def pattern(self) -> str:
         """The error without what is specific to this request."""
         return _SPECIFIC.sub("..", self.error)
 
@@ -57,11 +57,11 @@ class Failure:
 def summary(failures: Collection[Failure], retry_hint: str, job_id: int | None = None) -> str:
     """What failed. retry_hint: how the failed requests are computed again."""
     lines = [f"{count(len(failures), 'request')} failed; all other answers are kept."]
-    kinds = Counter(failure.kind for failure in failures)
+    patterns = Counter(failure.pattern for failure in failures)
     if len(failures) > 1:
-        lines += [f"  {number:,} x {kind}" for kind, number in kinds.most_common(_KINDS)]
-        if len(kinds) > _KINDS:
-            lines.append(f"  and {count(len(kinds) - _KINDS, 'other kind')}")
+        lines += [f"  {number:,} x {pattern}" for pattern, number in patterns.most_common(_PATTERNS)]
+        if len(patterns) > _PATTERNS:
+            lines.append(f"  and {count(len(patterns) - _PATTERNS, 'other kind')}")
     lines += [f"  {failure}" for failure in islice(failures, _EXAMPLES)]
     names = {failure.function for failure in failures}
     listed = f" `sqlinfer jobs errors {job_id}` lists all." if job_id is not None and len(failures) > 1 else ""

@@ -89,8 +89,8 @@ class Job:
         with self._lock:
             self.counts.count_completion(completion, batch_fill)
 
-    def note_failure(self, key: bytes, failure: Failure, failures: dict[bytes, Failure], kind: str = "") -> None:
-        """Note a failure once: among the statement's, and for the record. kind: which of the counts it adds to."""
+    def note_failure(self, key: bytes, failure: Failure, failures: dict[bytes, Failure], counter: str = "") -> None:
+        """Note a failure once: among the statement's, and for the record. counter: that it adds to."""
         with self._lock:
             if key in failures:
                 return
@@ -98,8 +98,8 @@ class Job:
             failures[key] = failure
             if self.job_id is not None:
                 self._unrecorded[key] = failure
-            if kind:
-                self.counts.count_failure(kind)
+            if counter:
+                self.counts.count_failure(counter)
 
     def check_error_threshold(self, failures: dict[bytes, Failure], settings: JobSettings | None = None) -> None:
         """Stop the job once more requests failed than its threshold allows. settings: with those of a model."""

@@ -10,7 +10,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, Protocol, TextIO
+from typing import Any, TextIO
 
 from sqlinfer.units import count
 
@@ -19,23 +19,10 @@ _NOTEBOOK_S = 0.5
 _LINE_S = 10.0
 
 
-class Progressing(Protocol):
-    """Where a job is: JobCounters of this process, or the record of another's job."""
-
-    rows: int
-    generated: int
-    failed: int
-    prompt_tokens: int
-    completion_tokens: int
-    expected: int
-    batch_fill: float
-    seconds: float
-
-
 def progress_line(now: Any, inference_s: float, before: tuple[int, int, int] = (0, 0, 0)) -> str:
     """Rows, requests, failures, tokens a second in and out, batch fill, time left; or what goes on in their place.
 
-    now: as Progressing.
+    now: JobCounters of this process, or the record of another's job.
     inference_s: seconds since requests are computed.
     before: requests that had ended then, tokens read, tokens written.
     """

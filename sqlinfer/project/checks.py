@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlinfer.errors import SqlinferError, nearest
 from sqlinfer.project.node import Column, Node
-from sqlinfer.sql_text import quote_identifier
+from sqlinfer.sql_text import quote_identifier, quote_literal
 
 _Check = Callable[[str, Mapping[str, Any], str], tuple[str, str]]
 
@@ -56,7 +56,7 @@ def _accepted_values(column: str, arguments: Mapping[str, Any], where: str) -> t
     values = arguments.get("values")
     if not isinstance(values, list) or not values:
         raise SqlinferError(f"{where}: accepted_values needs a list of values below it, as `values: [a, b]`")
-    listed = ", ".join("'" + str(value).replace("'", "''") + "'" for value in values)
+    listed = ", ".join(quote_literal(str(value)) for value in values)
     return (
         f"SELECT {column}, count(*) AS num_rows FROM ",
         f" WHERE {column}::VARCHAR NOT IN ({listed}) GROUP BY {column}",

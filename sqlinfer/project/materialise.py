@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sqlinfer.project.node import Node
-from sqlinfer.sql_text import quote_identifier
+from sqlinfer.sql_text import quote_identifier, quote_literal
 
 Existing = Mapping[str, str]
 """Tables and views that are there: TABLE or VIEW, by name in lower case."""
@@ -42,8 +42,8 @@ def statements(node: Node, sql: str, existing: Existing, adds: bool) -> list[str
 
 def seed_select(node: Node) -> str:
     """The SELECT of a seed."""
-    path = node.path.as_posix().replace("'", "''")
-    return f"FROM read_parquet('{path}')" if node.path.suffix == ".parquet" else f"FROM read_csv('{path}')"
+    reader = "read_parquet" if node.path.suffix == ".parquet" else "read_csv"
+    return f"FROM {reader}({quote_literal(node.path.as_posix())})"
 
 
 def _delete(node: Node, staged: str) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 from sqlinfer.config.project_file import read_yaml
 from sqlinfer.errors import SqlinferError, nearest
 from sqlinfer.project.node import Column, Source
-from sqlinfer.sql_text import quote_identifier
+from sqlinfer.sql_text import quote_identifier, quote_literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ def _sources(entry: Mapping[str, Any], path: Path) -> Iterable[Source]:
             relation = ".".join(quote_identifier(str(part)) for part in parts if part is not None)
         else:
             location = location.replace("{name}", table["name"])
-            relation = location if "(" in location else "'" + location.replace("'", "''") + "'"
+            relation = location if "(" in location else quote_literal(location)
         yield Source(group, table["name"], relation, _text(table, table_path), _columns(table, table_path))
 
 

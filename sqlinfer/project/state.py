@@ -78,15 +78,15 @@ class LastBuild:
             self.fingerprints[key] = fingerprint
         self._write()
 
-    def variables_with(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The variables of the build, and those given now, which win. Raises SqlinferError for a secret that is not."""
-        missing = [name for name in self.secrets if name not in {**self.variables, **given}]
+    def variables_with(self, fresh: Mapping[str, Any]) -> dict[str, Any]:
+        """The variables of the build and fresh ones, which win. Raises SqlinferError for a secret that is missing."""
+        missing = [name for name in self.secrets if name not in {**self.variables, **fresh}]
         if missing:
             raise SqlinferError(
                 f"The last build had a variable {missing[0]}, which holds a secret and was not kept. Give it again: "
                 f"sqlinfer retry --vars '{{{missing[0]}: ..}}'"
             )
-        return {**self.variables, **given}
+        return {**self.variables, **fresh}
 
     def open_keys(self) -> list[str]:
         """What the last build was to build and did not."""

@@ -167,8 +167,8 @@ def _read_json(text: str, json_type: type) -> Any:
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, json_type):
-        kind = "object, the OPTIONS" if json_type is dict else "array, the ARGUMENTS"
-        raise SqlinferError(f"the message call needs a JSON {kind} of a row, not {text[:EXCERPT]!r}")
+        wanted = "object, the OPTIONS" if json_type is dict else "array, the ARGUMENTS"
+        raise SqlinferError(f"the message call needs a JSON {wanted} of a row, not {text[:EXCERPT]!r}")
     return value
 
 

@@ -123,7 +123,7 @@ class PromptBuilder:
                 return "", reason, f"{problem}; ask for more max_tokens"
             answer = answer.lstrip()
             text, start = answer, max(0, start - (len(text) - len(answer)))
-        stops = [place for stop in settings.stop if (place := text.find(stop, start)) >= 0]
+        stops = [position for stop in settings.stop if (position := text.find(stop, start)) >= 0]
         if stops:
             return text[: min(stops)], "stop", None
         return text, reason, None

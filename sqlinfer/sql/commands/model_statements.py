@@ -99,11 +99,11 @@ def _created(registry: Registry, words: _Words) -> pa.Table:
         raise SqlinferError(
             f"model {name} is registered already; write CREATE OR REPLACE MODEL {name} to add its next version"
         )
-    registration = {key: str(options.pop(key)) for key in _REGISTRATION if key in options}
+    registration: dict[str, Any] = {key: str(options.pop(key)) for key in _REGISTRATION if key in options}
     settings = {key: options.pop(key) for key in NAMES if key in options}
     parameters = read_parameters(options, f"CREATE MODEL {name}") if options else Parameters()
-    given: dict[str, Any] = {**registration, "parameters": parameters, "settings": settings}
-    return models_table([registry.register(name, source, **given)])
+    version = registry.register(name, source, parameters=parameters, settings=settings, **registration)
+    return models_table([version])
 
 
 def _described(version: ModelVersion) -> pa.Table:
@@ -155,7 +155,7 @@ class _Words:
         """A name: a word, a "quoted name" or a 'text'."""
         token = self._advance("a name")
         if token.text.startswith(("'", '"')):
-            return token.text[1:-1].replace(token.text[0] * 2, token.text[0])
+            return unquote(token.text)
         if not token.word:
             raise self._error(f"expected a name, not {token.text}")
         return token.text

@@ -69,7 +69,7 @@ class AnswerType:
 @lru_cache(maxsize=256)
 def answer_type(text: str) -> AnswerType:
     """The type that a text says: SQL, as `STRUCT(name VARCHAR, age INTEGER)`, or a JSON schema. Raises SqlinferError
-    that names the place in it which is not understood, or which nothing satisfies."""
+    that names the part of it which is not understood, or which nothing satisfies."""
     if text.strip().startswith("{"):
         try:
             compile_schema(text)
@@ -79,8 +79,8 @@ def answer_type(text: str) -> AnswerType:
         return AnswerType(_sql(schema), json.dumps(schema, ensure_ascii=False))
     with duckdb.connect() as connection:
         try:
-            kind = connection.sqltype(duckdb_type(text) if "<" in text else text)
-            checked = AnswerType(str(kind), json.dumps(_schema(kind, "the answer"), ensure_ascii=False))
+            sql_type = connection.sqltype(duckdb_type(text) if "<" in text else text)
+            checked = AnswerType(str(sql_type), json.dumps(_schema(sql_type, "the answer"), ensure_ascii=False))
             compile_schema(checked.schema)
         except ValueError as error:
             raise SqlinferError(f"cannot hold an answer to the type {text[:EXCERPT]}: {error}") from None
@@ -98,18 +98,18 @@ def answer_type(text: str) -> AnswerType:
 
 def struct_of(fields: Mapping[str, str]) -> str:
     """The STRUCT of fields: name -> SQL type."""
-    named = ", ".join(f"{quote_identifier(name)} {kind}" for name, kind in fields.items())
+    named = ", ".join(f"{quote_identifier(name)} {sql_type}" for name, sql_type in fields.items())
     return f"STRUCT({named})"
 
 
-def _schema(kind: Any, place: str) -> dict[str, Any]:
-    """The JSON schema of a DuckDB type. Raises SqlinferError that names the place."""
-    if str(kind) == "JSON":
+def _schema(sql_type: Any, path: str) -> dict[str, Any]:
+    """The JSON schema of a DuckDB type. path: of the value, for messages."""
+    if str(sql_type) == "JSON":
         return {}
-    if kind.id in _SIMPLE:
-        return dict(_SIMPLE[kind.id])
-    children = dict(kind.children) if kind.id in ("decimal", "enum", "list", "array", "struct", "map") else {}
-    if kind.id == "decimal":
+    if sql_type.id in _SIMPLE:
+        return dict(_SIMPLE[sql_type.id])
+    children = dict(sql_type.children) if sql_type.id in ("decimal", "enum", "list", "array", "struct", "map") else {}
+    if sql_type.id == "decimal":
         whole = children["precision"] - children["scale"]
         most = 10**whole - 1 if whole else 0.5  # rounding to the scale overflows nothing
         return {
@@ -118,18 +118,18 @@ def _schema(kind: Any, place: str) -> dict[str, Any]:
             "maximum": min(most, _LARGEST),
             "multipleOf": 10.0 ** -min(children["scale"], 9),
         }
-    if kind.id == "enum":
+    if sql_type.id == "enum":
         return {"enum": list(children["values"])}
-    if kind.id in ("list", "array"):
-        size = {"minItems": children["size"], "maxItems": children["size"]} if kind.id == "array" else {}
-        return {"type": "array", "items": _schema(children["child"], f"{place}[]"), **size}
-    if kind.id == "struct":
-        fields = {name: _nullable(_schema(child, f"{place}.{name}")) for name, child in children.items()}
+    if sql_type.id in ("list", "array"):
+        size = {"minItems": children["size"], "maxItems": children["size"]} if sql_type.id == "array" else {}
+        return {"type": "array", "items": _schema(children["child"], f"{path}[]"), **size}
+    if sql_type.id == "struct":
+        fields = {name: _nullable(_schema(child, f"{path}.{name}")) for name, child in children.items()}
         return {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
-    if kind.id == "map" and str(children["key"]) == "VARCHAR":
-        return {"type": "object", "additionalProperties": _nullable(_schema(children["value"], f"{place}[]"))}
+    if sql_type.id == "map" and str(children["key"]) == "VARCHAR":
+        return {"type": "object", "additionalProperties": _nullable(_schema(children["value"], f"{path}[]"))}
     raise SqlinferError(
-        f"{place} cannot be of the type {kind}; types of answers are {', '.join(_KNOWN)}, lists and MAP"
+        f"{path} cannot be of the type {sql_type}; types of answers are {', '.join(_KNOWN)}, lists and MAP"
     )
 
 
@@ -149,30 +149,30 @@ def _closed(schema: Any) -> Any:
     closed = {key: value if key in ("enum", "const") else _closed(value) for key, value in schema.items()}
     if isinstance(schema.get("properties"), dict) and schema.get("type") in ("object", ["object", "null"], None):
         closed.setdefault("additionalProperties", False)
-    kinds = _kinds(schema)
+    json_types = _json_types(schema)
     if not {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"} & schema.keys():
-        if "integer" in kinds:
+        if "integer" in json_types:
             closed |= {"minimum": -_LARGEST_INTEGER, "maximum": _LARGEST_INTEGER}
-        elif "number" in kinds:
+        elif "number" in json_types:
             closed |= _NUMBER
     return closed
 
 
 def _sql(schema: dict[str, Any]) -> str:
     """The DuckDB type of what satisfies a JSON schema; JSON where there is no closer one."""
-    listed = [kind for kind in _kinds(schema) if kind != "null"]
-    kind = listed[0] if len(listed) == 1 else None
+    listed = [json_type for json_type in _json_types(schema) if json_type != "null"]
+    json_type = listed[0] if len(listed) == 1 else None
     if "enum" in schema and all(isinstance(value, str | None) for value in schema["enum"]):
         return "VARCHAR"
-    if kind == "object" and schema.get("properties") and schema["additionalProperties"] is False:
+    if json_type == "object" and schema.get("properties") and schema["additionalProperties"] is False:
         return struct_of({name: _sql(part) for name, part in schema["properties"].items()})
-    if kind == "array" and isinstance(schema.get("items"), dict):
+    if json_type == "array" and isinstance(schema.get("items"), dict):
         return f"{_sql(schema['items'])}[]"
-    if kind == "string" and schema.get("format") == "date":
+    if json_type == "string" and schema.get("format") == "date":
         return "DATE"
-    return _SQL.get(str(kind), "JSON")
+    return _SQL.get(str(json_type), "JSON")
 
 
-def _kinds(schema: dict[str, Any]) -> list[Any]:
-    kinds = schema.get("type")
-    return kinds if isinstance(kinds, list) else [kinds]
+def _json_types(schema: dict[str, Any]) -> list[Any]:
+    json_types = schema.get("type")
+    return json_types if isinstance(json_types, list) else [json_types]

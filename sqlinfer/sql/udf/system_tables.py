@@ -86,10 +86,10 @@ class SystemTables:
 
 
 def _reader(store: Store, name: str) -> Callable[[pa.ChunkedArray], pa.Array]:
-    kind = pa.list_(pa.struct([(column, arrow) for column, (_, arrow) in TABLES[name].items()]))
+    rows_type = pa.list_(pa.struct([(column, arrow) for column, (_, arrow) in TABLES[name].items()]))
 
     def read(calls: pa.ChunkedArray) -> pa.Array:
-        return pa.array([table_rows(store, name)] * len(calls), type=kind)
+        return pa.array([table_rows(store, name)] * len(calls), type=rows_type)
 
     return read
 
