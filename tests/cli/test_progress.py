@@ -58,7 +58,7 @@ def test_before_an_answer_the_line_says_what_goes_on() -> None:
 def fast_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Jobs report a hundred times a second."""
     for name in ("_TICK_S", "_UPDATE_S"):
-        monkeypatch.setattr(sys.modules["sqlinfer.inference.job"], name, 0.01)
+        monkeypatch.setattr(f"sqlinfer.inference.job.{name}", 0.01)
 
 
 def test_a_job_reports_by_the_clock_before_its_first_answer(
