@@ -64,3 +64,9 @@ def first_line(error: BaseException) -> str:
     """The first line of an error's message, or its type."""
     lines = str(error).strip().splitlines()
     return lines[0][:EXCERPT] if lines else type(error).__name__
+
+
+def describe(error: BaseException) -> str:
+    """An error in one line: its type, and the first line of its message."""
+    line = first_line(error)
+    return line if line == type(error).__name__ else f"{type(error).__name__}: {line}"

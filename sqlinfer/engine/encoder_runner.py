@@ -25,7 +25,10 @@ class EncoderRunner:
 
     def prepare(self, requests: Series[AnyRequest]) -> list[EncoderInput | Completion]:
         """An input for each request, or the completion of one that needs no model."""
-        return self._loaded.inputs.prepare(requests)
+        prepared = self._loaded.inputs.prepare(requests)
+        if any(isinstance(p, EncoderInput) for p in prepared) and self._loaded.load_and_fit():
+            prepared = self._loaded.inputs.prepare(requests)
+        return prepared
 
     def open_loop(self, limits: Limits | None) -> EncoderLoop:
         """A loop without texts, whose batches are bounded by limits, or by what suits the device."""
@@ -33,8 +36,8 @@ class EncoderRunner:
 
         encoder = self._loaded.encoder
         if limits is not None:
-            encoder.max_tokens = limits.max_prefill_tokens
-        return EncoderLoop(encoder)
+            encoder.max_tokens = min(encoder.max_tokens, limits.max_prefill_tokens)
+        return EncoderLoop(encoder, self._loaded.check_runs)
 
     def complete(self, finished: Completion) -> Completion:
         """The same: an encoder's loop makes completions."""

@@ -14,6 +14,7 @@ from sqlinfer.engine.sampling.choice_scorer import score
 from sqlinfer.engine.sampling.sampler import continued_slots, sample
 from sqlinfer.engine.scheduler import Limits, Scheduler
 from sqlinfer.engine.sequence import Sequence
+from sqlinfer.errors import describe
 
 TAIL_TOKENS = 8  # more than a character's or a cut token's worth, so that a stop text is not missed
 
@@ -21,16 +22,24 @@ TAIL_TOKENS = 8  # more than a character's or a cut token's worth, so that a sto
 class GenerationLoop:
     """Runs sequences through a model, one forward pass a step.
 
-    batch: empty. limits: of the batch. decode_text: the text of token ids.
+    batch: empty. limits: of the batch. decode_text: the text of token ids. check_runs: raises an error unless the model
+    still answers other texts.
     """
 
-    def __init__(self, batch: Batch, limits: Limits, decode_text: Callable[[list[int]], str]) -> None:
+    def __init__(
+        self,
+        batch: Batch,
+        limits: Limits,
+        decode_text: Callable[[list[int]], str],
+        check_runs: Callable[[], None],
+    ) -> None:
         self.batch = batch
         self.scheduler = Scheduler(limits)
         self.utilization = 0.0
         self.num_prefill_tokens = 0
         """Of the prompts that are being read in this moment."""
         self._decode_text = decode_text
+        self._check_runs = check_runs
 
     @property
     def has_work(self) -> bool:
@@ -51,8 +60,9 @@ class GenerationLoop:
         cancelled = self.scheduler.pop_cancelled()
         admitted = self.scheduler.admit()
         self.utilization = self.scheduler.utilization
-        if self.scheduler.running and not self._fits_memory(lambda: self._forward(admitted)):
-            self._preempt(admitted)
+        error = self._try(lambda: self._forward(admitted)) if self.scheduler.running else None
+        if error is not None:
+            self._preempt(admitted, error)
         return cancelled + self.scheduler.pop_finished()
 
     def _forward(self, admitted: list[Sequence]) -> None:
@@ -86,28 +96,33 @@ class GenerationLoop:
         if any(stop in tail for stop in stops):
             row.finish_reason = "stop"
 
-    def _fits_memory(self, work: Callable[[], None]) -> bool:
-        """Do the work; whether it fitted the memory. Tensors of a failed attempt are gone once this returns."""
+    def _try(self, work: Callable[[], None]) -> Exception | None:
+        """Do the work; its error, if it raised one. Tensors of a failed attempt are gone once this returns."""
         try:
             work()
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-        else:
-            return True
-        return False
+        except Exception as error:  # noqa: BLE001 - a model may raise anything for a row
+            return error.with_traceback(None)
+        return None
 
-    def _preempt(self, admitted: list[Sequence]) -> None:
-        """Halve the batch after memory ran out: sequences go back to waiting; one that was alone fails."""
-        running = self.scheduler.running
-        if len(running) == 1:
-            length = len(running[0].token_ids)
-            problem = f"out of memory: one row of {length} tokens alone does not fit; shorten it"
-            running[0].fail(problem, is_retryable=True)
+    def _preempt(self, admitted: list[Sequence], error: Exception) -> None:
+        """Sequences go back to waiting after an error, and one that was alone fails: where memory ran out the batch is
+        halved, after another error each of them runs alone."""
+        running, is_memory = self.scheduler.running, is_out_of_memory(error)
         # a pass that broke off has left the cache of its rows half written
         keeps_cache = admitted and len(self.batch.rows) + len(admitted) == len(running)
         preempted = admitted if keeps_cache else running
-        self.scheduler.preempt_and_halve([row for row in preempted if not row.is_finished])
+        if len(running) == 1:
+            length = len(running[0].token_ids)
+            problem = f"out of memory: one row of {length} tokens alone does not fit; shorten it"
+            problem = problem if is_memory else f"the model fails with this row: {describe(error)}"
+            running[0].fail(problem, is_retryable=is_memory)
+        preempted = [row for row in preempted if not row.is_finished]
+        if is_memory:
+            self.scheduler.preempt_and_halve(preempted)
+        else:
+            self.scheduler.preempt_and_isolate(preempted)
         if not keeps_cache:
             self.batch.clear()
         release_memory(self.batch.model.device)
+        if not is_memory and len(running) == 1:
+            self._check_runs()

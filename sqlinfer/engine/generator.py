@@ -26,7 +26,10 @@ class Generator:
 
     def prepare(self, requests: Series[AnyRequest]) -> list[Sequence | Completion]:
         """A sequence for each request, or the completion of one that needs no model."""
-        return self._loaded.prompts.prepare(requests)
+        prepared = self._loaded.prompts.prepare(requests)
+        if any(isinstance(p, Sequence) for p in prepared) and self._loaded.load_and_fit():
+            prepared = self._loaded.prompts.prepare(requests)
+        return prepared
 
     def open_loop(self, limits: Limits | None) -> GenerationLoop:
         """A loop with an empty batch, bounded by limits, or by what the device can hold."""
@@ -45,7 +48,9 @@ class Generator:
                 bounds, max_tokens=min(batch.max_tokens, limits.max_tokens if limits else batch.max_tokens)
             )
         bounds = replace(bounds, can_refill=bounds.can_refill and batch.can_merge, is_packed=batch.is_packed)
-        return GenerationLoop(batch, bounds, self._loaded.prompts.decode)
+        if self._loaded.solo_reason:
+            bounds = replace(bounds, max_slots=1)
+        return GenerationLoop(batch, bounds, self._loaded.prompts.decode, self._loaded.check_runs)
 
     def complete(self, finished: Sequence) -> Completion:
         """The completion of a finished sequence."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sqlinfer.engine.attention.paged_runner import PagedModel
     from sqlinfer.engine.batch.encoder import Encoder
     from sqlinfer.engine.model.pooling import PoolingHead
+    from sqlinfer.engine.model.probe import ModelTraits
 
 logger = logging.getLogger(__name__)
 _loaded_models: WeakSet[LoadedModel] = WeakSet()
@@ -44,6 +45,9 @@ class LoadedModel:
         self._encoder: Encoder | None = None
         self._paged: PagedModel | None = None
         self._padding_reason: str | None = None
+        self._solo_reason: str | None = None
+        self._traits: Any = None  # ModelTraits, once the weights are loaded
+        self._is_refitted = False
         _loaded_models.add(self)
 
     @property
@@ -106,17 +110,51 @@ class LoadedModel:
                     other._free_unused_cache()  # its memory may be needed for the weights
                 precision = pick_precision(self.dtype, device, self.config)
                 precision.warn(self.version)
-                self._model = load_model(self.version, self.config, device, precision.dtype)
-                replace_linear_layers(self._model, precision.body, precision.head)
+                model = load_model(self.version, self.config, device, precision.dtype)
+                replace_linear_layers(model, precision.body, precision.head)
+                self._traits = self._probe(model)
+                self._model = model
             return self._model
+
+    def _probe(self, model: Any) -> ModelTraits:
+        """What a short text shows of the model just loaded; its inputs fit its tables of positions from now on."""
+        from sqlinfer.engine.model.probe import probe_model
+        from sqlinfer.engine.model.weights import refusing
+
+        with refusing(self.version):
+            traits = probe_model(model)
+        if self.model_kind == "generate":
+            self._is_refitted = self.prompts.fit(traits.encoder, traits.decoder)
+        else:
+            self._is_refitted = self.inputs.fit(traits.encoder)
+        return traits
+
+    def check_runs(self) -> None:
+        """Raise ModelUnusable unless the model still answers a short text, after it has failed with another."""
+        from sqlinfer.engine.model.probe import run_short_text
+        from sqlinfer.engine.model.weights import refusing
+
+        with refusing(self.version):
+            run_short_text(self.model)
+
+    def load_and_fit(self) -> bool:
+        """Load the weights, if they are not. Whether their tables of positions have shown other limits than the files
+        beside them, by which requests were prepared before."""
+        was_loaded = self.is_loaded
+        return bool(self.model) and not was_loaded and self._is_refitted
 
     @property
     def encoder(self) -> Encoder:
         """The weights of an encoder with its pooling or classification head."""
         from sqlinfer.engine.batch.encoder import Encoder
+        from sqlinfer.engine.model.weights import refusing
 
         with self._lock:
-            self._encoder = self._encoder or Encoder(self.model, self.inputs.limits, self.pooling_head)
+            model, inputs, head = self.model, self.inputs, self.pooling_head
+            if self._encoder is None:
+                with refusing(self.version):
+                    self._encoder = Encoder(model, inputs.limits, head, self._traits)
+                self._warn_of_solo(self._encoder.solo_reason)
             return self._encoder
 
     @property
@@ -135,6 +173,31 @@ class LoadedModel:
                     logger.warning("%s: rows are padded, which is slower: %s", self.version, self._padding_reason)
             return self._padding_reason
 
+    @property
+    def solo_reason(self) -> str:
+        """Why the rows of a model that writes run one by one, which is slower; "" if they share batches."""
+        from sqlinfer.engine.batch.self_test import batching_unsupported_reason
+        from sqlinfer.engine.model.weights import refusing
+
+        with self._lock:
+            if self._solo_reason is None:
+                batch = self.open_batch()
+                if self._traits.changes_itself:
+                    self._solo_reason = "a pass changes the model, which is undone"
+                elif batch.is_packed:
+                    self._solo_reason = ""
+                else:
+                    with refusing(self.version):
+                        self._solo_reason = batching_unsupported_reason(
+                            self.open_batch, self.prompts.context.decoder_start
+                        )
+                self._warn_of_solo(self._solo_reason)
+            return self._solo_reason
+
+    def _warn_of_solo(self, reason: str) -> None:
+        if reason:
+            logger.warning("%s: rows run one by one, which is slower: %s", self.version, reason)
+
     def open_batch(self) -> Batch:
         """An empty batch of the fastest kind that model and device allow: packed, or else padded."""
         from sqlinfer.engine.batch.packed_decoder import PackedDecoderBatch
@@ -145,7 +208,8 @@ class LoadedModel:
         with self._lock:
             if self.config.is_encoder_decoder:
                 return PaddedSeq2SeqBatch(self.model)
-            if self.model.device.type not in ("cpu", "cuda") or self.padding_reason:
+            on_other = self.model.device.type not in ("cpu", "cuda")
+            if on_other or self._traits.changes_itself or self.padding_reason:
                 return PaddedDecoderBatch(self.model)
             return PagedDecoderBatch(self._paged) if self._paged is not None else PackedDecoderBatch(self.model)
 

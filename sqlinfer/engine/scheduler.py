@@ -45,6 +45,7 @@ class Scheduler:
         self.limits = limits
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []
+        self._isolated: set[int] = set()  # ids of sequences that run alone
 
     def add(self, sequences: Iterable[Sequence]) -> None:
         """Queue a window of sequences: those that may run longest first, so that few are left alone at the end.
@@ -87,12 +88,21 @@ class Scheduler:
         finished = [s for s in self.running if s.is_finished]
         if finished:
             self.running = [s for s in self.running if not s.is_finished]
+            self._isolated.difference_update(map(id, finished))
         return finished
 
     def preempt_and_halve(self, preempted: list[Sequence]) -> None:
         """Move running sequences back to waiting and halve the batch: it did not fit the memory."""
         slots, tokens = _num_slots(self.running), self._num_tokens(self.running)
         self.limits = replace(self.limits, max_slots=max(1, slots // 2), max_tokens=max(1, tokens // 2))
+        self._preempt(preempted)
+
+    def preempt_and_isolate(self, preempted: list[Sequence]) -> None:
+        """Move running sequences back to waiting, from where each runs alone: one of them broke the batch."""
+        self._isolated |= set(map(id, preempted))
+        self._preempt(preempted)
+
+    def _preempt(self, preempted: list[Sequence]) -> None:
         leaving = set(map(id, preempted))
         self.running = [s for s in self.running if id(s) not in leaving]
         for sequence in preempted:
@@ -111,7 +121,7 @@ class Scheduler:
         batch = [*self.running, *admitted, candidate]
         if len(batch) == 1:
             return True
-        if candidate.num_slots != batch[0].num_slots:
+        if candidate.num_slots != batch[0].num_slots or not self._isolated.isdisjoint(map(id, batch)):
             return False
         lengths = [len(s.prompt) + len(s.output) for s in (*admitted, candidate)]
         num_prefill_tokens = sum(lengths) if self.limits.is_packed else max(lengths) * len(lengths)

@@ -16,6 +16,7 @@ from sqlinfer.engine.attention.packed_decoder import ForwardContext
 from sqlinfer.engine.engine import TransformersEngine
 from sqlinfer.engine.request_windows import WINDOW_CHARACTERS, WINDOW_REQUESTS, split_windows
 from sqlinfer.engine.scheduler import Limits
+from sqlinfer.errors import ModelUnusable
 from sqlinfer.types import Completion, ModelVersion, Request
 from tests.engine.engine_cases import TEXTS, EngineOf, answer, requests, texts
 
@@ -151,14 +152,42 @@ def test_row_that_alone_does_not_fit_fails_alone(engine_of: EngineOf, intercept)
     assert [c for c in after if c.error is None] == [c for i, c in enumerate(before) if i != longest]
 
 
-def test_other_error_of_the_model_is_raised(engine_of: EngineOf, intercept) -> None:
+@pytest.mark.parametrize("shape", ["llama", "gpt2", "bart"])
+@pytest.mark.parametrize("error", [RuntimeError("bad\nrow"), IndexError("bad"), ZeroDivisionError()], ids=repr)
+def test_a_row_that_the_model_fails_with_costs_itself(
+    shape: str, error: Exception, engine_of: EngineOf, intercept
+) -> None:
+    engine = engine_of(shape)
+    before = answer(engine, requests(max_tokens=6))
+    longest = max(range(len(TEXTS)), key=lambda i: before[i].prompt_tokens)
+
+    def check(call: int, slots: int, tokens: int) -> None:
+        if engine.batch_fill and tokens >= before[longest].prompt_tokens:
+            raise error
+
+    encode = engine.loaded.model.get_encoder() if shape == "bart" else None
+    if encode is None:
+        intercept(engine, check)
+    else:
+        hook = encode.register_forward_pre_hook(
+            lambda _, __, kwargs: check(0, 0, kwargs["input_ids"].shape[1]), with_kwargs=True
+        )
+    after = answer(engine, requests(max_tokens=6))
+    if encode is not None:
+        hook.remove()
+    assert str(after[longest].error).startswith("the model fails with this row: ")
+    assert "\n" not in str(after[longest].error)
+    assert [c for c in after if c.error is None] == [c for i, c in enumerate(before) if i != longest]
+
+
+def test_a_model_that_fails_with_every_row_is_unusable(engine_of: EngineOf, intercept) -> None:
     engine = engine_of("gpt2")
 
     def check(call: int, slots: int, tokens: int) -> None:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
     intercept(engine, check)
-    with pytest.raises(RuntimeError, match="mat1"):
+    with pytest.raises(ModelUnusable, match=r"does not run.*mat1"):
         list(engine.generate(requests()))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from sqlinfer.engine.attention.packed_decoder import Unsupported, use_packed_attention
+from sqlinfer.engine.attention.packed_decoder import use_packed_attention
 from sqlinfer.engine.attention.self_test import tolerance
 
 SELF_TEST_TEXTS = ([7, 3, 5, 4, 6], [4, 6, 9], [5, 9, 8])
@@ -73,7 +73,7 @@ def can_pack(model: Any, first_position: int) -> bool:
         return False
     try:
         packed = forward_packed(model, SELF_TEST_TEXTS, first_position)
-    except (Unsupported, TypeError, ValueError, KeyError, AttributeError, IndexError, RuntimeError):
+    except Exception:  # noqa: BLE001 - what a model lacks may raise anything
         return False
     alone = [model(input_ids=torch.tensor([ids], device=model.device)).last_hidden_state[0] for ids in SELF_TEST_TEXTS]
     expected = torch.cat(alone).float()

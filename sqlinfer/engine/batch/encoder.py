@@ -7,17 +7,21 @@ padding. Knows no tokenizer.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from collections.abc import Sequence as Series
 from typing import Any
 
 import torch
 
 from sqlinfer.engine.attention.packed_encoder import can_pack, forward_packed
-from sqlinfer.engine.input.encoder_inputs import EncoderInput, EncoderLimits, first_position
+from sqlinfer.engine.attention.self_test import tolerance
+from sqlinfer.engine.input.encoder_inputs import EncoderInput, EncoderLimits
 from sqlinfer.engine.model.device import is_out_of_memory, release_memory
 from sqlinfer.engine.model.pooling import PoolingHead, load_layers, pool
+from sqlinfer.engine.model.probe import ModelTraits, sample_ids
 from sqlinfer.engine.sequence import failed
-from sqlinfer.types import AnyRequest, Choose, Completion, Embedding, Output, Probabilities, yes_or_no
+from sqlinfer.errors import describe, first_line
+from sqlinfer.types import AnyRequest, Choose, Completion, Embed, Embedding, Output, Probabilities, yes_or_no
 
 CPU_TOKENS, CPU_PASS = 1024, 64  # a batch's states stay in the cache of a core
 GPU_TOKENS, GPU_PASS = 32768, 4096
@@ -26,7 +30,7 @@ GPU_TOKENS, GPU_PASS = 32768, 4096
 class Encoder:
     """The weights of one model and how its output becomes a completion."""
 
-    def __init__(self, model: Any, limits: EncoderLimits, head: PoolingHead | None) -> None:
+    def __init__(self, model: Any, limits: EncoderLimits, head: PoolingHead | None, traits: ModelTraits) -> None:
         is_cpu = model.device.type == "cpu"
         self.max_tokens = CPU_TOKENS if is_cpu else GPU_TOKENS
         """Tokens of a batch, padding counted; halved for good when memory runs out."""
@@ -37,10 +41,38 @@ class Encoder:
         self._modes = head.pooling if head else ()
         self._layers = load_layers(head, model.device) if head else []
         self._has_types = limits.kind == "rerank" and getattr(model.config, "type_vocab_size", 0) > 1
-        self._first_position = first_position(model.config)
-        self.is_packed = is_cpu and limits.kind == "embed" and can_pack(model, self._first_position)
-        """Whether batches have no padding."""
+        self._first_position = traits.encoder.first if traits.encoder else 0
         self._is_multilabel = getattr(model.config, "problem_type", None) == "multi_label_classification"
+        may_pack = is_cpu and limits.kind == "embed" and not traits.changes_itself
+        self.is_packed = may_pack and can_pack(model, self._first_position)
+        """Whether batches have no padding."""
+        self.solo_reason = ""
+        """Why texts run one by one, or only beside others of their length; "" if they share batches."""
+        if traits.changes_itself:
+            self.max_tokens, self.solo_reason = 1, "a pass changes the model, which is undone"
+        elif not self.is_packed:
+            self._run_self_test()
+
+    def _run_self_test(self) -> None:
+        """Let batches be of equal length, or of one text, where texts would not have the results that each has alone.
+
+        Raises what a text alone raises.
+        """
+        ids = sample_ids(self._model.config, 6)
+        texts = [EncoderInput(Embed(""), part, [0] * len(part)) for part in (ids, ids[:3], ids[2:5])]
+        alone = [self._forward([text])[0] for text in texts]
+        for group, pass_tokens in ((texts[:2], self.pass_tokens), (texts[1:], 0)):
+            self.pass_tokens = pass_tokens
+            expected = torch.stack([alone[texts.index(text)] for text in group])
+            try:
+                together = self._forward(group)
+            except Exception as error:  # noqa: BLE001 - what a model lacks may raise anything
+                self.solo_reason = f"several at once raise {type(error).__name__} ({first_line(error)})"
+                continue
+            if torch.allclose(together, expected, rtol=0, atol=tolerance(self._model) * float(expected.abs().max())):
+                return
+            self.solo_reason = "several at once give other results than one alone"
+        self.max_tokens = 1
 
     def batches(self, inputs: Series[EncoderInput]) -> deque[list[EncoderInput]]:
         """Inputs in batches of about equal lengths, the longest first: what does not fit the memory fails early."""
@@ -57,16 +89,25 @@ class Encoder:
                 longest, tokens, padding = len(text.ids), len(text.ids), 0
         return batches
 
-    def run(self, batches: deque[list[EncoderInput]]) -> list[Completion]:
-        """Take one batch and answer it; one that does not fit the memory is put back in halves."""
+    def run(self, batches: deque[list[EncoderInput]], check_runs: Callable[[], None]) -> list[Completion]:
+        """Take one batch and answer it; one that does not fit the memory is put back in halves, one that fails in
+        single texts. check_runs: raises an error unless the model still answers other texts."""
         batch = batches.popleft()
         rows = self._try(batch)
-        if rows is not None:
+        if isinstance(rows, torch.Tensor):
             return [self._completion(text, row) for text, row in zip(batch, rows, strict=True)]
-        release_memory(self._model.device)
+        is_memory = is_out_of_memory(rows)
+        if is_memory:
+            release_memory(self._model.device)
         if len(batch) == 1:
+            if not is_memory:
+                check_runs()
             problem = f"out of memory: one text of {len(batch[0].ids)} tokens alone does not fit; shorten it"
+            problem = problem if is_memory else f"the model fails with this text: {describe(rows)}"
             return [failed(batch[0].request, problem, len(batch[0].ids))]
+        if not is_memory:
+            batches.extendleft([text] for text in reversed(batch))
+            return []
         tokens = sum(len(text.ids) for text in batch) if self.is_packed else len(batch) * len(batch[0].ids)
         self.max_tokens = max(1, tokens // 2)
         again = self.batches([*batch, *(text for waiting in batches for text in waiting)])
@@ -74,14 +115,12 @@ class Encoder:
         batches.extend(again)
         return []
 
-    def _try(self, batch: list[EncoderInput]) -> torch.Tensor | None:
-        """The rows (batch, width) of a batch on the CPU; None if there was no memory for it."""
+    def _try(self, batch: list[EncoderInput]) -> torch.Tensor | Exception:
+        """The rows (batch, width) of a batch on the CPU, or why there are none; what it computed is freed."""
         try:
             return self._forward(batch)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-        return None
+        except Exception as error:  # noqa: BLE001 - a model may raise anything for a text
+            return error.with_traceback(None)
 
     @torch.inference_mode()
     def _forward(self, batch: list[EncoderInput]) -> torch.Tensor:
@@ -155,8 +194,9 @@ class EncoderLoop:
 
     utilization = 0.0
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: Encoder, check_runs: Callable[[], None]) -> None:
         self._encoder = encoder
+        self._check_runs = check_runs
         self._batches: deque[list[EncoderInput]] = deque()
 
     @property
@@ -175,4 +215,4 @@ class EncoderLoop:
 
     def step(self) -> list[Completion]:
         """Run one batch. Returns its completions."""
-        return self._encoder.run(self._batches)
+        return self._encoder.run(self._batches, self._check_runs)

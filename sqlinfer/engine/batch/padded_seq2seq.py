@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from transformers import EncoderDecoderCache
-from transformers.modeling_outputs import BaseModelOutput
 
 from sqlinfer.engine.attention import beam_cross_attention
 from sqlinfer.engine.cache import padded_cache as kv
@@ -48,6 +47,7 @@ class PaddedSeq2SeqBatch:
         self._cache: Any = None
         self._mask: Any = None  # (slots, decoder tokens)
         self._encoder_mask: Any = None  # (rows, encoder tokens), or (slots, ..) where beams do not share it
+        self._encoder_output: Any = None  # the class of what the encoder returns
         self._hidden_size = 0  # of the encoder's states
         self._sharing_beams = 1  # slots of a row that share the encoder's side
 
@@ -56,7 +56,8 @@ class PaddedSeq2SeqBatch:
         """Add rows, run their encoder and decoder prompts. Returns the logits (slots, vocab) of their first tokens."""
         device = self.model.device
         ids, encoder_mask = kv.pad_rows([row.prompt for row in rows], device, left=False)
-        states = self.model.get_encoder()(input_ids=ids, attention_mask=encoder_mask).last_hidden_state
+        encoded = self.model.get_encoder()(input_ids=ids, attention_mask=encoder_mask)
+        states, self._encoder_output = encoded.last_hidden_state, type(encoded)
         self._hidden_size = states.shape[-1]
         self._sharing_beams = rows[0].num_slots if self._can_share else 1
         copies = rows[0].num_slots // self._sharing_beams
@@ -161,7 +162,7 @@ class PaddedSeq2SeqBatch:
         shared = beam_cross_attention.share_encoder_kv(self.model) if self._sharing_beams > 1 else nullcontext()
         with shared, self._row_positions(kv.positions(mask)[:, -ids.shape[1] :]):
             output = self.model(
-                encoder_outputs=BaseModelOutput(last_hidden_state=states),
+                encoder_outputs=self._encoder_output(last_hidden_state=states),
                 attention_mask=encoder_mask,
                 decoder_input_ids=ids,
                 decoder_attention_mask=mask,

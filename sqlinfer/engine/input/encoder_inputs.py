@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence as Series
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from sqlinfer.engine.model.model_kind import unsupported_reason
 from sqlinfer.engine.sequence import failed
@@ -24,15 +24,8 @@ from sqlinfer.types import (
     yes_or_no,
 )
 
-POSITIONS_AFTER_PADDING = (
-    "roberta",
-    "xlm-roberta",
-    "camembert",
-    "mpnet",
-    "longformer",
-    "xlm-roberta-xl",
-    "data2vec-text",
-)
+if TYPE_CHECKING:
+    from sqlinfer.engine.model.probe import PositionTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +84,13 @@ class EncoderInputs:
         supported = [request for request, reason in zip(requests, reasons, strict=True) if not reason]
         inputs = iter(self._tokenize_all(supported))
         return [failed(r, reason) if reason else next(inputs) for r, reason in zip(requests, reasons, strict=True)]
+
+    def fit(self, positions: PositionTable | None) -> bool:
+        """Bound texts by the model's table of positions, if it has one; whether that changes the bound."""
+        before = self.limits.max_tokens
+        if positions is not None:
+            self.limits = replace(self.limits, max_tokens=min(before, positions.num_tokens))
+        return before != self.limits.max_tokens
 
     def count(self, requests: Series[AnyRequest]) -> list[int]:
         """Tokens of each request's input; 0 for one that fails."""
@@ -170,8 +170,3 @@ class EncoderInputs:
             remedy = "tokenizer and weights do not match"
             return failed(request, f"{problem}{self.limits.vocabulary} tokens; {remedy}")
         return EncoderInput(request, ids, encoding.type_ids, bool(encoding.overflowing))
-
-
-def first_position(config: Any) -> int:
-    """The position of a text's first token: RoBERTa and similar models count positions from the padding's id."""
-    return int(config.pad_token_id) + 1 if config.model_type in POSITIONS_AFTER_PADDING else 0

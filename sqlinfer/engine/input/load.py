@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlinfer.engine.generation_settings import Defaults
-from sqlinfer.engine.input.encoder_inputs import EncoderInputs, EncoderLimits, first_position
+from sqlinfer.engine.input.encoder_inputs import EncoderInputs, EncoderLimits
 from sqlinfer.engine.input.prompts import ContextLimits, PromptBuilder
 from sqlinfer.engine.input.tokenizer import PINNED_DATE
 from sqlinfer.engine.model.model_kind import find_model_kind
@@ -33,8 +33,7 @@ def load_prompts(version: ModelVersion, config: Any) -> PromptBuilder:
     generation = _load_generation(version)
     is_encoder_decoder = bool(config.is_encoder_decoder)
     decoder = config.get_text_config(decoder=True)
-    is_relative = config.model_type in RELATIVE_POSITIONS
-    positions = None if is_relative else _unscaled_positions(decoder)
+    positions = _unscaled_positions(decoder)
     max_length = tokenizer.model_max_length or UNKNOWN_LENGTH
     tokenizer.model_max_length = int(1e30)  # or it warns; the PromptBuilder checks lengths
     defaults = Defaults(
@@ -54,10 +53,18 @@ def load_prompts(version: ModelVersion, config: Any) -> PromptBuilder:
 
 def _unscaled_positions(decoder: Any) -> int | None:
     """The length up to which positions do not depend on the other rows: beyond, some models scale a whole batch's."""
-    positions = getattr(decoder, "max_position_embeddings", None)
+    positions = _positions(decoder, "decoder")
     rotary = getattr(decoder, "rope_parameters", None) or {}
     is_scaled = rotary.get("rope_type") in BATCH_SCALED
     return rotary.get("original_max_position_embeddings") or positions if is_scaled else positions
+
+
+def _positions(config: Any, side: str) -> int | None:
+    """Tokens that a model has positions for, as far as its configuration says; its weights tell better."""
+    if config.model_type in RELATIVE_POSITIONS:
+        return None
+    names = f"max_{side}_position_embeddings", "max_position_embeddings"
+    return next((value for name in names if (value := getattr(config, name, None))), None)
 
 
 def load_inputs(version: ModelVersion, config: Any) -> EncoderInputs:
@@ -66,7 +73,7 @@ def load_inputs(version: ModelVersion, config: Any) -> EncoderInputs:
     if not tokenizer.is_fast:
         raise unusable(version, "its tokenizer has no tokenizer.json", "Convert it with transformers")
     head = load_head(version, config)
-    bounds = [head and head.max_tokens, _positions(config), tokenizer.model_max_length]
+    bounds = [head and head.max_tokens, _positions(config, "encoder"), tokenizer.model_max_length]
     tokenizer.model_max_length = int(1e30)
     kind = find_model_kind(version, config)
     limits = EncoderLimits(
@@ -78,14 +85,6 @@ def load_inputs(version: ModelVersion, config: Any) -> EncoderInputs:
         is_lower_case=bool(head and head.is_lower_case),
     )
     return EncoderInputs(version, tokenizer, limits)
-
-
-def _positions(config: Any) -> int | None:
-    """Tokens that a model has positions for."""
-    positions = getattr(config, "max_position_embeddings", None)
-    if not positions or config.model_type in RELATIVE_POSITIONS:
-        return None
-    return int(positions) - first_position(config)
 
 
 def _load_tokenizer(version: ModelVersion) -> Any:
@@ -141,7 +140,7 @@ def _max_tokens(config: Any, positions: int | None, max_length: int | None) -> i
     trained = max_length or getattr(config, "n_positions", None)
     if not config.is_encoder_decoder:
         return positions or trained
-    bounds = [b for b in (positions, trained) if b]
+    bounds = [b for b in (_positions(config, "encoder"), trained) if b]
     return min(bounds, default=None)
 
 

@@ -6,9 +6,9 @@ Needs a tokenizer and no weights. Knows no torch.
 from __future__ import annotations
 
 from collections.abc import Sequence as Series
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlinfer.engine.generation_settings import Defaults, GenerationSettings, constrained_settings
 from sqlinfer.engine.input.chat_template import ChatTemplate
@@ -35,6 +35,9 @@ from sqlinfer.types import (
 )
 
 CUT_CHARACTER = "\ufffd"  # what the bytes of half of a character are decoded to
+if TYPE_CHECKING:
+    from sqlinfer.engine.model.probe import PositionTable
+
 ANSWER = "Answer:"  # precedes a label where its tokens depend on the text before
 Prompted = Generate | Choose | SplitText
 """Requests whose text has an instruction, a chat template or a task prefix around it."""
@@ -86,6 +89,19 @@ class PromptBuilder:
                 reason = unsupported_reason("generate", request)
                 prepared.append(failed(request, f"model {self.version} {reason}", len(prompt)))
         return prepared
+
+    def fit(self, encoder: PositionTable | None, decoder: PositionTable | None) -> bool:
+        """Bound prompts and answers by the model's tables of positions, where it has any; whether that changes a bound.
+
+        encoder: of a decoder-only model the same as decoder.
+        """
+        before = self.context.max_tokens, self.defaults.context
+        if encoder is not None:
+            most = min(self.context.max_tokens or encoder.num_tokens, encoder.num_tokens)
+            self.context = replace(self.context, max_tokens=most)
+        if decoder is not None:
+            self.defaults.context = min(self.defaults.context or decoder.num_tokens, decoder.num_tokens)
+        return before != (self.context.max_tokens, self.defaults.context)
 
     def decode(self, token_ids: list[int]) -> str:
         """The text of token ids, without special tokens, up to the last whole character."""

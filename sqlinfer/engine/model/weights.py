@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlinfer.engine.model.device import is_out_of_memory
 from sqlinfer.engine.model.model_kind import DOES, find_model_kind
-from sqlinfer.errors import ModelUnusable, first_line
+from sqlinfer.errors import ModelUnusable, SqlinferError, first_line
 from sqlinfer.model_files import (
     CONFIG,
     WEIGHTS,
@@ -148,6 +148,20 @@ def broken(version: ModelVersion, error: BrokenFile) -> ModelUnusable:
     is_weights = name.endswith(".safetensors")
     problem = f"{name} is truncated or corrupt: it {error.problem}" if is_weights else f"{name} {error.problem}"
     return unusable(version, problem, error.remedy.rstrip("."))
+
+
+@contextmanager
+def refusing(version: ModelVersion) -> Iterator[None]:
+    """Turn whatever a model raises within into ModelUnusable; used with what any row would need."""
+    try:
+        with quiet():
+            yield
+    except SqlinferError:
+        raise
+    except Exception as error:
+        problem = f"it does not run ({type(error).__name__}: {first_line(error)})"
+        remedy = "Free memory" if is_out_of_memory(error) else "A newer transformers may: pip install -U transformers"
+        raise unusable(version, problem, remedy) from error
 
 
 def unusable(version: ModelVersion, problem: str, remedy: str) -> ModelUnusable:
