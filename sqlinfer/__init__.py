@@ -8,6 +8,7 @@ from sqlinfer.errors import SqlinferError
 from sqlinfer.functions.details import detailed, detailed_type
 from sqlinfer.functions.long_texts import each_part, in_parts, whole
 from sqlinfer.types import (
+    AnyValue,
     Choose,
     Classify,
     Count,
@@ -16,7 +17,10 @@ from sqlinfer.types import (
     Embed,
     Embedding,
     Generate,
+    Json,
+    ModelVersion,
     Parameters,
+    Predict,
     Probabilities,
     Request,
     SplitText,
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "AnyValue",
     "Choose",
     "Classify",
     "Count",
@@ -39,7 +44,10 @@ __all__ = [
     "Embed",
     "Embedding",
     "Generate",
+    "Json",
+    "ModelVersion",
     "Parameters",
+    "Predict",
     "Probabilities",
     "Request",
     "Session",

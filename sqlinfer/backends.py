@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +15,8 @@ from sqlinfer.engine import (
     read_prompt,
     unsupported_reason,
 )
-from sqlinfer.types import AnyRequest, Engine, ModelVersion
+from sqlinfer.scoring import open_script
+from sqlinfer.types import AnyRequest, Engine, ModelVersion, Predict
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,7 @@ class Backend:
     """Opens the models of one kind of source, and says what it can of them without their weights."""
 
     open: Callable[[ModelVersion], Engine]
-    """The process's engine for a version."""
+    """The process's engine for a version, whose settings are those of the job."""
     count_prompt_tokens: Callable[[ModelVersion, Sequence[AnyRequest]], list[int]]
     """Tokens of each prompt; 0 for a request that fails."""
     read_prompt: Callable[[ModelVersion, AnyRequest], str]
@@ -33,17 +35,37 @@ class Backend:
     """Why the model cannot answer such a request; "" if it can."""
     estimate_memory: Callable[[ModelVersion, int], MemoryEstimate]
     """What the model needs of the device for rows of so many tokens."""
+    retries: bool = False
+    """Whether its engines bound the time of a batch and try again what failed."""
 
 
 TRANSFORMERS = Backend(
     get_engine, count_prompt_tokens, read_prompt, embedding_width, unsupported_reason, estimate_memory
 )
+SCRIPTS = Backend(
+    open_script,
+    count_prompt_tokens=lambda _, requests: [0] * len(requests),
+    read_prompt=lambda _, request: _script_input(request),
+    embedding_width=lambda _: None,
+    unsupported_reason=lambda _, request: "" if isinstance(request, Predict) else "is a script: ai_predict runs it",
+    estimate_memory=lambda *_: MemoryEstimate("cpu", "", 0, 0, 0),
+    retries=True,
+)
 BACKENDS: Mapping[str, Backend] = {"": TRANSFORMERS}
 """By the scheme of a version's source; "" for a folder, and for the id of a repository on the hub."""
 
 
+def _script_input(request: AnyRequest) -> str:
+    """What a script gets for a request, for people."""
+    if isinstance(request, Predict) and request.sql_type == "BLOB":
+        return f"{len(b64decode(request.text)):,} bytes"
+    return request.text
+
+
 def backend_of(version: ModelVersion) -> Backend:
-    """The backend of a version: the one of its source's scheme, as "https" in https://models.example.org."""
+    """The backend of a version: that of scripts, or the one of its source's scheme, as "https" in https://example.org."""
+    if version.script is not None:
+        return SCRIPTS
     scheme = version.source.partition("://")[0]
     return BACKENDS[scheme if scheme in BACKENDS else ""]
 

@@ -76,6 +76,19 @@ def model_files(folder: Path, trusted: bool = False) -> list[Path]:
     return sorted({file for file in (*beside, *named) if file.is_file()})
 
 
+def script_files(folder: Path) -> list[Path]:
+    """The files of a scoring script's folder: all but hidden ones and what Python caches, as a script may read any."""
+    return sorted(
+        file
+        for file in folder.rglob("*")
+        if file.is_file() and not any(_is_cache(part) for part in file.relative_to(folder).parts)
+    )
+
+
+def _is_cache(name: str) -> bool:
+    return name.startswith(".") or name == "__pycache__"
+
+
 def check_references(folder: Path) -> list[tuple[Path, str]]:
     """The missing weight files, each with the index that names it.
 

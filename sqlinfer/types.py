@@ -23,6 +23,24 @@ FinishReason = Literal["stop", "length", "error", "cancelled"]
 Float = NewType("Float", float)
 """A number of 32 bits, as embeddings have them: SQL's FLOAT, where float is DOUBLE."""
 
+
+class AnyValue(str):
+    """A value of any SQL type: its type as DuckDB's typeof writes it, a line break, then its text.
+
+    The text of a BLOB is base64, that of a STRUCT or a list JSON, any other the value as VARCHAR.
+    """
+
+    __slots__ = ()
+
+    @property
+    def sql_type(self) -> str:
+        return self.partition("\n")[0]
+
+    @property
+    def text(self) -> str:
+        return self.partition("\n")[2]
+
+
 Columns = NewType("Columns", str)
 """A text, or a struct of columns: one that the call lets reorder (reorder := true) comes as a JSON object."""
 
@@ -110,6 +128,10 @@ class Embedding(Output, _FloatArray):
 
 class Count(Output, int):
     """A number of tokens."""
+
+
+class Json(Output, str):
+    """A value of any SQL type, as JSON."""
 
 
 class Cuts(Output, tuple[int, ...]):
@@ -204,6 +226,23 @@ class Classify(_ModelRequest):
 
 
 @dataclass(frozen=True, slots=True)
+class Predict(_ModelRequest):
+    """Asks for what a model makes of a value: the result of a script, a classifier's label."""
+
+    sql_type: str = "VARCHAR"
+    """Of the value whose text it is; see AnyValue."""
+    overflow: Overflow = "truncate"
+    """As of Generate."""
+
+    task: ClassVar[Task] = ""
+    output_type: ClassVar = Json
+
+    def for_version(self, version: ModelVersion) -> Predict | Classify:
+        """The request as a version takes it: a model that is no script classifies the text."""
+        return self if version.script is not None else Classify(self.text, self.overflow, parameters=self.parameters)
+
+
+@dataclass(frozen=True, slots=True)
 class CountTokens(_ModelRequest):
     """Asks for the number of the text's tokens; no weights are needed."""
 
@@ -227,7 +266,7 @@ class SplitText(_ModelRequest):
     needs_weights: ClassVar[bool] = False
 
 
-AnyRequest = Generate | Choose | Embed | Classify | CountTokens | SplitText
+AnyRequest = Generate | Choose | Embed | Classify | Predict | CountTokens | SplitText
 
 
 def yes_or_no(label: str) -> tuple[str, str]:
@@ -273,6 +312,18 @@ outputs, back, and returns its value."""
 
 
 @dataclass(frozen=True, slots=True)
+class Script:
+    """The Python file of a model that is one."""
+
+    file: str
+    """Its path in the model's folder."""
+    returns: str
+    """The SQL type of a result."""
+    input_type: str = ""
+    """The SQL type that an input must have; "" for any."""
+
+
+@dataclass(frozen=True, slots=True)
 class ModelVersion:
     """Weights under a name; never changes once registered.
 
@@ -304,6 +355,7 @@ class ModelVersion:
     tags: Mapping[str, str] = field(default_factory=dict)
     trusted: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
+    script: Script | None = None
 
     def __str__(self) -> str:
         return f"{self.name}/{self.version}" if self.version else self.name

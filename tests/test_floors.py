@@ -23,6 +23,7 @@ FLOORS = {
     "model_files": 1,
     "store": 2,
     "engine": 2,
+    "scoring": 2,
     "backends": 3,
     "inference": 4,
     "sql": 5,
@@ -69,7 +70,7 @@ HOMES = {
     "transformers": {"engine"},
     "tokenizers": {"engine"},
     "triton": {"engine"},
-    "duckdb": {"sql", "dbt"},  # the plug-in's hooks get DuckDB's connections
+    "duckdb": {"sql", "dbt", "scoring"},  # the plug-in's hooks get DuckDB's connections
     "dbt": {"dbt"},
     "sqlglot": {"sql"},
     "click": {"cli"},

@@ -1,12 +1,16 @@
 from typing import Literal
 
-from sqlinfer import Classify, Probabilities
+from sqlinfer import AnyValue, Json, ModelVersion, Predict, Probabilities
 
 
-def ai_predict(model: str, input: str, overflow: Literal["truncate", "error"] = "truncate") -> Classify:
-    """Predict the label of a text with a classifier, named by its registered name, hub id or folder."""
-    return Classify(input, overflow)
+def ai_predict(model: str, input: AnyValue, overflow: Literal["truncate", "error"] = "truncate") -> Predict:
+    """Predict with a model of yours, by its name: the label of a text, or what a script makes of any value."""
+    return Predict(input.text, input.sql_type, overflow)
 
 
-def read(probabilities: Probabilities) -> str:
-    return probabilities.best
+def read(output: Probabilities | Json) -> str:
+    return output.best if isinstance(output, Probabilities) else output
+
+
+def returns(model: ModelVersion) -> str:
+    return "VARCHAR" if model.script is None else model.script.returns

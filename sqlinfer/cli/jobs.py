@@ -91,15 +91,21 @@ def _uses(job: JobRecord, model: str) -> bool:
 
 @jobs.command()
 @click.argument("job_id", metavar="ID", type=int)
+@click.option("--log", "shows_log", is_flag=True, help="Print what the job's scoring scripts printed.")
 @json_option
-def show(job_id: int, as_json: bool) -> None:
+def show(job_id: int, shows_log: bool, as_json: bool) -> None:
     """Show one job: statement, state, models, settings, counts.
 
     \b
     sqlinfer jobs show 3 --json
+    sqlinfer jobs show 3 --log
     """
     with open_store() as store:
         job = store.jobs.show(job_id)
+        log_file = store.log_file(job_id)
+    if shows_log:
+        click.echo(log_file.read_text(encoding="utf-8") if log_file.exists() else "", nl=False)
+        return
     if as_json:
         echo_json(_facts(job))
         return

@@ -32,8 +32,11 @@ def echo_versions(registry: Registry, versions: Sequence[ModelVersion], as_json:
 def generation_of(version: ModelVersion) -> dict[str, Any]:
     """The default parameters of a model's calls: those of the registration, then the model's own.
 
-    Of a model that does not generate: its labels, or how it embeds, and how many tokens it reads.
+    Of a model that does not generate: its labels, or how it embeds, and how many tokens it reads; of a script:
+    its types.
     """
+    if version.script is not None:
+        return asdict(version.script)
     from sqlinfer.engine import open_engine
     from sqlinfer.errors import ModelUnusable
 

@@ -43,7 +43,10 @@ def models() -> None:
     multiple=True,
     help="Default of a parameter (max_tokens=64) or of a job setting (timeout=60); repeatable.",
 )
-@click.option("--trust", is_flag=True, help="Allow pickled weights, which can run any code when loaded.")
+@click.option("--script", metavar="FILE", help="The Python file of the folder that is the model.")
+@click.option("--returns", metavar="TYPE", help="The SQL type of a script's result, as 'STRUCT(class INTEGER)'.")
+@click.option("--input", "input_type", metavar="TYPE", default="", help="The SQL type that a script takes.")
+@click.option("--trust", is_flag=True, help="Allow a script, or pickled weights: both run code of the model's author.")
 @json_option
 def register(name: str, source: str, tags: tuple[str, ...], parameters: tuple[str, ...], **options: Any) -> None:
     """Register SOURCE, a folder ('./path') or a hub id ('org/name'), as the next version of NAME.
@@ -51,9 +54,12 @@ def register(name: str, source: str, tags: tuple[str, ...], parameters: tuple[st
     \b
     sqlinfer models register short ./my-t5 --task summarize --set max_tokens=64 --tag team=news
     sqlinfer models register qwen Qwen/Qwen3-0.6B --dtype bfloat16
+    sqlinfer models register digits ./mnist --script score.py --returns INTEGER --input BLOB --trust
     """  # fmt: skip
+    from sqlinfer.scoring import read_script
     from sqlinfer.store.source import is_folder
 
+    script = read_script(*(options.pop(key) for key in ("script", "returns", "input_type")))
     as_json = options.pop("as_json")
     if is_folder(source):
         source = str(Path(source).expanduser().resolve())
@@ -62,7 +68,7 @@ def register(name: str, source: str, tags: tuple[str, ...], parameters: tuple[st
     defaults = _parameters(values, f"models register {name}")
     with open_store(allow_download=True) as store:
         version = store.registry.register(
-            name, source, parameters=defaults, settings=settings, tags=key_values(tags), **options
+            name, source, parameters=defaults, settings=settings, script=script, tags=key_values(tags), **options
         )
         if as_json:
             echo_json(facts_of(store.registry, version))

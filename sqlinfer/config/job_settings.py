@@ -26,7 +26,8 @@ class JobSettings:
     error_threshold: failed requests beyond which the job stops, a number or a percentage ("5%"); -1: never.
     logging_level: of Python's logger "sqlinfer"; None leaves it as it is.
     environment: environment variables while a model is loaded and runs.
-    mini_batch_size: accepted and ignored, as the engine sizes batches by tokens.
+    mini_batch_size: rows that a scoring script gets at a time; the engine sizes its batches by tokens.
+    max_concurrency_per_instance: worker processes of a scoring script.
     output_action: what becomes of an existing table or file; None leaves it to the statement.
     max_requests, max_prompt_tokens, max_completion_tokens, max_seconds: the job's budget; None: no limit.
     max_pairs: requests of an AI condition over two tables; None: no limit.
@@ -39,6 +40,7 @@ class JobSettings:
     logging_level: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     mini_batch_size: int | None = None
+    max_concurrency_per_instance: int = 1
     output_action: str | None = None
     max_requests: int | None = None
     max_prompt_tokens: int | None = None
@@ -183,6 +185,7 @@ _READERS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "error_threshold": ("a number of requests, a percentage from 0% to 100%, or -1 for no limit", _threshold),
     "logging_level": (f"one of {', '.join(LOGGING_LEVELS)}", _one_of(*LOGGING_LEVELS)),
     "environment": ("variables as NAME=VALUE", _variables),
+    "max_concurrency_per_instance": ("a whole number of at least 1", _count(1)),
     "mini_batch_size": ("a whole number of at least 1", _count(1)),
     "output_action": (f"one of {', '.join(OUTPUT_ACTIONS)}", _one_of(*OUTPUT_ACTIONS)),
     "max_requests": _BOUND,

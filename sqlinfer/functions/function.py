@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from sqlinfer.errors import SqlinferError, nearest
 from sqlinfer.sql_text import quote_literal
-from sqlinfer.types import Columns, Parameters
+from sqlinfer.types import AnyValue, Columns, Parameters
 
 OPTIONS = ("model", *Parameters.__dataclass_fields__, "on_error")
 """The named parameters that every function takes besides its own."""
@@ -41,10 +41,12 @@ class Argument:
     @property
     def is_text(self) -> bool:
         """Whether it takes any type, and comes as a text."""
-        return self.python_type in (str, Columns)
+        return self.python_type in (str, Columns, AnyValue)
 
     def check(self, value: Any, function: str) -> Any:
         """The value as the function's author wants it; an error names function, argument and value."""
+        if self.python_type is AnyValue:
+            return AnyValue(value)
         if _fits(value, self.python_type):
             return float(value) if self.python_type is float else value
         raise SqlinferError(f"{function}: {self.name} must be {_words(self.python_type)}, not {value!r}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from dataclasses import asdict, replace
 from functools import partial
 
 from sqlinfer.config.process_settings import environment, logging_level
@@ -32,10 +33,10 @@ def infer(
     """
     settings = job.runtime.settings.over(version.settings)
     job.check_error_threshold(failures, settings)
-    if settings.mini_batch_size is not None:
+    if settings.mini_batch_size is not None and version.script is None:
         job.runtime.warn_once(_MINI_BATCH_SIZE)
     with logging_level(settings.logging_level), environment(settings.environment):
-        engine = job.runtime.open_engine(version)
+        engine = job.runtime.open_engine(replace(version, settings=asdict(settings)))
         inference = Inference(job, version, engine, settings, failures)
         generate: Generate = engine.generate
         for stage in reversed(STAGES):

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 
+from sqlinfer.backends import backend_of
 from sqlinfer.config.job_settings import JobSettings
 from sqlinfer.inference.cancellation import Cancel
 from sqlinfer.inference.stage import Generate, Inference
@@ -27,7 +28,9 @@ _log = logging.getLogger(__name__)
 def retry(
     generate: Generate, inference: Inference, requests: Iterator[AnyRequest], cancel: Cancel
 ) -> Iterator[Completion]:
-    """Retry what failed and may pass."""
+    """Retry what failed and may pass, unless the engine does so itself."""
+    if backend_of(inference.version).retries:
+        return generate(requests, cancel)
     return attempts(generate, requests, cancel, inference.settings)
 
 

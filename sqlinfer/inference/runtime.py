@@ -81,6 +81,13 @@ class Runtime:
         except SqlinferError:  # raised where the model runs
             return None
 
+    def find_model(self, name: str) -> ModelVersion | None:
+        """The version behind a name; None if there is none that can be used."""
+        try:
+            return self.store.registry.get(name)
+        except SqlinferError:  # raised where the model runs
+            return None
+
     def _default(self, task: str) -> str:
         """The registry's model for a task. A built-in one that nobody chose answers only after a word about it."""
         name = self.store.registry.default(task)

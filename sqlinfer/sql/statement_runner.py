@@ -70,6 +70,7 @@ class StatementRunner:
         context = RewriteContext(
             self._runtime.functions,
             embedding_width=lambda model: self._runtime.embedding_width(model or self._evaluator.defaults.model),
+            find_model=self._runtime.find_model,
             ai_schema=settings.ai_schema,
             parameters=parameters,
             output_action=settings.output_action,

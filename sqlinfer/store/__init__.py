@@ -5,6 +5,7 @@ from sqlinfer.store.answer_cache import AnswerCache
 from sqlinfer.store.database import Database
 from sqlinfer.store.jobs import JobRecord, Jobs, RowError
 from sqlinfer.store.keys import KEY_BYTES, AnswerKeys, answer_key
+from sqlinfer.store.private_files import make_folder
 from sqlinfer.store.registry import Registry
 from sqlinfer.store.store import Store
 
@@ -20,6 +21,7 @@ __all__ = [
     "Store",
     "answer_key",
     "function_folders",
+    "make_folder",
     "project_folder",
     "state_folder",
 ]

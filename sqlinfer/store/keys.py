@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from sqlinfer.types import AnyRequest, Choose, Classify, CountTokens, Embed, Generate, Parameters, SplitText
+from sqlinfer.types import AnyRequest, Choose, Classify, CountTokens, Embed, Generate, Parameters, Predict, SplitText
 
 if TYPE_CHECKING:
     from hashlib import blake2b
@@ -25,6 +25,7 @@ _REST: Mapping[type[AnyRequest], Callable[[Any], _Rest]] = {
     Choose: lambda r: (r.instruction, "generate", r.overflow, "", r.query, r.choices),
     Embed: lambda r: ("", "embed", r.overflow, "", "", ()),
     Classify: lambda r: ("", "predict", r.overflow, "", "", ()),
+    Predict: lambda r: (r.sql_type, "score", r.overflow, "", "", ()),
     CountTokens: lambda _: ("", "count_tokens", "error", "", "", ()),
 }
 """What is hashed of a request, besides text and parameters; kept answers depend on every word of it."""

@@ -142,7 +142,11 @@ CREATE TABLE usage (
 ) WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _CLAIMS_AND_SWITCHES, _JOBS)
+_SCRIPTS = """
+ALTER TABLE versions ADD COLUMN script TEXT NOT NULL DEFAULT '';
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _CLAIMS_AND_SWITCHES, _JOBS, _SCRIPTS)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

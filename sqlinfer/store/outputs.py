@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sqlinfer.types import Count, Cuts, Embedding, Output, Probabilities, Text
+from sqlinfer.types import Count, Cuts, Embedding, Json, Output, Probabilities, Text
 
 
 def encode(output: Output | str) -> str:
@@ -63,6 +63,7 @@ _ENCODERS: Mapping[type[Any], Callable[[Any], str]] = {
     Text: str,
     Count: str,
     Cuts: _to_json,
+    Json: str,
     Embedding: _to_base64,
     Probabilities: _to_json,
 }
@@ -70,6 +71,7 @@ _DECODERS: Mapping[type[Output], Callable[[str], Output]] = {
     Text: Text,
     Count: Count,
     Cuts: lambda text: Cuts(json.loads(text)),
+    Json: Json,
     Embedding: _from_base64,
     Probabilities: lambda text: Probabilities(json.loads(text)),
 }

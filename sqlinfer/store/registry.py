@@ -16,9 +16,9 @@ from sqlinfer.store.database import Database, printable
 from sqlinfer.store.fingerprint import FileHashes, fingerprint
 from sqlinfer.store.lock import RegistryLock
 from sqlinfer.store.names import Reference, check_alias, check_name, parse_reference
-from sqlinfer.store.source import check_files, find_source, is_folder, is_hub_id
+from sqlinfer.store.source import check_files, check_script, find_source, is_folder, is_hub_id
 from sqlinfer.store.versions import add_version, read_versions
-from sqlinfer.types import DTYPES, ModelVersion, Parameters, Task
+from sqlinfer.types import DTYPES, ModelVersion, Parameters, Script, Task
 
 TASKS: tuple[str, ...] = get_args(Task)
 
@@ -61,21 +61,25 @@ class Registry:
         trust: bool = False,
         fingerprint: str | None = None,
         settings: Mapping[str, Any] | None = None,
+        script: Script | None = None,
     ) -> ModelVersion:
         """Register a folder or hub id under a name; a name that is there gets its next version.
 
         The same files with the same parameters are the same version: registering them again adds none.
         description and tags, if given, are the name's from now on. fingerprint: what the model must have, or
         ModelUnusable. settings: of the jobs that ask it; no part of what a version is, so that they may change.
+        script: the Python file that is the model; it needs trust.
         """
         check_name(name)
         if name in self._builtins:
             raise SqlinferError(f"{name!r} is a built-in model. Choose another name.")
         _check_choice("task", task, TASKS)
         _check_choice("dtype", dtype, DTYPES)
-        files = find_source(source, revision, trust, self._allow_download)
+        if script is not None and not trust:
+            raise ModelUnusable(f"{name} runs the Python code of {script.file}. If you trust it, add --trust")
+        files = find_source(source, revision, trust, self._allow_download, script)
         model = ModelVersion(name, 0, source, files.path, "", files.revision, task, dtype, parameters, trusted=trust)
-        model = replace(model, settings=read_registration(settings or {}, f"model {name}"))
+        model = replace(model, settings=read_registration(settings or {}, f"model {name}"), script=script)
         model = self._with_fingerprint(model)
         _check_pinned(model, fingerprint)
         with self._database.writing() as connection:
@@ -249,9 +253,12 @@ class Registry:
             return read_versions(connection, name)
 
     def _fingerprint(self, model: ModelVersion) -> str:
-        extra = {"task": model.task, "dtype": model.dtype, "parameters": asdict(model.parameters)}
+        extra: dict[str, Any] = {"task": model.task, "dtype": model.dtype, "parameters": asdict(model.parameters)}
         try:
-            return fingerprint(model.path, extra | {"trusted": model.trusted}, self._hashes)
+            extra |= {"trusted": model.trusted}
+            if model.script is not None:
+                extra["script"] = asdict(model.script)
+            return fingerprint(model.path, extra, self._hashes)
         except OSError as error:
             raise ModelUnusable(f"The files in {model.path} cannot be read: {error}") from error
 
@@ -268,7 +275,9 @@ class Registry:
         return replace(model, fingerprint=self._fingerprint(model))
 
     def _intact(self, model: ModelVersion) -> ModelVersion:
-        if model.path.is_dir():
+        if model.script is not None:
+            check_script(model.path, model.script)
+        elif model.path.is_dir():
             check_files(model.path, model.trusted)
         else:
             # The hub's cache may have been emptied since: the pinned revision is fetched again.

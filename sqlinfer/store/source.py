@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlinfer.errors import ModelNotFound, ModelUnusable
+from sqlinfer.errors import ModelNotFound, ModelUnusable, nearest
 from sqlinfer.model_files import (
     CONFIG,
     BrokenFile,
@@ -17,10 +17,12 @@ from sqlinfer.model_files import (
     model_files,
     read_header,
     read_json,
+    script_files,
     unread_patterns,
     weight_files,
 )
 from sqlinfer.redact import redact
+from sqlinfer.types import Script
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _PICKLES = ("*.bin", "*.pt", "*.pth")
@@ -48,8 +50,11 @@ def is_hub_id(source: str) -> bool:
     return _HUB_ID.fullmatch(source) is not None
 
 
-def find_source(source: str, revision: str | None = None, trust: bool = False, download: bool = False) -> SourceFiles:
+def find_source(
+    source: str, revision: str | None = None, trust: bool = False, download: bool = False, script: Script | None = None
+) -> SourceFiles:
     """The folder of a source, checked; a hub id comes from the local cache, and from the hub if download says so.
+    script: the Python file that is the model, in a folder that holds no other kind of model.
 
     ModelNotFound if there is none, ModelUnusable if files are missing, cut short or of a kind not allowed.
     """
@@ -59,8 +64,13 @@ def find_source(source: str, revision: str | None = None, trust: bool = False, d
             raise ModelNotFound(f"There is no folder {path}. A model is a folder with config.json and *.safetensors.")
         if revision is not None:
             raise ModelNotFound(f"The folder {source} has no revision {revision}: only a hub id has revisions.")
-        check_files(path, trust)
+        if script is not None:
+            check_script(path, script)
+        else:
+            check_files(path, trust)
         return SourceFiles(path)
+    if script is not None:
+        raise ModelUnusable(f"{source!r}: a scoring script lies in a folder, written './path'")
     if not is_hub_id(source):
         raise ModelNotFound(f"{source!r} is neither a folder ('./path') nor a hub id ('org/name').")
     if Path(source).is_dir():
@@ -116,6 +126,16 @@ def _snapshot(source: str, revision: str | None, trust: bool, local: bool) -> Pa
             "With a network: log in with `hf auth login` if it is gated, or check its name. "
             "Without: copy its folder here and use './folder'."
         ) from error
+
+
+def check_script(folder: Path, script: Script) -> None:
+    """Raise ModelUnusable unless the folder holds the script."""
+    file = folder / script.file
+    if not file.resolve().is_relative_to(folder.resolve()):
+        raise ModelUnusable(f"the script {script.file!r} lies outside of the model's folder {folder}")
+    if not file.is_file():
+        scripts = [other.relative_to(folder).as_posix() for other in script_files(folder) if other.suffix == ".py"]
+        raise ModelUnusable(f"{folder} holds no file {script.file!r}. {nearest(script.file, scripts)}".rstrip())
 
 
 def check_files(path: Path, trust: bool = False) -> None:

@@ -46,6 +46,10 @@ class Store:
         """A new, empty lease on requests; other processes see it if they share the answer cache."""
         return Lease(self._answers_database)
 
+    def log_file(self, job_id: int) -> Path:
+        """Where the log of a job is, if it has one."""
+        return self.folder / "logs" / f"{job_id}.log"
+
     def close(self) -> None:
         """Commit what waits and close the file; a closed store answers nothing."""
         try:

@@ -10,9 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sqlinfer.types import ModelVersion, Parameters
+from sqlinfer.types import ModelVersion, Parameters, Script
 
-_COLUMNS = "name, version, source, path, fingerprint, revision, task, dtype, parameters, trusted, settings"
+_COLUMNS = "name, version, source, path, fingerprint, revision, task, dtype, parameters, trusted, settings, script"
 
 
 def add_version(connection: sqlite3.Connection, model: ModelVersion) -> int:
@@ -33,7 +33,7 @@ def add_version(connection: sqlite3.Connection, model: ModelVersion) -> int:
     (version,) = connection.execute("SELECT last_version FROM models WHERE name = ?", (model.name,)).fetchone()
     parameters = json.dumps({name: value for name, value in asdict(model.parameters).items() if value is not None})
     connection.execute(
-        f"INSERT INTO versions ({_COLUMNS}, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        f"INSERT INTO versions ({_COLUMNS}, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             model.name,
             version,
@@ -46,6 +46,7 @@ def add_version(connection: sqlite3.Connection, model: ModelVersion) -> int:
             parameters,
             model.trusted,
             settings,
+            "" if model.script is None else json.dumps(asdict(model.script)),
             time.time(),
         ),
     )
@@ -66,7 +67,7 @@ def read_versions(connection: sqlite3.Connection, name: str | None = None) -> Se
 
 
 def _model(row: Sequence[Any], tags: Sequence[tuple[str, int, str, str]]) -> ModelVersion:
-    name, version, source, path, fingerprint, revision, task, dtype, parameters, trusted, settings, description = row
+    name, version, source, path, fingerprint, revision, task, dtype, parameters, trusted, settings, script, about = row
     defaults = json.loads(parameters)
     if "stop" in defaults:
         defaults["stop"] = tuple(defaults["stop"])
@@ -80,8 +81,9 @@ def _model(row: Sequence[Any], tags: Sequence[tuple[str, int, str, str]]) -> Mod
         task,
         dtype,
         Parameters(**defaults),
-        description=description,
+        description=about,
         tags={tag: value for owner, which, tag, value in tags if owner == name and which in (0, version)},
         trusted=bool(trusted),
         settings=json.loads(settings),
+        script=Script(**json.loads(script)) if script else None,
     )

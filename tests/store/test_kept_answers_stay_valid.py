@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from sqlinfer.store import AnswerKeys
 from sqlinfer.store.outputs import decode, encode
 from sqlinfer.types import (
     AnyRequest,
+    AnyValue,
     Choose,
     Classify,
     Count,
@@ -20,8 +22,11 @@ from sqlinfer.types import (
     Embed,
     Embedding,
     Generate,
+    Json,
+    ModelVersion,
     Output,
     Parameters,
+    Predict,
     Probabilities,
     SplitText,
     Text,
@@ -59,7 +64,7 @@ CALLS: tuple[tuple[str, dict[str, Any], list[str]], ...] = (
     ("ai_fix_grammar", {"text": "t"}, ["0c1eb2d519e9cf1d07a0ffbf95d6848e"]),
     ("ai_gen", {"prompt": "t"}, ["3a7bae7b62a4da4d40ad81932a3674fa"]),
     ("ai_mask", {"text": "t", "labels": ["a"]}, ["7d756a228afbf0a03dcb4ebfe51ff9e5"]),
-    ("ai_predict", {"model": "m", "input": "t"}, ["37f41e7090fd7cca3c80704bcc3798e6"]),
+    ("ai_predict", {"model": "m", "input": AnyValue("VARCHAR\nt")}, ["37f41e7090fd7cca3c80704bcc3798e6"]),
     ("ai_query", {"model": "m", "request": "t"}, ["214c90e7116b3eafa499c16d76824eff"]),
     ("ai_query", {"model": "m", "request": "t", "returnType": "INTEGER"}, ["b5a100a406dbb60cc028322ce78befa2"]),
     ("ai_score", {"text": "t", "criterion": "c"}, ["aa8ea54563ee74b539e9ddf01ec4a2a4"]),
@@ -76,6 +81,7 @@ TEXTS: tuple[tuple[str, Output], ...] = (
     ("[]", Cuts()),
     ("[7, 9]", Cuts((7, 9))),
     ('{"\u6771\u4eac": 0.25, "no": 1e-09}', Probabilities({"\u6771\u4eac": 0.25, "no": 1e-9})),
+    ('{"a": null}', Json('{"a": null}')),
     ("AACAPwAAAL8=", Embedding([1.0, -0.5])),
 )
 
@@ -93,6 +99,8 @@ def test_built_in_functions_ask_under_the_keys_that_they_had(
     outcome = function.ask(**arguments)
     first = next(outcome) if function.is_in_steps else outcome
     requests = first if isinstance(first, list) else [first]
+    text_model = ModelVersion("m", 1, "", Path(), "f")
+    requests = [r.for_version(text_model) if isinstance(r, Predict) else r for r in requests]
     assert [AnswerKeys("f", function.answer_hash)(request).hex() for request in requests] == keys
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 from sqlinfer.config.job_settings import NAMES
 from sqlinfer.errors import SqlinferError
 from sqlinfer.functions.call_options import read_parameters
+from sqlinfer.scoring import read_script
 from sqlinfer.sql.parsing.tokens import Token, tokenize
 from sqlinfer.sql_text import unquote
 from sqlinfer.store import Registry
@@ -18,6 +19,7 @@ from sqlinfer.types import ModelVersion, Parameters
 
 _FORMS = """\
   CREATE [OR REPLACE] MODEL name FROM 'source' [WITH (task = 'summarize', dtype = 'bfloat16', max_tokens = 64, ...)]
+  CREATE MODEL name FROM './folder' WITH (script = 'score.py', returns = 'INTEGER', input = 'BLOB', trust = true)
   ALTER MODEL name SET ALIAS champion = 3
   DROP MODEL [IF EXISTS] name
   SHOW MODELS
@@ -100,9 +102,13 @@ def _created(registry: Registry, words: _Words) -> pa.Table:
             f"model {name} is registered already; write CREATE OR REPLACE MODEL {name} to add its next version"
         )
     registration: dict[str, Any] = {key: str(options.pop(key)) for key in _REGISTRATION if key in options}
+    script = read_script(options.pop("script", None), options.pop("returns", None), options.pop("input", ""))
+    trust = options.pop("trust", False) is True
     settings = {key: options.pop(key) for key in NAMES if key in options}
     parameters = read_parameters(options, f"CREATE MODEL {name}") if options else Parameters()
-    version = registry.register(name, source, parameters=parameters, settings=settings, **registration)
+    version = registry.register(
+        name, source, **registration, parameters=parameters, settings=settings, trust=trust, script=script
+    )
     return models_table([version])
 
 

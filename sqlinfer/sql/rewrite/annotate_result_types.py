@@ -7,6 +7,7 @@ type. Arguments that are no constants leave a call as it is: its value is text, 
 from __future__ import annotations
 
 import json
+from typing import get_type_hints
 
 from sqlinfer.errors import EXCERPT, SqlinferError
 from sqlinfer.functions import RETURNS
@@ -14,6 +15,7 @@ from sqlinfer.sql.parsing.edits import Edits
 from sqlinfer.sql.parsing.parsed_calls import ParsedCall, parsed_calls
 from sqlinfer.sql.rewrite.context import RewriteContext
 from sqlinfer.sql_text import quote_literal
+from sqlinfer.types import ModelVersion
 
 
 def annotate_result_types(sql: str, context: RewriteContext) -> str:
@@ -26,14 +28,14 @@ def annotate_result_types(sql: str, context: RewriteContext) -> str:
     """
     edits = Edits(sql)
     for call in parsed_calls(sql, context.functions):
-        sql_type = _type(call)
+        sql_type = _type(call, context)
         if sql_type not in (None, "VARCHAR"):
             written = json.dumps(sql_type, ensure_ascii=False)[1:-1]  # as it stands in the macro's JSON structure
             edits.insert(call.arguments_end, f", {RETURNS} := {quote_literal(written)}")
     return edits.apply()
 
 
-def _type(call: ParsedCall) -> str | None:
+def _type(call: ParsedCall, context: RewriteContext) -> str | None:
     """The SQL type of a call; None if it names one already or if it depends on what is no constant."""
     type_of = call.function.type_of
     if type_of is None or RETURNS in call.arguments:
@@ -41,6 +43,11 @@ def _type(call: ParsedCall) -> str | None:
     values = call.constants(type_of)
     if values is None:
         return None
+    for name, hint in get_type_hints(type_of).items():
+        if hint is ModelVersion:
+            values[name] = context.find_model(values[name])
+            if values[name] is None:
+                return None
     try:
         return type_of(**values)
     except SqlinferError as error:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sqlinfer.functions import Functions
 from sqlinfer.sql.parsing.mentions import ai_mentions
 from sqlinfer.sql.parsing.parameters import SqlValues
+from sqlinfer.types import ModelVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,7 @@ class RewriteContext:
     views: the views with AI functions that it reads, by name, each behind those that it reads itself.
     embedding_width: the n of FLOAT[n] of a model, by the name that a call says, None for the default one; None if it
         cannot be told.
+    find_model: the version behind a model's name; None if there is none.
     ai_schema: whether functions may have the names that BigQuery gives them, in a schema `ai`.
     parameters: the values of the statement's parameters.
     output_action: of the job's settings.
@@ -32,6 +34,7 @@ class RewriteContext:
     ai_columns: frozenset[str] = frozenset()
     views: tuple[tuple[str, str], ...] = ()
     embedding_width: Callable[[str | None], int | None] = lambda _: None
+    find_model: Callable[[str], ModelVersion | None] = lambda _: None
     ai_schema: bool = False
     parameters: SqlValues = None
     output_action: str | None = None

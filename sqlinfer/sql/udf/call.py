@@ -15,7 +15,7 @@ from sqlinfer.functions import Function
 from sqlinfer.inference.keyed_request import KeyedRequest
 from sqlinfer.sql.udf.request_builder import NO_ARGUMENTS, RequestBuilder
 from sqlinfer.store import KEY_BYTES
-from sqlinfer.types import AnyRequest, Output
+from sqlinfer.types import AnyRequest, AnyValue, Json, Output
 
 
 class Call:
@@ -56,7 +56,8 @@ class Call:
     @property
     def excerpt(self) -> str:
         named = zip(self.function.arguments, self._row, strict=False)
-        return str(next((value for argument, value in named if argument.name != "model"), ""))[:EXCERPT]
+        argument, value = next((pair for pair in named if pair[0].name != "model"), (None, ""))
+        return str(AnyValue(value).text if argument and argument.python_type is AnyValue else value)[:EXCERPT]
 
     def begin(self) -> str | None:
         """Check the arguments and hand them to the author's code, unless a NULL among them makes the value NULL.
@@ -111,7 +112,7 @@ class Call:
         return has_more
 
     def _keep(self, value: Any) -> None:
-        is_json = self.function.type_of is not None and value is not None
+        is_json = self.function.type_of is not None and value is not None and not isinstance(value, Json)
         self.value = as_json(value) if is_json else value
 
     def _advance(self, answer: Any) -> bool:

@@ -9,7 +9,7 @@ from sqlinfer.functions import RETURNS, Argument, Function
 from sqlinfer.sql.internal_names import CONSTANT, MISSING, SITE
 from sqlinfer.sql.udf.call_metadata import NOT_GIVEN, is_constant, missing
 from sqlinfer.sql_text import quote_identifier, quote_literal
-from sqlinfer.types import Columns
+from sqlinfer.types import AnyValue, Columns
 
 MakeCall = Callable[[list[str], str], str]
 """From the SQL of the arguments, and of the options as a struct, the SQL of a call."""
@@ -56,9 +56,21 @@ def _default(argument: Argument, is_checked_later: bool) -> str:
 def _cast(argument: Argument) -> str:
     """Texts take any type; the other kinds are checked when they come."""
     name = quote_identifier(argument.name)
+    if argument.python_type is AnyValue:
+        return _value(name)
     if argument.python_type is Columns:
         return f"CASE WHEN {quote_identifier('reorder')} THEN to_json({name})::VARCHAR ELSE {name}::VARCHAR END"
     return f"{name}::VARCHAR" if argument.is_text else name
+
+
+def _value(value: str) -> str:
+    """A value of any type as a text, see types.AnyValue. TRY_CAST, as other types than BLOB reach it too."""
+    is_json = f"typeof({value}) LIKE 'STRUCT%' OR typeof({value}) LIKE '%]'"
+    text = (
+        f"CASE WHEN typeof({value}) = 'BLOB' THEN base64(TRY_CAST({value} AS BLOB)) "
+        f"WHEN {is_json} THEN to_json({value})::VARCHAR ELSE {value}::VARCHAR END"
+    )
+    return f"typeof({value}) || chr(10) || {text}"
 
 
 def _texts(value: str, is_list: bool) -> str:

@@ -13,7 +13,7 @@ from sqlinfer.functions.call_options import Options, read_options
 from sqlinfer.inference.keyed_request import KeyedRequest, Route
 from sqlinfer.sql.udf.field_order import FieldNames, order_key, reorder_fields
 from sqlinfer.store import KEY_BYTES, AnswerKeys
-from sqlinfer.types import AnyRequest, Generate, Parameters
+from sqlinfer.types import AnyRequest, Generate, Parameters, Predict
 
 FindRoute = Callable[[Function, str | None, str], Route]
 FindOrder = Callable[[bytes], FieldNames | None]
@@ -72,6 +72,8 @@ class RequestBuilder:
         model = bound.arguments.get("model", options.model)
         if shared is None or not shared.holds(draft, options, model):
             shared = self._last = self._share(draft, options, model)
+        if isinstance(draft, Predict):
+            draft = draft.for_version(shared.route.version)
         key = shared.keys(draft, shared.parameters)
         request = KeyedRequest(draft, shared.parameters, key, shared.route, step)
         if isinstance(draft, Generate) and draft.reorder:

@@ -1,0 +1,205 @@
+"""A process that runs a scoring script: it reads batches from a socket, and writes what the script makes of them.
+
+Started as a file, so that it imports nothing of sqlinfer; the other end uses the same Channel. A frame is 4 bytes of
+kind, 8 bytes of length, little-endian, and so many bytes:
+
+    LOAD  folder, script and the Arrow schema of a result, in a JSON object   ->  GOOD  empty
+    RUN_  an Arrow stream with the column `input`                             ->  GOOD  an Arrow stream, column `output`
+                                                                              ->  FAIL  why, as UTF-8
+"""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+import inspect
+import json
+import os
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+LOAD, RUN, GOOD, FAIL = b"LOAD", b"RUN_", b"GOOD", b"FAIL"
+_PARENT_CHECK_S = 1.0
+_POLL_S = 0.1
+_MOST_BYTES = 1 << 20
+_TRACEBACK_LINES = 6
+
+
+class Channel:
+    """Frames over a socket. check: called while the other end is waited for, and may raise; None waits for ever."""
+
+    def __init__(self, connection: socket.socket, check: Callable[[], None] | None = None) -> None:
+        self._connection = connection
+        self._check = check
+        connection.settimeout(None if check is None else _POLL_S)
+
+    def write(self, kind: bytes, payload: bytes = b"") -> None:
+        """Send a frame."""
+        for part in (kind + len(payload).to_bytes(8, "little"), payload):
+            left = memoryview(part)
+            while left:
+                left = left[self._patient(partial(self._connection.send, left)) :]
+
+    def read(self) -> tuple[bytes, bytes]:
+        """The next frame: its kind and payload. Raises EOFError if the other end is gone."""
+        head = self._read(12)
+        return head[:4], self._read(int.from_bytes(head[4:], "little"))
+
+    def _read(self, size: int) -> bytes:
+        content = bytearray()
+        while len(content) < size:
+            part = self._patient(partial(self._connection.recv, min(size - len(content), _MOST_BYTES)))
+            if not part:
+                raise EOFError
+            content += part
+        return bytes(content)
+
+    def _patient(self, transfer: Callable[[], Any]) -> Any:
+        while True:
+            try:
+                return transfer()
+            except TimeoutError:
+                if self._check is not None:
+                    self._check()
+
+
+def to_stream(column: str, values: pa.Array) -> bytes:
+    """An Arrow stream of one column."""
+    batch = pa.record_batch([values], names=[column])
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    return bytes(sink.getvalue())
+
+
+def from_stream(stream: bytes) -> pa.Array:
+    """The only column of an Arrow stream."""
+    with pa.ipc.open_stream(stream) as reader:
+        column = reader.read_all().column(0)
+    return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+
+
+def load(folder: Path, script: str) -> Callable[[Any], Any]:
+    """Import a script and prepare it; what scores a batch. The script has `init()` and `run(batch)`, or a class with
+    `load(path, device)` and `predict(batch)`."""
+    file = folder / script
+    os.environ["AZUREML_MODEL_DIR"] = os.environ["SQLINFER_MODEL_DIR"] = str(folder)
+    sys.path[:0] = list(dict.fromkeys([str(file.parent), str(folder)]))
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[file.stem] = module
+    spec.loader.exec_module(module)
+    if callable(getattr(module, "run", None)):
+        getattr(module, "init", bool)()
+        return module.run  # type: ignore[no-any-return]  # the user's
+    classes = [
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value) and value.__module__ == module.__name__ and hasattr(value, "predict")
+    ]
+    if len(classes) != 1:
+        raise TypeError(f"{script} has neither a function run(batch) nor one class with load(path, device) and predict")
+    model = classes[0]()
+    if hasattr(model, "load"):
+        model.load(str(folder), "cpu")
+    return model.predict  # type: ignore[no-any-return]  # the user's
+
+
+def score(run: Callable[[Any], Any], rows: pa.Array, result: pa.DataType) -> pa.Array:
+    """What a script makes of rows: as many values. STRUCTs come to it as a DataFrame, all else as a list."""
+    batch = _frame(rows) if pa.types.is_struct(rows.type) else rows.to_pylist()
+    values = _listed(run(batch), pa.types.is_struct(result))
+    if len(values) != len(rows):
+        raise ValueError(f"the script returned {len(values)} values for {len(rows)} rows")
+    return pa.array(values, type=result)
+
+
+def _frame(rows: pa.Array) -> Any:
+    columns = [
+        column.cast(pa.float64()) if pa.types.is_decimal(column.type) else column  # numpy has no decimals
+        for column in rows.flatten()
+    ]
+    return pa.table(columns, names=[field.name for field in rows.type]).to_pandas()
+
+
+def _listed(returned: Any, is_struct: bool) -> list[Any]:
+    """A frame, series, array, tensor or list as a list of Python values."""
+    if hasattr(returned, "to_dict") and hasattr(returned, "columns"):
+        if is_struct:
+            return list(returned.to_dict("records"))
+        if len(returned.columns) != 1:
+            raise ValueError(f"the script returned the columns {', '.join(map(str, returned.columns))} for one value")
+        returned = returned.iloc[:, 0]
+    if hasattr(returned, "tolist"):
+        returned = returned.tolist()
+    if isinstance(returned, str | bytes | dict) or not hasattr(returned, "__iter__"):
+        raise TypeError(f"the script returned a {type(returned).__name__}, not a list, an array or a DataFrame")
+    return [value.tolist() if hasattr(value, "tolist") else value for value in returned]
+
+
+def _explain(error: BaseException) -> bytes:
+    """An error in a line, and where in the script it arose."""
+    if isinstance(error, SystemExit):
+        return f"the script called sys.exit({error.code!r})".encode()
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if frame.filename != __file__]
+    place = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
+    traceback.print_exception(error, limit=-_TRACEBACK_LINES)
+    return f"{type(error).__name__}: {error}{place}".encode("utf-8", "replace")
+
+
+def _end_with_parent() -> None:
+    """A script that hangs must not outlive the process that it works for."""
+    parent = os.getppid()
+    while os.getppid() == parent:
+        time.sleep(_PARENT_CHECK_S)
+    os._exit(1)
+
+
+def _serve(channel: Channel) -> None:
+    run: Callable[[Any], Any] = bool
+    result = pa.null()
+    while True:
+        kind, payload = channel.read()
+        try:
+            if kind == LOAD:
+                model = json.loads(payload)
+                result = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(model["schema"]))).field(0).type
+                run = load(Path(model["folder"]), model["script"])
+                answer = b""
+            else:
+                answer = to_stream("output", score(run, from_stream(payload), result))
+            kind = GOOD
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the script may raise anything
+            kind, answer = FAIL, _explain(error)
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        channel.write(kind, answer)
+
+
+def main() -> None:
+    """Serve on the socket whose descriptor is the first argument, until its other end is closed."""
+    del sys.path[0]  # the folder of this file, whose names are not the script's
+    connection = socket.socket(fileno=int(sys.argv[1]))
+    connection.set_inheritable(False)
+    os.dup2(2, 1)  # what the script prints is its log
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        _serve(Channel(connection))
+    except (EOFError, OSError):
+        return
+
+
+if __name__ == "__main__":
+    main()
