@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlinfer.engine.model.device import is_out_of_memory
+from sqlinfer.engine.model.device import free_memory, is_out_of_memory
 from sqlinfer.engine.model.model_kind import DOES, find_model_kind
-from sqlinfer.errors import ModelUnusable, SqlinferError, first_line
+from sqlinfer.errors import ModelUnusable, SqlinferError, describe, first_line
 from sqlinfer.model_files import (
     CONFIG,
     WEIGHTS,
@@ -27,6 +29,10 @@ if TYPE_CHECKING:
 
 LOCAL = {"local_files_only": True, "trust_remote_code": False}
 RELATIVE_POSITIONS = ("t5", "mt5", "umt5", "longt5", "switch_transformers")
+UPGRADE = "A newer transformers may know it: pip install -U transformers"
+DEPTHS = ("num_hidden_layers", "num_layers", "num_decoder_layers", "decoder_layers", "encoder_layers")
+MIXED = "Copy the model's whole folder; its files do not belong together"
+MAX_GROWTH = 1.5  # of the parameters that are described over those in the files: none but a pooler may be missing
 CLASSIFIER = "AutoModelForSequenceClassification"
 
 
@@ -52,35 +58,45 @@ def load_config(version: ModelVersion) -> Any:
         raise broken(version, error) from error
     try:
         with quiet():
-            return AutoConfig.from_pretrained(folder, **LOCAL)
+            config = AutoConfig.from_pretrained(folder, **LOCAL)
+        _check_layers(version, config)
+        return config
+    except SqlinferError:
+        raise
     except Exception as error:  # each model's configuration raises errors of its own
         kind = content.get("model_type", "none")
-        remedy = "A newer transformers may know it: pip install -U transformers"
-        raise unusable(version, f"its model type {kind!r} cannot be read ({first_line(error)})", remedy) from error
+        raise unusable(version, f"its model type {kind!r} cannot be read ({first_line(error)})", UPGRADE) from error
+
+
+def _check_layers(version: ModelVersion, config: Any) -> None:
+    """Raise ModelUnusable if the configuration has more layers than the weight files have tensors: caches and layers
+    are made one by one, and a wrong number could take for ever."""
+    num_tensors = len(read_headers(version))
+    text = config.get_text_config(decoder=True)
+    layers = max(getattr(part, name, None) or 0 for part in (config, text) for name in DEPTHS)
+    if num_tensors and layers > num_tensors:
+        problem = f"{CONFIG} has {layers:,} layers, and its weight files have {num_tensors:,} tensors"
+        raise unusable(version, problem, MIXED)
 
 
 def load_model(version: ModelVersion, config: Any, device: torch.device, dtype: torch.dtype) -> Any:
     """The weights, on the device and ready for inference. Raises ModelUnusable."""
-    from safetensors import SafetensorError
-
-    _check_weights(version)
+    headers = _check_weights(version)
     kind = find_model_kind(version, config)
-    try:
-        with quiet():
-            model, report = _class(kind, config).from_pretrained(
-                version.path,
-                config=config,
-                dtype=dtype,
-                use_safetensors=None if version.trusted else True,
-                output_loading_info=True,
-                **LOCAL,
-            )
-    except (ValueError, KeyError, OSError, TypeError, ImportError, SafetensorError) as error:
-        problem = f"its weights cannot be loaded ({first_line(error)})"
-        raise unusable(version, problem, f"Register a model that {DOES[kind]}") from error
-    if missing := [key for key in sorted(report["missing_keys"]) if kind != "embed" or "pooler." not in key]:
-        problem = f"its weights lack {len(missing)} tensors that the architecture needs, among them {missing[0]}"
-        raise unusable(version, problem, f"Register a model that {DOES[kind]}, with all its weights")
+    weights_class = _class(kind, config)
+    with refusing(version, f"cannot be built from its {CONFIG}", "Fetch the file again"):
+        _check_size(version, weights_class, config, headers, device, dtype)
+    with refusing(version, "cannot be loaded", f"Register a model that {DOES[kind]}"):
+        model, report = weights_class.from_pretrained(
+            version.path,
+            config=config,
+            dtype=dtype,
+            use_safetensors=None if version.trusted else True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are refused below, with their names
+            **LOCAL,
+        )
+    _check_report(version, kind, model, report)
     if kind == "generate" and not getattr(model, "_supports_default_dynamic_cache", lambda: True)():
         raise unusable(version, f"architecture {type(model).__name__} has an unsupported kind of cache", "Use another")
     try:
@@ -88,9 +104,66 @@ def load_model(version: ModelVersion, config: Any, device: torch.device, dtype: 
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        size = f"{sum(p.nbytes for p in model.parameters()) / 1e9:.1f} GB"
-        problem = f"its weights ({size} in {str(dtype).removeprefix('torch.')}) do not fit the memory of {device}"
-        raise unusable(version, problem, "Free memory, or set SQLINFER_DEVICE=cpu") from error
+        raise _too_large(version, sum(p.nbytes for p in model.parameters()), dtype, device) from error
+
+
+def _check_size(
+    version: ModelVersion,
+    weights_class: Any,
+    config: Any,
+    headers: Mapping[str, TensorHeader],
+    device: torch.device,
+    dtype: torch.dtype,
+) -> None:
+    """Raise ModelUnusable before anything is allocated if the model that the configuration describes is far larger
+    than its files, or than the memory."""
+    import torch
+
+    if not headers or getattr(config, "quantization_config", None):
+        return
+    with quiet(), torch.device("meta"):
+        described = sum(p.numel() for p in weights_class.from_config(config).parameters())
+    held = sum(math.prod(tensor.shape) for tensor in headers.values())
+    if described > MAX_GROWTH * held:
+        problem = f"{CONFIG} describes {described:,} parameters, and its weight files hold {held:,}"
+        raise unusable(version, problem, MIXED)
+    if described * dtype.itemsize > free_memory(device):
+        raise _too_large(version, described * dtype.itemsize, dtype, device)
+
+
+def _too_large(version: ModelVersion, num_bytes: int, dtype: torch.dtype, device: torch.device) -> ModelUnusable:
+    size = f"{num_bytes / 1e9:.1f} GB in {str(dtype).removeprefix('torch.')}"
+    problem = (
+        f"its weights ({size}) do not fit the memory of {device}, of which {free_memory(device) / 1e9:.1f} GB are free"
+    )
+    return unusable(version, problem, "Free memory, or set SQLINFER_DEVICE=cpu")
+
+
+def _check_report(version: ModelVersion, kind: ModelKind, model: Any, report: Mapping[str, Any]) -> None:
+    """Raise ModelUnusable unless each tensor of the files had its place, and each place its tensor.
+
+    Heads of other tasks are left over in many files. What is left over of numbered layers that the model has, too, is
+    part of it.
+    """
+    for name, held, described in sorted(report["mismatched_keys"]):
+        shapes = f"has the shape {tuple(held)} in its file, and {tuple(described)} by {CONFIG}"
+        raise unusable(version, f"{name} {shapes}", MIXED)
+    if missing := [key for key in sorted(report["missing_keys"]) if kind != "embed" or "pooler." not in key]:
+        problem = f"its weights lack {len(missing)} tensors that the architecture needs, among them {missing[0]}"
+        raise unusable(version, problem, f"Register a model that {DOES[kind]}, with all its weights")
+    kinds = {_without_numbers(name) for name in model.state_dict()}
+    prefix = f"{model.base_model_prefix}."
+    kinds |= {name.removeprefix(prefix) for name in kinds} | {prefix + name for name in kinds}
+    left_over = [
+        n for n in sorted(report["unexpected_keys"]) if _without_numbers(n) != n and _without_numbers(n) in kinds
+    ]
+    if left_over:
+        problem = f"{CONFIG} has no place for {len(left_over)} tensors of its weights, among them {left_over[0]}"
+        raise unusable(version, problem, MIXED)
+
+
+def _without_numbers(name: str) -> str:
+    return re.sub(r"(^|\.)\d+(?=\.)", r"\1*", name)
 
 
 def _class(kind: ModelKind, config: Any) -> Any:
@@ -151,17 +224,19 @@ def broken(version: ModelVersion, error: BrokenFile) -> ModelUnusable:
 
 
 @contextmanager
-def refusing(version: ModelVersion) -> Iterator[None]:
-    """Turn whatever a model raises within into ModelUnusable; used with what any row would need."""
+def refusing(version: ModelVersion, problem: str = "does not run", remedy: str = UPGRADE) -> Iterator[None]:
+    """Turn whatever a model raises within into ModelUnusable; used with what any row would need.
+
+    problem: what it means, after "it". remedy: what may mend it.
+    """
     try:
         with quiet():
             yield
     except SqlinferError:
         raise
     except Exception as error:
-        problem = f"it does not run ({type(error).__name__}: {first_line(error)})"
-        remedy = "Free memory" if is_out_of_memory(error) else "A newer transformers may: pip install -U transformers"
-        raise unusable(version, problem, remedy) from error
+        remedy = "Free memory" if is_out_of_memory(error) else remedy
+        raise unusable(version, f"it {problem} ({describe(error)})", remedy) from error
 
 
 def unusable(version: ModelVersion, problem: str, remedy: str) -> ModelUnusable:

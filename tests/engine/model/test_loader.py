@@ -108,6 +108,57 @@ def test_weights_that_lack_tensors(copy: Path) -> None:
     assert "lack 1 tensors" in refused(copy)
 
 
+def edit_config(folder: Path, **changes: object) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **changes}))
+
+
+def test_a_tensor_of_another_shape_is_named_with_both(copy: Path) -> None:
+    edit_config(copy, vocab_size=520)
+    message = refused(copy)
+    assert "lm_head.weight has the shape (512, 64) in its file, and (520, 64) by config.json" in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(("shape", "name"), [("llama", "num_hidden_layers"), ("gpt2", "n_layer"), ("t5", "num_layers")])
+def test_weights_of_more_layers_than_the_configuration_has_are_refused(
+    shape: str, name: str, tmp_path: Path, folder_of: Callable[[str], Path]
+) -> None:
+    folder = Path(shutil.copytree(folder_of(shape), tmp_path / shape))
+    edit_config(folder, **{name: 1})
+    assert "config.json has no place for " in refused(folder)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"hidden_size": 1_000_000},
+        {"intermediate_size": 10**8},
+        {"num_hidden_layers": 10**9},
+        {"vocab_size": 10**9},
+        {"hidden_size": 2**40},
+        {"hidden_size": 0},
+        {"hidden_size": "many"},
+        {"num_attention_heads": 7},
+    ],
+    ids=str,
+)
+def test_sizes_that_the_files_do_not_hold_are_refused_before_memory_is_taken(
+    copy: Path, changes: dict[str, object]
+) -> None:
+    edit_config(copy, **changes)
+    assert "\n" not in refused(copy)
+
+
+def test_weights_that_exceed_the_free_memory_are_refused_before_they_are_read(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sqlinfer.engine.model import weights
+
+    monkeypatch.setattr(weights, "free_memory", lambda _: 1000)
+    assert "do not fit the memory of cpu" in refused(copy)
+
+
 def test_weights_that_do_not_fit(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
