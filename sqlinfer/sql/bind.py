@@ -46,12 +46,16 @@ def bind(statement: _S, execute: Execute, functions: Functions) -> _S:
 
 
 def fitting(statement: _S, execute: Execute) -> _S:
-    """The form of a statement of which DuckDB takes all: without guards if they do not fit, and without waits."""
+    """The form of a statement of which DuckDB takes all: without guards if they do not fit, and with those of its
+    early stages that do."""
     if statement.unguarded is not None and not _fits(statement.sql, statement.values, execute):
         statement = statement.without_guards()
-    if all(_fits(query, own_values(query, statement.values), execute) for query in statement.waiting):
-        return statement
-    return replace(statement, waiting=())
+    early = tuple(
+        stage
+        for stage in statement.early
+        if all(_fits(query, own_values(query, statement.values), execute) for query in stage)
+    )
+    return replace(statement, early=early)
 
 
 def _fits(sql: str, values: SqlValues, execute: Execute) -> bool:

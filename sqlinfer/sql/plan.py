@@ -8,14 +8,17 @@ from typing import Self
 
 from sqlinfer.sql.commands.model_statements import is_model_statement
 from sqlinfer.sql.commands.set_statements import is_set_statement
+from sqlinfer.sql.parsing.column_names import keep_column_names
 from sqlinfer.sql.parsing.parameters import SqlValues
 from sqlinfer.sql.parsing.references import Dependencies, References
 from sqlinfer.sql.parsing.tokens import first_keyword, has_any, has_name, keywords, tokenize
 from sqlinfer.sql.parsing.written_targets import created_table, kept_table
 from sqlinfer.sql.rewrite.context import RewriteContext
+from sqlinfer.sql.rewrite.limit_before_select import sort_key_queries
 from sqlinfer.sql.rewrite.name_parameters import named_values
 from sqlinfer.sql.rewrite.passes import (
     GUARD_PASSES,
+    LIMIT_PASSES,
     OUTPUT_PASSES,
     PARAMETER_PASSES,
     PASSES,
@@ -23,6 +26,7 @@ from sqlinfer.sql.rewrite.passes import (
     apply_passes,
 )
 from sqlinfer.sql.rewrite.probe_queries import QUERY_VERBS, probe_queries
+from sqlinfer.sql.rewrite.quote_reserved_names import quote_reserved_names
 
 _QUERY = {*QUERY_VERBS, "WITH", "("}
 _QUIET = {"EXPLAIN", "DESCRIBE", "DESC", "SHOW"}
@@ -91,7 +95,7 @@ class AiStatement(DuckDBStatement):
     """It leads to AI functions, and runs in phases.
 
     queries: the SELECT statements to probe; none if the requests are known only as it runs.
-    waiting: the same in the form in which branches wait for answers, to be probed before; () if they are the same.
+    early: what is probed before them, stage by stage: the keys of a LIMIT, the form in which branches wait for answers.
     stopping: the SELECT statements that a LIMIT may stop early, which are not probed.
     unprobed: why its requests are known only as it runs; "" if it needs no reason.
     num_rounds: how often a probe can find more requests.
@@ -100,7 +104,7 @@ class AiStatement(DuckDBStatement):
     """
 
     queries: tuple[str, ...] = ()
-    waiting: tuple[str, ...] = ()
+    early: tuple[tuple[str, ...], ...] = ()
     stopping: tuple[str, ...] = ()
     unprobed: str = ""
     num_rounds: int = 0
@@ -112,12 +116,12 @@ class AiStatement(DuckDBStatement):
         other = self.unguarded
         if other is None:
             return self
-        return replace(self, sql=other.sql, queries=other.queries, waiting=other.waiting, unguarded=None)
+        return replace(self, sql=other.sql, queries=other.queries, early=other.early, unguarded=None)
 
     @property
     def stages(self) -> tuple[tuple[str, ...], ...]:
         """What probes run: each stage until it finds no request."""
-        return (self.waiting, self.queries) if self.waiting else (self.queries or self.stopping,)
+        return (*self.early, self.queries or self.stopping)
 
 
 class Query(AiStatement):
@@ -142,7 +146,8 @@ def plan(text: str, context: RewriteContext, references: References, runs: bool 
         return ModelCommand(text)
     if is_set_statement(text):
         return SetCommand(text)
-    sql = apply_passes(PASSES, text, context)
+    quoted = quote_reserved_names(text, context)
+    sql = keep_column_names(quoted, apply_passes(PASSES, text, context))
     dependencies = references.resolve(sql)
     if not dependencies.is_ai:
         return Direct(text, sql, context.parameters)
@@ -167,17 +172,30 @@ def _plan_phases(text: str, sql: str, context: RewriteContext, dependencies: Dep
         return make(text, sql, context.parameters, stopping=queries, num_rounds=num_calls)
     if not queries or dependencies.is_volatile:
         return make(text, sql, context.parameters, unprobed=_why_unprobed(sql, dependencies))
-    sql = apply_passes(PARAMETER_PASSES, sql, context)
+    plain, sql = sql, keep_column_names(sql, apply_passes(PARAMETER_PASSES, sql, context))
     values = named_values(context.parameters)
+    waiting = partial(_waiting, context=context, num_calls=num_calls)
     queries = find_queries(sql)
-    waiting = _waiting(queries, context, num_calls)
-    unguarded = make(text, sql, values, queries, waiting, num_rounds=num_calls)
-    guarded = apply_passes(GUARD_PASSES, sql, context)
+    unguarded = make(text, sql, values, queries, waiting(queries), num_rounds=num_calls)
+    ordered = apply_passes(GUARD_PASSES, sql, context)
+    limited = apply_passes(LIMIT_PASSES, ordered, context)
+    guarded = keep_column_names(plain, limited)
     if guarded == sql:
         return unguarded
     queries = (guarded,) if is_query else find_queries(guarded)
-    waiting = _waiting(queries, context, num_calls)
-    return replace(unguarded, sql=guarded, queries=queries, waiting=waiting, unguarded=unguarded)
+    early = waiting(queries)
+    if limited != ordered:
+        keys = tuple(key for query in find_queries(ordered) for key in sort_key_queries(query, context))
+        early = (*waiting(keys), keys, *early)
+    return replace(unguarded, sql=guarded, queries=queries, early=early, unguarded=unguarded)
+
+
+def _waiting(queries: tuple[str, ...], context: RewriteContext, num_calls: int) -> tuple[tuple[str, ...], ...]:
+    """The stage of queries in which branches wait for answers; none if they have no such branches."""
+    if num_calls < 2:
+        return ()
+    waiting = tuple(apply_passes(PROBE_PASSES, query, context) for query in queries)
+    return () if waiting == queries else (waiting,)
 
 
 def _why_unprobed(sql: str, dependencies: Dependencies) -> str:
@@ -185,14 +203,6 @@ def _why_unprobed(sql: str, dependencies: Dependencies) -> str:
     if dependencies.is_volatile:
         return "it may read other rows or values each time that it runs (random(), now(), a sample)"
     return "" if _verb(sql) in _DEFINES else "it has no SELECT that may run before it"
-
-
-def _waiting(queries: tuple[str, ...], context: RewriteContext, num_calls: int) -> tuple[str, ...]:
-    """Queries as probes run them while answers are missing; () if that makes no difference."""
-    if num_calls < 2:
-        return ()
-    waiting = tuple(apply_passes(PROBE_PASSES, query, context) for query in queries)
-    return () if waiting == queries else waiting
 
 
 def stops_early(query: str, context: RewriteContext) -> bool:

@@ -86,7 +86,7 @@ class StatementRunner:
         transaction made are not there: then the statement runs unguarded, and its branches do not wait.
         """
         with probe_only(self._evaluator):
-            if self._in_transaction and (statement.unguarded is not None or statement.waiting):
+            if self._in_transaction and (statement.unguarded is not None or statement.early):
                 statement = self._fitting_outside(statement)
             statement = bind(statement, self.execute, self._runtime.functions)
         self._evaluator.statement.take_cause()  # of a guard that did not fit
@@ -188,10 +188,10 @@ class StatementRunner:
         """What the probes of a statement's relation drain; made with it, as a dataframe's name may mean another one
         later."""
         stages: list[list[OpenReader]] = []
-        with suppress(duckdb.Error), probe_only(self._evaluator):  # a wait that does not fit
-            for query in statement.waiting:
-                values = own_values(query, statement.values)
-                stages.append([Rows(self._sql(query, values)).arrow])
+        for queries in statement.early:
+            with suppress(duckdb.Error), probe_only(self._evaluator):  # DuckDB may not take it
+                readers = [Rows(self._sql(query, own_values(query, statement.values))).arrow for query in queries]
+                stages.append(readers)
         return [*stages, [Rows(relation).arrow]]
 
     def run_unanswered(self, statement: DuckDBStatement, execute: Execute | None = None) -> Any:

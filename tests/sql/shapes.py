@@ -18,6 +18,7 @@ CREATE MACRO gist_of(x) AS ai_gen(concat('gist: ', x));
 """
 BODIES = {"angry 0", "calm 1", "calm 2", "angry 3", "calm 4", "calm 5"}
 ANGRY = {"angry 0", "angry 3"}
+TICKETS = [(f"{'angry' if i % 3 == 0 else 'calm'} {i % 6}", i) for i in range(12)]
 CALM = BODIES - ANGRY
 
 
@@ -74,6 +75,16 @@ SHAPES = {
     "a branch waits for ranks": Shape(
         "SELECT CASE WHEN rank() OVER (ORDER BY ai_gen(body)) = 1 THEN ai_gen(body || '!') END FROM tickets",
         BODIES | {"angry 0!"},
+    ),
+    "the keys of a limit, then its rows": Shape(
+        "SELECT id, ai_gen(body || id) AS g FROM tickets ORDER BY ai_gen(body || '!' || id) DESC LIMIT 2",
+        {f"{b}!{i}" for b, i in TICKETS} | {"calm 55", "calm 511"},
+    ),
+    "the keys of a limit by name": Shape(
+        "CREATE TABLE out AS SELECT ai_gen(body || id) AS g, ai_gen(body || '!' || id) AS k FROM tickets t "
+        "WHERE id < 6 ORDER BY k, t.id LIMIT 1 OFFSET 1",
+        {f"{b}!{i}" for b, i in TICKETS if i < 6} | {"angry 33"},
+        "FROM out",
     ),
     "the second of two alternatives": Shape(
         "SELECT id FROM tickets WHERE is_angry(body) OR is_angry(body || ' angry')",

@@ -18,6 +18,27 @@ from tests.conftest import EchoEngine, write_model
 from tests.sql.conftest import UDFS
 
 
+@pytest.mark.parametrize(
+    ("columns", "names"),
+    [
+        (
+            "(SELECT count(*) FROM texts WHERE i < 3 AND is_angry(body))",
+            ["(SELECT count_star() FROM texts WHERE ((i < 3) AND is_angry(body)))"],
+        ),
+        ("$1, ai_gen($1), ai_gen($1) AS g", ["$1", "ai_gen($1)", "g"]),
+        ("DISTINCT ai_extract('a', ['b']), i", ["ai_extract('a', list_value('b'))", "i"]),
+        ("ai_agg(DISTINCT body, 'how?'), count(*)", ["ai_agg(DISTINCT body, 'how?')", "count_star()"]),
+        ("ai_gen('a'), body.ai_gen()", ["ai_gen('a')", "body.ai_gen()"]),
+    ],
+)
+def test_a_column_has_the_name_of_its_text(texts: Session, columns: str, names: list[str]) -> None:
+    sql, values = f"SELECT {columns} FROM texts WHERE i < 9 AND NOT is_angry(body)", ["a"] if "$" in columns else None
+    texts.execute(sql, values)
+    assert [column[0] for column in texts.description] == names
+    texts.execute(f"CREATE TABLE named AS {sql}", values)
+    assert [row[0] for row in texts.execute("DESCRIBE named").fetchall()] == names
+
+
 class TestResults:
     def test_every_way_of_fetching_gives_the_same(self, texts: Session) -> None:
         sql = "SELECT i, ai_gen(body) AS g FROM texts ORDER BY i"

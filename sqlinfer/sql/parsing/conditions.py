@@ -28,11 +28,10 @@ class Condition:
 def split_condition(tokens: Sequence[Token], is_negated: bool = False) -> Condition:
     """The parts of a condition.
 
-        >>> from sqlinfer.sql.parsing.edits import Edits
-    from sqlinfer.sql.parsing.tokens import tokenize
-        >>> def shown(c): return c.tokens[0].text if not c.parts else f"{c.operator}({', '.join(map(shown, c.parts))})"
-        >>> shown(split_condition(tokenize("((a AND b BETWEEN 1 AND 2) AND NOT (c AND NOT d))")))
-        'AND(a, b, OR(c, d))'
+    >>> from sqlinfer.sql.parsing.tokens import tokenize
+    >>> condition = split_condition(tokenize("((a AND b BETWEEN 1 AND 2) AND NOT (c AND NOT d))"))
+    >>> condition.operator, [(part.operator, part.tokens[0].text) for part in condition.parts]
+    ('AND', [('', 'a'), ('', 'b'), ('OR', 'c')])
     """
     while _is_wrapped(tokens):
         tokens = tokens[1:-1]

@@ -146,25 +146,30 @@ def _select_items(tokens: Sequence[Token]) -> Iterator[Item]:
             yield from _listed(tokens, index)
 
 
-def _items(tokens: Sequence[Token], select: int) -> Iterator[Item]:
+def end_of_select_list(tokens: Sequence[Token], select: int) -> int:
+    """The index of the first token after the columns of the SELECT at an index."""
     depth = tokens[select].depth
     end = select + 1
     while end < len(tokens) and tokens[end].depth >= depth:
         if tokens[end].depth == depth and (tokens[end].keyword in _LIST_ENDS or tokens[end].text == ";"):
             break
         end += 1
+    return end
+
+
+def _items(tokens: Sequence[Token], select: int) -> Iterator[Item]:
     first = select + 1
-    for part in split_at_commas(tokens[first:end], depth):
+    for part in split_at_commas(tokens[first : end_of_select_list(tokens, select)], tokens[select].depth):
         last = first + len(part)
         if len(part) > 1:
-            name = part[0].word if part[1].text == ":" else _alias(part)
+            name = part[0].word if part[1].text == ":" else alias(part)
             if name:
                 yield name, first, last
         first = last + 1
 
 
-def _alias(part: Sequence[Token]) -> str:
-    """The name that an item of a SELECT ends with, if it does."""
+def alias(part: Sequence[Token]) -> str:
+    """The name that a column of a SELECT ends with; "" if it ends with none. part: of two tokens at least."""
     before, name = part[-2:]
     has_alias = before.word or before.text in ")]}" or before.text[0] in "'\"0123456789"
     is_name = name.word and name.depth == part[0].depth and name.keyword not in _NOT_ALIASES

@@ -127,7 +127,7 @@ def _evaluated(text: str) -> tuple[Any] | None:
     if any(name.word and opening.text == "(" and name.word not in _BUILDERS for name, opening in pairwise(tokens)):
         return None
     try:
-        with _connection().cursor() as cursor:
+        with constants_connection().cursor() as cursor:
             row = cursor.execute(f"SELECT {text}").fetchone()
     except duckdb.Error:
         return None
@@ -137,13 +137,14 @@ def _evaluated(text: str) -> tuple[Any] | None:
 @lru_cache(maxsize=1)
 def aggregate_names() -> frozenset[str]:
     """DuckDB's own aggregates."""
-    with _connection().cursor() as cursor:
+    with constants_connection().cursor() as cursor:
         names = cursor.execute("SELECT function_name FROM duckdb_functions() WHERE function_type = 'aggregate'")
         return frozenset(name for (name,) in names.fetchall())
 
 
 @lru_cache(maxsize=1)
-def _connection() -> duckdb.DuckDBPyConnection:
+def constants_connection() -> duckdb.DuckDBPyConnection:
+    """A database of its own, for what needs no other."""
     return duckdb.connect(config={"enable_external_access": "false"})
 
 

@@ -16,6 +16,7 @@ from sqlinfer.sql.rewrite.check_constants import check_constants
 from sqlinfer.sql.rewrite.context import RewriteContext
 from sqlinfer.sql.rewrite.guard_merge_values import guard_merge_values
 from sqlinfer.sql.rewrite.inline_views import inline_views
+from sqlinfer.sql.rewrite.limit_before_select import limit_before_select
 from sqlinfer.sql.rewrite.lower_aggregates import lower_aggregates
 from sqlinfer.sql.rewrite.name_parameters import name_parameters
 from sqlinfer.sql.rewrite.number_call_sites import number_call_sites
@@ -44,6 +45,9 @@ PARAMETER_PASSES: tuple[Pass, ...] = (name_parameters,)
 
 GUARD_PASSES: tuple[Pass, ...] = (order_predicates, guard_merge_values)
 """For statements with AI calls whose form DuckDB may refuse; then they run without."""
+
+LIMIT_PASSES: tuple[Pass, ...] = (limit_before_select,)
+"""After those, for the same statements, with the same way out."""
 
 PROBE_PASSES: tuple[Pass, ...] = (inline_views, wait_for_answers)
 """For queries with AI calls as a probe runs them, whose form DuckDB may refuse too."""

@@ -32,6 +32,7 @@ PASSES: tuple[Pass, ...] = (
     *passes.OUTPUT_PASSES,
     *passes.PARAMETER_PASSES,
     *passes.GUARD_PASSES,
+    *passes.LIMIT_PASSES,
     *passes.PROBE_PASSES,
 )
 BUILT_IN = {function.name: function for function in load_functions().values()}

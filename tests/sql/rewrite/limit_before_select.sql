@@ -1,0 +1,40 @@
+-- f and g are AI functions.
+SELECT f(x) FROM t ORDER BY g(x) DESC LIMIT 3
+-->
+SELECT f(x) FROM (SELECT * FROM t ORDER BY g(x) DESC LIMIT 3) AS t ORDER BY g(x) DESC
+
+WITH q AS (FROM u) SELECT *, g(x) AS s, f(q.x) FROM q WHERE y > 1 ORDER BY s DESC NULLS LAST, y LIMIT 3 OFFSET 2;
+-->
+WITH q AS (FROM u) SELECT *, g(x) AS s, f(q.x) FROM (SELECT * FROM q WHERE y > 1 ORDER BY g(x) DESC NULLS LAST, y LIMIT 3 OFFSET 2) AS q ORDER BY s DESC NULLS LAST, y;
+
+CREATE TABLE o AS SELECT r.i, f(r.i) FROM range(9) AS r(i) ORDER BY g(i) LIMIT $n
+-->
+CREATE TABLE o AS SELECT r.i, f(r.i) FROM (SELECT * FROM range(9) AS r(i) ORDER BY g(i) LIMIT $n) AS r ORDER BY g(i)
+
+SELECT f(x) FROM t ORDER BY i LIMIT 3
+-->
+SELECT f(x) FROM t ORDER BY i LIMIT 3
+
+SELECT x, g(x) AS s FROM t ORDER BY s LIMIT 3
+-->
+SELECT x, g(x) AS s FROM t ORDER BY s LIMIT 3
+
+SELECT f(a.x) FROM a JOIN b USING (i) ORDER BY g(b.x) LIMIT 3
+-->
+SELECT f(a.x) FROM a JOIN b USING (i) ORDER BY g(b.x) LIMIT 3
+
+SELECT y, f(max(x)) FROM t GROUP BY y ORDER BY g(y) LIMIT 3
+-->
+SELECT y, f(max(x)) FROM t GROUP BY y ORDER BY g(y) LIMIT 3
+
+SELECT unnest([f(x)]) FROM t ORDER BY g(x) LIMIT 3
+-->
+SELECT unnest([f(x)]) FROM t ORDER BY g(x) LIMIT 3
+
+SELECT f(x) FROM t ORDER BY g(x)
+-->
+SELECT f(x) FROM t ORDER BY g(x)
+
+SELECT f(x) FROM (SELECT x, y FROM t LIMIT 9) ORDER BY g(y) LIMIT 3
+-->
+SELECT f(x) FROM (SELECT * FROM (SELECT x, y FROM t LIMIT 9) ORDER BY g(y) LIMIT 3) ORDER BY g(y)
