@@ -174,6 +174,35 @@ def alias(name: str, alias: str, version: int, as_json: bool) -> None:
 
 @models.command()
 @click.argument("name")
+@click.argument("version", type=int)
+@json_option
+def deploy(name: str, version: int, as_json: bool) -> None:
+    """Let NAME mean a version from now on, its alias `default`; without one, NAME means its newest version.
+
+    \b
+    sqlinfer models deploy short 3
+    """
+    with open_store() as store:
+        store.registry.deploy(name, version)
+        _done(f"{name} is {name}/{version}", {"name": name, "version": version}, as_json)
+
+
+@models.command()
+@click.argument("name")
+@json_option
+def rollback(name: str, as_json: bool) -> None:
+    """Let NAME mean the version again that it meant before the last deploy.
+
+    \b
+    sqlinfer models rollback short
+    """
+    with open_store() as store:
+        model = store.registry.rollback(name)
+        _done(f"{name} is {model}", {"name": name, "version": model.version}, as_json)
+
+
+@models.command()
+@click.argument("name")
 @click.argument("tag", metavar="KEY=VALUE")
 @json_option
 def tag(name: str, tag: str, as_json: bool) -> None:

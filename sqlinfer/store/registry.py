@@ -6,7 +6,7 @@ Knows where files lie and that they are whole; loads no weights.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, get_args
 
@@ -21,6 +21,9 @@ from sqlinfer.store.versions import add_version, read_versions
 from sqlinfer.types import DTYPES, ModelVersion, Parameters, Script, Task
 
 TASKS: tuple[str, ...] = get_args(Task)
+
+DEPLOYED, REPLACED = "default", "previous"
+"""Aliases: the version that a name means, else the newest; and the one that it meant before."""
 
 Builtins = Mapping[str, ModelVersion]
 
@@ -93,7 +96,8 @@ class Registry:
         return self._one(Reference(name, version=version))
 
     def get(self, written: str) -> ModelVersion:
-        """The model version behind 'name', 'name@alias', 'name/3', 'org/name' of the hub, or './folder'.
+        """The model version behind 'name' (the deployed one, else the newest), 'name@alias', 'name/3', 'org/name' of
+        the hub, or './folder'.
 
         ModelNotFound names what is near; ModelUnusable if its files are incomplete or have changed.
         """
@@ -149,6 +153,24 @@ class Registry:
         model = self._one(Reference(name, version=version))
         with self._database.writing() as connection:
             connection.execute("INSERT OR REPLACE INTO aliases VALUES (?, ?, ?)", (name, alias, model.version))
+
+    def deploy(self, name: str, version: int) -> None:
+        """Let 'name' mean a version, whichever is registered after it; `rollback` undoes it."""
+        before = self._one(Reference(name))
+        model = self._one(Reference(name, version=version))
+        if model.version != before.version:
+            self.set_alias(name, REPLACED, before.version)
+        self.set_alias(name, DEPLOYED, model.version)
+
+    def rollback(self, name: str) -> ModelVersion:
+        """Let 'name' mean what it meant before the last `deploy` or `rollback`; that version."""
+        before = self._one(Reference(name))
+        replaced = self.aliases(name).get(REPLACED)
+        if replaced is None:
+            raise SqlinferError(f"{name} was never another version. Deploy one: sqlinfer models deploy {name} VERSION")
+        self.deploy(name, replaced)
+        self.set_alias(name, REPLACED, before.version)
+        return self._one(Reference(name))
 
     def drop_alias(self, name: str, alias: str) -> None:
         """Take an alias away."""
@@ -242,11 +264,15 @@ class Registry:
                     f"Set it: sqlinfer models alias {reference.name} ALIAS VERSION"
                 )
             return versions[aliases[reference.alias]]
-        version = max(versions) if reference.version is None else reference.version
+        version = self._deployed(reference.name, versions) if reference.version is None else reference.version
         if version not in versions:
             have = ", ".join(map(str, versions))
             raise ModelNotFound(f"{reference.name} has no version {version}. Its versions: {have}.")
         return versions[version]
+
+    def _deployed(self, name: str, versions: Collection[int]) -> int:
+        """The version that a name without one means."""
+        return self.aliases(name).get(DEPLOYED) or max(versions)
 
     def _versions(self, name: str | None = None) -> Sequence[ModelVersion]:
         with self._database.reading() as connection:

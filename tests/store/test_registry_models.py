@@ -130,6 +130,24 @@ def test_a_name_that_could_be_misread_is_refused(store: Store, make_model: MakeM
         store.registry.register(name, str(make_model()))
 
 
+def test_a_name_means_the_deployed_version_and_rollback_the_one_before(news: Store, make_model: MakeModel) -> None:
+    registry = news.registry
+    assert registry.get("news").version == 3
+    with pytest.raises(SqlinferError, match="was never another version"):
+        registry.rollback("news")
+    registry.deploy("news", 1)
+    registry.register("news", str(make_model("news4", b"weights 4")))
+    assert (registry.get("news").version, registry.get("news/4").version) == (1, 4)
+    registry.deploy("news", 4)
+    registry.deploy("news", 4)
+    assert registry.get("news").version == 4
+    assert [registry.rollback("news").version for _ in range(3)] == [1, 4, 1]
+    registry.remove("news/1")
+    assert registry.get("news").version == 4
+    with pytest.raises(ModelNotFound, match="has no version 9"):
+        registry.deploy("news", 9)
+
+
 def test_unknown_task_dtype_and_alias_are_refused(news: Store, make_model: MakeModel) -> None:
     with pytest.raises(SqlinferError, match=r"no task 'sumarize'. Did you mean summarize\?"):
         news.registry.register("m", str(make_model()), task="sumarize")
