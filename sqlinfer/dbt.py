@@ -1,6 +1,6 @@
 """A plug-in for dbt-duckdb: the functions on each of dbt's cursors, progress in dbt's log.
 
-Knows dbt's hooks; the statements are asked in phases, as on a connection of our own.
+Knows dbt's hooks; statements run in phases, as on a connection of our own.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Plugin(BasePlugin):
 
     def configure_cursor(self, cursor: DuckDBPyConnection) -> None:
         """Put the functions on a cursor; they go with it."""
-        evaluator = StatementPrefetch(partial(self._other, weakref.ref(cursor)), self._runtime, _Watch())
+        evaluator = StatementPrefetch(partial(self._other, weakref.ref(cursor)), self._runtime, _LogObserver())
         self._connections.add(cursor)
         self._evaluators.add(evaluator)
         UdfRegistration(cursor, evaluator, STATEMENT)
@@ -81,7 +81,7 @@ class Plugin(BasePlugin):
         return other
 
     def _hear(self, event: Any) -> None:
-        """Stop asking when dbt cancels: it cannot end a function that runs."""
+        """Stop computing when dbt cancels: it cannot end a function that runs."""
         if event.info.name == "LogCancelLine":
             for evaluator in list(self._evaluators):
                 evaluator.interrupt()
@@ -95,7 +95,7 @@ class Plugin(BasePlugin):
         self._runtime.store.close()
 
 
-class _Watch:
+class _LogObserver:
     """Says in dbt's log how far statements are."""
 
     def started(self, statement: str) -> Callable[[JobCounters], None]:

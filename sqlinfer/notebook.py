@@ -32,7 +32,7 @@ class Magic:
         warnings.filterwarnings("ignore", message="IProgress not found")  # bars of transformers, which nobody sees
 
     def run(self, line: str, cell: str | None = None) -> Any:
-        """Run SQL and give the rows of its last query as a dataframe, with progress while it asks.
+        """Run SQL and give the rows of its last query as a dataframe, with progress while answers are computed.
 
         %sqlinfer SELECT ai_sentiment('so good')
 

@@ -149,7 +149,7 @@ class _ModelRequest:
     key: bytes = field(default=b"", kw_only=True, compare=False)
     """Names the answer; an engine hands it back."""
     route: Any = field(default=None, kw_only=True, compare=False)
-    """Who asks whom; nothing to an engine, which hands it back."""
+    """Its function and its model version; nothing to an engine, which hands it back."""
     is_cancelled: Callable[[], bool] = field(default=_never, kw_only=True, compare=False, repr=False)
     """Whether nobody waits for the answer any more. An engine may then end the request at any step, as cancelled."""
 
@@ -307,7 +307,7 @@ class Completion:
 
 Value = TypeVar("Value")
 Steps = Generator[AnyRequest | Sequence[AnyRequest], Any, Value]
-"""What a function returns that asks in steps: it yields a request, or a list of them, gets the output, or the list of
+"""What a function in steps returns: it yields a request, or a list of them, gets the output, or the list of
 outputs, back, and returns its value."""
 
 
@@ -361,12 +361,18 @@ class ModelVersion:
         return f"{self.name}/{self.version}" if self.version else self.name
 
 
+class Cancel(Protocol):
+    """Whether to end: a threading.Event, or what behaves as one."""
+
+    def is_set(self) -> bool: ...
+
+
 class Engine(Protocol):
     """Answers requests with one model version."""
 
-    def generate(self, requests: Iterable[AnyRequest], cancel: Any = None) -> Iterator[Completion]:
+    def generate(self, requests: Iterable[AnyRequest], cancel: Cancel | None = None) -> Iterator[Completion]:
         """Yield one completion a request, in order of finishing; a bad request is an error of its own.
 
-        cancel: a threading.Event; once set, the iterator ends within a step, unfinished requests unanswered.
+        cancel: once set, the iterator ends within a step, unfinished requests unanswered.
         """
         ...

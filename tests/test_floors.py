@@ -140,6 +140,20 @@ def is_module(name: str) -> bool:
     return path.is_dir() or path.with_suffix(".py").is_file()
 
 
+def test_a_name_of_a_class_means_one_thing() -> None:
+    """Neither another class nor an alias of a type has it, in whatever file."""
+    owners: dict[str, Path] = {}
+    for path in FILES:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            names = [node.name] if isinstance(node, ast.ClassDef) else []
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Subscript):
+                targets = [target.id for target in node.targets if isinstance(target, ast.Name)]
+                names = [name for name in targets if not name.isupper()]
+            for name in names:
+                owner = owners.setdefault(name.lstrip("_"), path)
+                assert owner == path, f"{name} is a type in {owner.name} and in {path.name}"
+
+
 def test_no_circle_of_imports() -> None:
     """Not even among imports for types (`if TYPE_CHECKING:`), or at first use."""
     modules = {name_of(path): path for path in FILES}

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from sqlinfer.cli.state import open_store
+from sqlinfer.cli.state import Command, open_store
 from sqlinfer.cli.tables import echo_json, echo_table, json_option
 from sqlinfer.errors import SqlinferError
 from sqlinfer.units import count, moment, size
 
 if TYPE_CHECKING:
     from sqlinfer.store import Store
-
-_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 @click.group()
@@ -49,7 +47,7 @@ def stats(as_json: bool) -> None:
         echo_table(["model", "answers"], list(models.items()))
 
 
-def _choice(command: _Command) -> _Command:
+def _choice(command: Command) -> Command:
     """The options of commands on some of the answers."""
     for option in (
         click.option("--model", help="Only the answers of this model: a name as in SQL, or a fingerprint."),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,7 +19,7 @@ from sqlinfer.cli.project import (
     to_build,
     variables_option,
 )
-from sqlinfer.cli.state import job_options, take_job_settings
+from sqlinfer.cli.state import Command, job_options, take_job_settings
 from sqlinfer.cli.stop import stopping
 from sqlinfer.cli.tables import echo_json
 from sqlinfer.errors import Interrupted
@@ -28,10 +28,8 @@ if TYPE_CHECKING:
     from sqlinfer.project import Project
     from sqlinfer.project.state import LastBuild, Result
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
 
-
-def _options(command: _Command) -> _Command:
+def _options(command: Command) -> Command:
     for option in (
         quiet_option,
         click.option("--json", "as_json", is_flag=True, help="Print the results of all nodes as one line of JSON."),
@@ -142,7 +140,7 @@ def _build(project: Project, last: LastBuild, keys: Sequence[str], options: Mapp
 
         building.progress, building.ended = watch, ended
         try:
-            with stopping(lambda: building.sessions) as building.is_stopped, watch.asking():
+            with stopping(lambda: building.sessions) as building.is_stopped, watch.showing():
                 results = building.run(keys)
         except Interrupted:
             raise Interrupted("Stopped; every finished answer is kept. To resume: sqlinfer retry") from None

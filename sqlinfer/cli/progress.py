@@ -39,7 +39,7 @@ class Watch:
         self._lock = threading.Lock()
 
     @contextmanager
-    def asking(self) -> Iterator[None]:
+    def showing(self) -> Iterator[None]:
         """Show the progress of the requests that run inside; a terminal's line is erased at the end."""
         self._is_on = True
         try:

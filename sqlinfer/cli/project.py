@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from sqlinfer.cli.state import Script, open_session
+from sqlinfer.cli.state import Command, SqlText, open_session
 from sqlinfer.cli.tables import to_cell
 from sqlinfer.errors import SqlinferError
 from sqlinfer.store import project_folder
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from sqlinfer.project.state import Result
     from sqlinfer.sql import Session
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-
 
 variables_option = click.option(
     "--vars", "variables", metavar="YAML", default="{}",
@@ -29,7 +27,7 @@ variables_option = click.option(
 )  # fmt: skip
 
 
-def selection(command: _Command) -> _Command:
+def selection(command: Command) -> Command:
     """The options of commands on nodes: which, and with what variables."""
     for option in (
         variables_option,
@@ -104,7 +102,7 @@ def project_session(
             "--output-action applies to sqlinfer run; how a model writes its table is set by materialized in its config"
         )
     db = options["db"] or str(project.root / project.database)
-    here = Script(project.name, "", project.root)
+    here = SqlText(project.name, "", project.root)
     with open_session({"settings": {}, **options, "db": db}, [here], job_settings=job_settings) as session:
         yield session
 

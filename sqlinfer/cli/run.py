@@ -12,7 +12,7 @@ import click
 from sqlinfer.cli.progress import Watch, quiet_option
 from sqlinfer.cli.results import FORMATS, Format, Results
 from sqlinfer.cli.state import (
-    Script,
+    SqlText,
     job_options,
     open_session,
     read_scripts,
@@ -93,7 +93,7 @@ def _closing_line(session: Session, quiet: bool) -> Iterator[None]:
 
 
 def _run(
-    session: Session, scripts: list[Script], results: Results, watch: Watch, is_stopped: Callable[[], bool]
+    session: Session, scripts: list[SqlText], results: Results, watch: Watch, is_stopped: Callable[[], bool]
 ) -> None:
     """Run the statements of all scripts."""
     from sqlinfer.sql.parsing.split_statements import split_with_lines
@@ -123,7 +123,7 @@ def _run_statement(session: Session, statement: str, results: Results, watch: Wa
     from sqlinfer.sql.error_translation import translated
 
     with translated(session.evaluator):
-        with watch.asking():
+        with watch.showing():
             rows = session.rows(statement)
         if rows is not None:
             results.write(rows)

@@ -35,11 +35,11 @@ _SETTINGS = {
     "ai_schema": "true: SQL may say AI.IF(..) for ai_if(..), as BigQuery does.  [default: false]",
 }
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
-class Script:
+class SqlText:
     """A SQL text.
 
     name: its file as written, or the option it came by.
@@ -52,7 +52,7 @@ class Script:
     folder: Path | None
 
 
-def script_arguments(command: _Command) -> _Command:
+def script_arguments(command: Command) -> Command:
     """What commands that read SQL read: FILE, or -c; read_scripts takes both."""
     for option in (
         click.option("-c", "--command", "sql", metavar="SQL", help="Read this SQL, in place of a file."),
@@ -64,7 +64,7 @@ def script_arguments(command: _Command) -> _Command:
     return command
 
 
-def session_options(command: _Command) -> _Command:
+def session_options(command: Command) -> Command:
     """The options of every command that runs SQL: --db, --set, --model."""
     for option in (
         click.option("--model", metavar="NAME", help="Default model: a registered name, a hub id or a ./folder."),
@@ -78,8 +78,8 @@ def session_options(command: _Command) -> _Command:
     return command
 
 
-def job_options(command: _Command) -> _Command:
-    """The options of every command that asks: the settings of its job, by their names."""
+def job_options(command: Command) -> Command:
+    """The options of every command that runs AI calls: the settings of its job, by their names."""
     from sqlinfer.config.job_settings import NAMES
 
     for name in reversed(NAMES):
@@ -120,20 +120,20 @@ def _pairs(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> dic
     return pairs
 
 
-def read_scripts(files: Sequence[str], sql: str | None) -> list[Script]:
+def read_scripts(files: Sequence[str], sql: str | None) -> list[SqlText]:
     """The texts of SQL files, or that of -c; "-" is standard input."""
     if not files and sql is None:
         raise click.UsageError("Missing argument 'FILE...': name SQL files, - for standard input, or give SQL with -c.")
     if files and sql is not None:
         raise click.UsageError("FILE and -c cannot be given together.")
-    scripts = [] if sql is None else [Script("-c", sql, None)]
+    scripts = [] if sql is None else [SqlText("-c", sql, None)]
     for file in files:
         try:
             with click.open_file(file, encoding="utf-8") as opened:
                 text = opened.read()
         except UnicodeDecodeError as error:
             raise SqlinferError(f"{file} is not UTF-8 text: {error.reason} at byte {error.start}") from None
-        scripts.append(Script(file, text, None if file == "-" else Path(file).resolve().parent))
+        scripts.append(SqlText(file, text, None if file == "-" else Path(file).resolve().parent))
     return scripts
 
 
@@ -146,7 +146,7 @@ def open_store(allow_download: bool = False) -> Store:
 
 def open_session(
     options: Mapping[str, Any],
-    scripts: Iterable[Script],
+    scripts: Iterable[SqlText],
     store: bool = True,
     job_settings: Mapping[str, Any] | None = None,
     allow_download: bool = False,

@@ -6,7 +6,6 @@ neither torch nor weights before the first request needs them.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator
 from collections.abc import Sequence as Series
 from contextlib import ExitStack
@@ -20,7 +19,7 @@ from sqlinfer.engine.loaded_model import LoadedModel
 from sqlinfer.engine.request_windows import split_windows
 from sqlinfer.engine.scheduler import Limits
 from sqlinfer.engine.step_thread import BackgroundStepLoop, StepLoop, Steppable
-from sqlinfer.types import AnyRequest, Completion, ModelVersion
+from sqlinfer.types import AnyRequest, Cancel, Completion, ModelVersion
 
 POLL_S = 0.05  # how long a poll waits before cancel is looked at again
 
@@ -76,7 +75,7 @@ class TransformersEngine:
         """The role of the model, which its configuration tells."""
         return Generator(self.loaded) if self.loaded.model_kind == "generate" else EncoderRunner(self.loaded)
 
-    def generate(self, requests: Iterable[AnyRequest], cancel: threading.Event | None = None) -> Iterator[Completion]:
+    def generate(self, requests: Iterable[AnyRequest], cancel: Cancel | None = None) -> Iterator[Completion]:
         """Yield one completion a request, in order of finishing; a bad request is an error of its own.
 
         requests are pulled in windows, so the iterable may be endless. cancel: once set, the iterator ends

@@ -1,4 +1,4 @@
-"""Texts that are longer than a model reads: asked in parts, then about the answers, until one answer is left.
+"""Texts that are longer than a model reads: a request a part, then one on their answers, until one answer is left.
 
 Knows no instruction of its own: the function files bring theirs.
 """

@@ -1,4 +1,4 @@
-"""Vectors compared. Loads numpy when it is asked, and knows no model."""
+"""Vectors compared. Loads numpy when it is called, and knows no model."""
 
 from __future__ import annotations
 

@@ -6,9 +6,9 @@ import logging
 import time
 from collections.abc import Iterator
 
-from sqlinfer.inference.cancellation import Cancel
+from sqlinfer.inference.cancellation import StopSignal
 from sqlinfer.inference.failures import Failure
-from sqlinfer.inference.stage import Generate, Inference, closing
+from sqlinfer.inference.stage import Inference, NextStage, closing
 from sqlinfer.types import AnyRequest, Completion
 
 _MEASURED_TOKENS = 1000
@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 
 def account(
-    generate: Generate, inference: Inference, requests: Iterator[AnyRequest], cancel: Cancel
+    generate: NextStage, inference: Inference, requests: Iterator[AnyRequest], cancel: StopSignal
 ) -> Iterator[Completion]:
     """Count completions, note failures, show progress. Raises StoppedEarly at the job's error threshold."""
     job, version, started_s = inference.job, inference.version, time.perf_counter()

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 
 from sqlinfer.config.job_settings import JobSettings
 from sqlinfer.errors import Interrupted, StoppedEarly
-from sqlinfer.inference.cancellation import Cancel, Deadline
+from sqlinfer.inference.cancellation import Deadline, StopSignal
 from sqlinfer.inference.counters import JobCounters
-from sqlinfer.inference.stage import Generate, Inference, closing
+from sqlinfer.inference.stage import Inference, NextStage, closing
 from sqlinfer.types import AnyRequest, Completion
 from sqlinfer.units import count
 
@@ -26,7 +26,7 @@ _GO_ON = (
 
 
 def within_budget(
-    generate: Generate, inference: Inference, requests: Iterator[AnyRequest], cancel: Cancel
+    generate: NextStage, inference: Inference, requests: Iterator[AnyRequest], cancel: StopSignal
 ) -> Iterator[Completion]:
     """Let through what the job may compute. Raises StoppedEarly when the budget is used up, Interrupted at a stop."""
     budget = Budget(inference.settings, inference.job.counts)

@@ -9,15 +9,14 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from sqlinfer.errors import Interrupted
+from sqlinfer.types import Cancel
 
 POLL_S = 0.2
 """How often a wait looks whether it was cancelled."""
 
 
-class Cancel(Protocol):
-    """Whether to end: a threading.Event, or what behaves as one."""
-
-    def is_set(self) -> bool: ...
+class StopSignal(Cancel, Protocol):
+    """A Cancel that can be waited for: a threading.Event, or what behaves as one."""
 
     def wait(self, timeout: float) -> bool:
         """Sleep; whether it was set meanwhile."""
@@ -25,9 +24,9 @@ class Cancel(Protocol):
 
 
 class Deadline:
-    """A Cancel that is also set once time.monotonic() has passed deadline_s; None is never."""
+    """A StopSignal that is also set once time.monotonic() has passed deadline_s; None is never."""
 
-    def __init__(self, cancel: Cancel, deadline_s: float | None) -> None:
+    def __init__(self, cancel: StopSignal, deadline_s: float | None) -> None:
         self._cancel = cancel
         self._deadline_s = deadline_s
 
@@ -40,7 +39,7 @@ class Deadline:
         return self._cancel.wait(timeout) or self.is_set()
 
 
-def wait_for(wait: Callable[[float], bool], cancel: Cancel) -> None:
+def wait_for(wait: Callable[[float], bool], cancel: StopSignal) -> None:
     """Wait until wait(seconds) is true; raises Interrupted if cancel is set before."""
     while not wait(POLL_S):
         if cancel.is_set():
@@ -48,7 +47,7 @@ def wait_for(wait: Callable[[float], bool], cancel: Cancel) -> None:
 
 
 @contextmanager
-def holding(lock: threading.Lock, cancel: Cancel) -> Iterator[None]:
+def holding(lock: threading.Lock, cancel: StopSignal) -> Iterator[None]:
     """Hold a lock inside; raises Interrupted if cancel is set before it is free."""
     wait_for(lambda seconds: lock.acquire(timeout=seconds), cancel)
     try:

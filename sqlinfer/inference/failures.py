@@ -54,6 +54,10 @@ class Failure:
         return f"{self.function}{where}{model} on {text!r}: {self.error}"
 
 
+Failures = dict[bytes, Failure]
+"""By the key of the request, or of the row that has none."""
+
+
 def summary(failures: Collection[Failure], retry_hint: str, job_id: int | None = None) -> str:
     """What failed. retry_hint: how the failed requests are computed again."""
     lines = [f"{count(len(failures), 'request')} failed; all other answers are kept."]

@@ -14,7 +14,7 @@ from sqlinfer.config.job_settings import JobSettings
 from sqlinfer.errors import StoppedEarly
 from sqlinfer.inference.cancellation import holding
 from sqlinfer.inference.counters import JobCounters
-from sqlinfer.inference.failures import Failure, summary
+from sqlinfer.inference.failures import Failure, Failures, summary
 from sqlinfer.inference.runtime import Runtime
 from sqlinfer.redact import redact
 from sqlinfer.types import AnyRequest, Completion, Engine, ModelVersion
@@ -52,7 +52,7 @@ class Job:
     counts: JobCounters = field(default_factory=JobCounters)
     """Of all its statements."""
     _versions: dict[str, ModelVersion] = field(default_factory=dict)
-    _unrecorded: dict[bytes, Failure] = field(default_factory=dict)
+    _unrecorded: Failures = field(default_factory=dict)
     _num_skipped: int = 0
     _updated_s: float = field(default_factory=time.monotonic)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -89,7 +89,7 @@ class Job:
         with self._lock:
             self.counts.count_completion(completion, batch_fill)
 
-    def note_failure(self, key: bytes, failure: Failure, failures: dict[bytes, Failure], counter: str = "") -> None:
+    def note_failure(self, key: bytes, failure: Failure, failures: Failures, counter: str = "") -> None:
         """Note a failure once: among the statement's, and for the record. counter: that it adds to."""
         with self._lock:
             if key in failures:
@@ -101,7 +101,7 @@ class Job:
             if counter:
                 self.counts.count_failure(counter)
 
-    def check_error_threshold(self, failures: dict[bytes, Failure], settings: JobSettings | None = None) -> None:
+    def check_error_threshold(self, failures: Failures, settings: JobSettings | None = None) -> None:
         """Stop the job once more requests failed than its threshold allows. settings: with those of a model."""
         counts, settings = self.counts, settings or self.runtime.settings.over()
         if not settings.within_error_threshold(counts.failed, max(counts.requests, counts.expected, counts.ended)):

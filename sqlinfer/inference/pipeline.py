@@ -9,11 +9,11 @@ from functools import partial
 from sqlinfer.config.process_settings import environment, logging_level
 from sqlinfer.inference.accounting import account
 from sqlinfer.inference.budget import within_budget
-from sqlinfer.inference.failures import Failure
+from sqlinfer.inference.failures import Failures
 from sqlinfer.inference.job import Job
 from sqlinfer.inference.retry import retry
 from sqlinfer.inference.single_flight import single_flight
-from sqlinfer.inference.stage import Generate, Inference, Stage
+from sqlinfer.inference.stage import Inference, NextStage, Stage
 from sqlinfer.types import AnyRequest, Completion, ModelVersion
 
 STAGES: tuple[Stage, ...] = (within_budget, account, single_flight, retry)
@@ -23,9 +23,7 @@ STAGES: tuple[Stage, ...] = (within_budget, account, single_flight, retry)
 _MINI_BATCH_SIZE = "mini_batch_size changes nothing: batches are filled by tokens, as far as the memory goes"
 
 
-def infer(
-    requests: Iterator[AnyRequest], job: Job, version: ModelVersion, failures: dict[bytes, Failure]
-) -> Generator[Completion]:
+def infer(requests: Iterator[AnyRequest], job: Job, version: ModelVersion, failures: Failures) -> Generator[Completion]:
     """Run one model version. Each answer is cached before it is handed on; a request without a completion was computed
     by another process. failures: where to note them, by key.
 
@@ -38,7 +36,7 @@ def infer(
     with logging_level(settings.logging_level), environment(settings.environment):
         engine = job.runtime.open_engine(replace(version, settings=asdict(settings)))
         inference = Inference(job, version, engine, settings, failures)
-        generate: Generate = engine.generate
+        generate: NextStage = engine.generate
         for stage in reversed(STAGES):
             generate = partial(stage, generate, inference)
         with job.computing_with(engine):

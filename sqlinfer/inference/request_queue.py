@@ -11,14 +11,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from sqlinfer.errors import Interrupted, SqlinferError
-from sqlinfer.inference.cancellation import Cancel, wait_for
-from sqlinfer.inference.failures import Failure
+from sqlinfer.inference.cancellation import StopSignal, wait_for
+from sqlinfer.inference.failures import Failure, Failures
 from sqlinfer.inference.keyed_request import KeyedRequest
 from sqlinfer.inference.single_flight import WINDOW
 from sqlinfer.types import AnyRequest, Completion, ModelVersion
 from sqlinfer.units import count
 
-Failures = dict[bytes, Failure]
 Infer = Callable[[ModelVersion, Iterator[AnyRequest]], Iterator[Completion]]
 
 
@@ -43,7 +42,7 @@ class RequestQueue:
         self._num_cancelled = Counter[str]()  # by fingerprint
         self._is_closed = False
 
-    def compute(self, requests: Sequence[KeyedRequest], cancel: Cancel) -> Failures:
+    def compute(self, requests: Sequence[KeyedRequest], cancel: StopSignal) -> Failures:
         """Wait until each request has a cached answer or is among the failures. Raises what ended the run, and
         Interrupted when the call is cancelled; what nobody else waits for is not computed then."""
         if not requests:

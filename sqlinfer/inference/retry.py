@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 
 from sqlinfer.backends import backend_of
 from sqlinfer.config.job_settings import JobSettings
-from sqlinfer.inference.cancellation import Cancel
-from sqlinfer.inference.stage import Generate, Inference
+from sqlinfer.inference.cancellation import StopSignal
+from sqlinfer.inference.stage import Inference, NextStage
 from sqlinfer.redact import redact
 from sqlinfer.types import AnyRequest, Completion
 
@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 def retry(
-    generate: Generate, inference: Inference, requests: Iterator[AnyRequest], cancel: Cancel
+    generate: NextStage, inference: Inference, requests: Iterator[AnyRequest], cancel: StopSignal
 ) -> Iterator[Completion]:
     """Retry what failed and may pass, unless the engine does so itself."""
     if backend_of(inference.version).retries:
@@ -35,9 +35,9 @@ def retry(
 
 
 class Timeout:
-    """A Cancel that is also set when no completion has come for some seconds; None waits for ever."""
+    """A StopSignal that is also set when no completion has come for some seconds; None waits for ever."""
 
-    def __init__(self, cancel: Cancel, seconds: float | None) -> None:
+    def __init__(self, cancel: StopSignal, seconds: float | None) -> None:
         self._cancel = cancel
         self._seconds = seconds
         self.restart()
@@ -59,7 +59,7 @@ class Timeout:
 
 
 def attempts(
-    generate: Generate, requests: Iterable[AnyRequest], cancel: Cancel, settings: JobSettings
+    generate: NextStage, requests: Iterable[AnyRequest], cancel: StopSignal, settings: JobSettings
 ) -> Iterator[Completion]:
     """One completion a request, in order of finishing. A retryable failure is computed again up to max_retries times,
     after a pause that doubles. Requests without an answer when nothing finished for `timeout` seconds fail likewise."""

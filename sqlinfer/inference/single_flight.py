@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from itertools import islice
 
-from sqlinfer.inference.cancellation import POLL_S, Cancel
-from sqlinfer.inference.stage import Generate, Inference, closing
+from sqlinfer.inference.cancellation import POLL_S, StopSignal
+from sqlinfer.inference.stage import Inference, NextStage, closing
 from sqlinfer.store import Store
 from sqlinfer.types import AnyRequest, Completion, ModelVersion
 
@@ -20,7 +20,7 @@ _MOST_DEFERRED = 8192
 
 
 def single_flight(
-    generate: Generate, inference: Inference, requests: Iterator[AnyRequest], cancel: Cancel
+    generate: NextStage, inference: Inference, requests: Iterator[AnyRequest], cancel: StopSignal
 ) -> Iterator[Completion]:
     """Compute what is neither cached nor computed by another process, and cache each answer before it is handed on."""
     flight = SingleFlight(inference.job.runtime.store, inference.version, requests, cancel)
@@ -35,7 +35,7 @@ def single_flight(
 class SingleFlight:
     """The requests of one inference that this process computes. cancel: ends the waiting for other processes."""
 
-    def __init__(self, store: Store, version: ModelVersion, requests: Iterator[AnyRequest], cancel: Cancel) -> None:
+    def __init__(self, store: Store, version: ModelVersion, requests: Iterator[AnyRequest], cancel: StopSignal) -> None:
         self._store = store
         self._version = version
         self._requests = requests

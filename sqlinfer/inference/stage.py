@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from sqlinfer.config.job_settings import JobSettings
-from sqlinfer.inference.cancellation import Cancel
-from sqlinfer.inference.failures import Failure
+from sqlinfer.inference.cancellation import StopSignal
+from sqlinfer.inference.failures import Failures
 from sqlinfer.inference.job import Job
 from sqlinfer.types import AnyRequest, Completion, Engine, ModelVersion
 
@@ -28,14 +28,15 @@ class Inference:
     """Of that version."""
     settings: JobSettings
     """What holds for this model."""
-    failures: dict[bytes, Failure]
+    failures: Failures
     """Where failed requests are noted, by key."""
 
 
-Generate = Callable[[Iterator[AnyRequest], Cancel], Iterator[Completion]]
-"""As Engine.generate: a completion a request, in order of finishing, until the last one or until cancel is set."""
+NextStage = Callable[[Iterator[AnyRequest], StopSignal], Iterator[Completion]]
+"""What a stage hands its requests to: the stage after it, or Engine.generate. Gives a completion a request, in order of
+finishing, until the last one or until cancel is set."""
 
-Stage = Callable[[Generate, Inference, Iterator[AnyRequest], Cancel], Iterator[Completion]]
+Stage = Callable[[NextStage, Inference, Iterator[AnyRequest], StopSignal], Iterator[Completion]]
 """Generates by the stages after it, which its first argument runs."""
 
 

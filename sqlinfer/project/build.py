@@ -31,8 +31,11 @@ FAILING = '"__failing"'
 class Build:
     """Builds nodes of a project on a session's database; each node is a job of its own.
 
-    threads: how many nodes at once; their questions are asked in turns. started, ended: called with a node, and with
-    what came of it. progress: called with the counts of a node's questions. is_stopped: asked before a node begins.
+    threads: how many nodes at once; their requests are computed in turn.
+    started: called with a node that begins.
+    ended: called with a node and its result.
+    progress: called with the counts of a node's job.
+    is_stopped: called before a node begins; whether no further one shall.
     """
 
     def __init__(self, project: Project, session: Session, last: LastBuild, threads: int = 1) -> None:
@@ -128,10 +131,10 @@ class Build:
         return _num_rows(session, FAILING)
 
     def _execute(self, node: Node, session: Session, sql: str, texts: Sequence[str]) -> None:
-        """Run statements, as one job if the node asks."""
-        asks = node.materialized != "view" and session.statements.references.resolve(sql).is_ai
+        """Run statements, as one job if the node has AI calls."""
+        has_calls = node.materialized != "view" and session.statements.references.resolve(sql).is_ai
         recording = partial(session.job, show_progress=self.progress, retry_hint="sqlinfer retry")
-        with recording(sql, {"node": node.name}) if asks else nullcontext():
+        with recording(sql, {"node": node.name}) if has_calls else nullcontext():
             for text in texts:  # closing the session undoes what an error leaves open
                 session.execute(text)
 

@@ -1,4 +1,4 @@
-"""What a build would ask, node by node, before anything is asked or built."""
+"""What a build would compute, node by node, before anything is computed or built."""
 
 from __future__ import annotations
 

@@ -23,8 +23,8 @@ def is_incremental(node: Node, existing: Existing, full_refresh: bool) -> bool:
 
 
 def statements(node: Node, sql: str, existing: Existing, adds: bool) -> list[str]:
-    """The statements for a model or seed. What is asked is asked by the first, before anything is replaced; a
-    transaction puts what it gave in place. adds: whether rows come to the table that is there."""
+    """The statements for a model or seed. The first computes all answers, before anything is
+    replaced; a transaction puts its rows in place. adds: whether rows come to the table that is there."""
     there, made = existing.get(node.key), "VIEW" if node.materialized == "view" else "TABLE"
     if made == "VIEW":
         create = f"CREATE OR REPLACE VIEW {node.relation} AS\n{sql}"

@@ -12,9 +12,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 import duckdb
 
 from sqlinfer.config.job_settings import JobSettings
-from sqlinfer.scoring.process import Cancel, Cancelled, ScoringError, WorkerProcess
+from sqlinfer.scoring.process import Cancelled, ScoringError, WorkerProcess
 from sqlinfer.scoring.values import decode, encode, read_type
-from sqlinfer.types import AnyRequest, Completion, Json, ModelVersion, Predict
+from sqlinfer.types import AnyRequest, Cancel, Completion, Json, ModelVersion, Predict
 
 MINI_BATCH_SIZE = 100
 """Rows of a batch, where mini_batch_size says nothing."""

@@ -14,12 +14,13 @@ import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO
 
 import pyarrow as pa
 
 from sqlinfer.scoring import worker
 from sqlinfer.scoring.worker import FAIL, LOAD, RUN, Channel, from_stream, to_stream
+from sqlinfer.types import Cancel
 
 SCORING_OUTPUT = logging.getLogger("sqlinfer.scoring.output")
 """Where the lines go that scripts print: the log of a job listens here, and nobody else."""
@@ -30,12 +31,6 @@ _MOST_OUTPUT = 1 << 20
 _END_S = 2.0
 _LOAD_S = 60.0
 """A script has at least so long to start: the timeout is for a batch."""
-
-
-class Cancel(Protocol):
-    """A threading.Event, or what behaves as one."""
-
-    def is_set(self) -> bool: ...
 
 
 class ScoringError(Exception):

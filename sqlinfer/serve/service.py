@@ -122,7 +122,7 @@ class Dispatcher:
             return [as_json(_plain(table_rows(self._service.runtime.store, name)))] * (len(cells) // 2)
         evaluator = self._evaluator(context or "")
         function = evaluator.runtime.functions[name]
-        rows = _Rows(function, cells)
+        rows = _CallRows(function, cells)
         values = evaluator.values(
             function, rows.option_names, rows.distinct, CallMetadata(is_constant=rows.is_constant)
         )
@@ -135,7 +135,7 @@ class Dispatcher:
         return CallEvaluator(runner, Queue(self._service.queue, self._cancel))
 
 
-class _Rows:
+class _CallRows:
     """The rows of a call as values. distinct: arguments, then the options of option_names. index: for each row the
     position of its distinct row. is_constant: all of them name the same model."""
 

@@ -13,19 +13,19 @@ import pyarrow as pa
 from sqlinfer.errors import StoppedEarly
 from sqlinfer.inference.budget import Budget
 from sqlinfer.inference.cost_estimate import expect
-from sqlinfer.inference.failures import Failure
+from sqlinfer.inference.failures import Failure, Failures
 from sqlinfer.inference.job import Job
 from sqlinfer.inference.keyed_request import KeyedRequest, Route
 from sqlinfer.inference.pipeline import infer
 from sqlinfer.inference.request_spool import RequestSpool
-from sqlinfer.sql.udf.cache_misses import Failures, Null, OnMiss
+from sqlinfer.sql.udf.cache_misses import Null, OnMiss
 from sqlinfer.sql.udf.evaluator import CallEvaluator
 
 _log = logging.getLogger(__name__)
 OpenReader = Callable[[], pa.RecordBatchReader]
 Stages = Sequence[Sequence[OpenReader]]
 """What the probes of a statement drain, opened anew in each probe: the next stage when one finds no request."""
-Choose = Callable[[Sequence[KeyedRequest]], Sequence[KeyedRequest]]
+ChooseRequests = Callable[[Sequence[KeyedRequest]], Sequence[KeyedRequest]]
 
 
 def prefetch_answers(evaluator: CallEvaluator, stages: Stages, num_rounds: int, has_semantic_join: bool | None) -> None:
@@ -106,7 +106,7 @@ class Probed:
 def probe(
     evaluator: CallEvaluator,
     queries: Sequence[OpenReader],
-    choose: Choose | None = None,
+    choose: ChooseRequests | None = None,
     check_pairs: bool = False,
 ) -> Iterator[Probed]:
     """Run queries with unknown answers as NULL; their requests are spooled, boolean ones before all others.
@@ -148,7 +148,9 @@ class Record(OnMiss):
     check_pairs: the statement has a condition over two tables, whose requests are bounded by max_pairs.
     """
 
-    def __init__(self, evaluator: CallEvaluator, spool: RequestSpool, choose: Choose | None, check_pairs: bool) -> None:
+    def __init__(
+        self, evaluator: CallEvaluator, spool: RequestSpool, choose: ChooseRequests | None, check_pairs: bool
+    ) -> None:
         self.refused: Failures = {}
         self._job = evaluator.job
         self._orders = evaluator.statement.orders

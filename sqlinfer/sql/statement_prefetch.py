@@ -25,8 +25,8 @@ STATEMENT = "current_query(), txid_current()::BIGINT"
 """The SQL of what tells one statement from another: the same text runs again in another transaction."""
 
 
-class Watch(Protocol):
-    """Who wants to know how far statements are."""
+class StatementObserver(Protocol):
+    """Hears how far statements are."""
 
     def started(self, statement: str) -> ShowProgress:
         """The answers of a statement are computed now; gives what shows how far they are."""
@@ -42,10 +42,12 @@ class StatementPrefetch:
     chunk by chunk, as it comes.
     """
 
-    def __init__(self, open_other: Callable[[], duckdb.DuckDBPyConnection], runtime: Runtime, watch: Watch) -> None:
+    def __init__(
+        self, open_other: Callable[[], duckdb.DuckDBPyConnection], runtime: Runtime, observer: StatementObserver
+    ) -> None:
         self._open_other = open_other
         self.runtime = runtime
-        self._watch = watch
+        self._observer = observer
         self._lock = threading.Lock()
         self._statement: tuple[str, int] | None = None
         self._error: Exception | None = None
@@ -75,7 +77,7 @@ class StatementPrefetch:
                 raise
 
     def _prefetch(self, text: str) -> None:
-        with Session(self._open_other(), self.runtime, self._watch.started(text)) as session:
+        with Session(self._open_other(), self.runtime, self._observer.started(text)) as session:
             self._evaluator = session.evaluator
             try:
                 statement = session.statements.plan(text)
@@ -84,4 +86,4 @@ class StatementPrefetch:
                 session.statements.prefetch_answers(statement.without_guards())  # what runs is not guarded either
             except duckdb.Error:  # the other connection does not see what this one sees
                 return
-            self._watch.finished(text, session.evaluator.job.counts)
+            self._observer.finished(text, session.evaluator.job.counts)

@@ -42,7 +42,7 @@ from sqlinfer.sql.rows import Rows
 from sqlinfer.sql.udf.evaluator import CallEvaluator
 from sqlinfer.sql.udf.registration import UdfRegistration
 
-Execute = Callable[[str, SqlValues], Any]
+RunSql = Callable[[str, SqlValues], Any]
 """Runs SQL with its parameters."""
 _log = logging.getLogger(__name__)
 _S = TypeVar("_S", bound=AiStatement)
@@ -92,7 +92,7 @@ class StatementRunner:
         self._evaluator.statement.take_cause()  # of a guard that did not fit
         return statement
 
-    def run(self, statement: Statement, execute: Execute | None = None) -> Any:
+    def run(self, statement: Statement, execute: RunSql | None = None) -> Any:
         """Run a statement; its rows are left on the connection. execute: in place of the connection's own; what it
         returns is returned."""
         execute = execute or self.execute
@@ -194,7 +194,7 @@ class StatementRunner:
                 stages.append(readers)
         return [*stages, [Rows(relation).arrow]]
 
-    def run_unanswered(self, statement: DuckDBStatement, execute: Execute | None = None) -> Any:
+    def run_unanswered(self, statement: DuckDBStatement, execute: RunSql | None = None) -> Any:
         """Hand a statement to DuckDB, with NULL for answers that are not cached."""
         with translated(self._evaluator), probe_only(self._evaluator):
             return self._run_directly(statement, execute or self.execute)
@@ -214,7 +214,7 @@ class StatementRunner:
         """A query as a relation, any other statement at once, with a relation for its rows."""
         return self._caller.call(self._connection.sql, sql, params=values)
 
-    def _run_in_phases(self, statement: Query | Write, execute: Execute) -> Any:
+    def _run_in_phases(self, statement: Query | Write, execute: RunSql) -> Any:
         with self._evaluator.runner.record(statement.text) as job:
             if statement.unprobed:
                 _log.warning("Answers are computed chunk by chunk, as the statement runs: %s.", statement.unprobed)
@@ -226,7 +226,7 @@ class StatementRunner:
                 return execute(f"SELECT {summary}", None)
             return self._run_directly(statement, execute)
 
-    def _run_directly(self, statement: DuckDBStatement, execute: Execute) -> Any:
+    def _run_directly(self, statement: DuckDBStatement, execute: RunSql) -> Any:
         """Hand a statement to DuckDB."""
         result = execute(statement.sql, statement.values)
         if isinstance(statement, Direct) and statement.is_transactional:

@@ -70,7 +70,7 @@ class Registry:
 
         The same files with the same parameters are the same version: registering them again adds none.
         description and tags, if given, are the name's from now on. fingerprint: what the model must have, or
-        ModelUnusable. settings: of the jobs that ask it; no part of what a version is, so that they may change.
+        ModelUnusable. settings: of the jobs that use it; no part of what a version is, so that they may change.
         script: the Python file that is the model; it needs trust.
         """
         check_name(name)

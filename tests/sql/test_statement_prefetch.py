@@ -65,7 +65,7 @@ def test_a_statement_of_many_chunks_is_one_batch(
     assert echo.batches == [5000]
     assert plain.execute("SELECT gist FROM gists WHERE i = 4321").fetchall() == [("<text 4321>",)]
     assert watch.finished_rows == [5000]
-    assert len(watch.asked) == 5000
+    assert set(watch.asked) >= set(range(1, 5001)), "progress is shown after each completion, and may be between them"
 
 
 def test_questions_about_answers_are_batches_too(plain: duckdb.DuckDBPyConnection, echo: EchoEngine) -> None:

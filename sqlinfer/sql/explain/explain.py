@@ -9,6 +9,7 @@ from sqlinfer.backends import backend_of
 from sqlinfer.functions.call_options import Options
 from sqlinfer.inference.call_stats import CallKey, CallStats
 from sqlinfer.inference.cost_estimate import Estimate, Sample, estimate, samples
+from sqlinfer.inference.failures import Failures
 from sqlinfer.sql.parsing.split_statements import split_with_lines
 from sqlinfer.sql.phases import Probed, probe
 from sqlinfer.sql.plan import AiStatement, DuckDBStatement, Query, SetCommand, Statement, first_limit
@@ -16,7 +17,6 @@ from sqlinfer.sql.rewrite.context import RewriteContext
 from sqlinfer.sql.rewrite.number_call_sites import CallSite, call_sites
 from sqlinfer.sql.rewrite.passes import EXPLAIN_PASSES, apply_passes
 from sqlinfer.sql.session import Session
-from sqlinfer.sql.udf.cache_misses import Failures
 
 _SKIPPED = {"COPY", "EXPORT", "BEGIN", "START", "COMMIT", "ROLLBACK", "ABORT", "END", "CHECKPOINT", "VACUUM", "INSTALL"}
 """Statements that write files or end the transaction in which the others are undone."""

@@ -133,11 +133,11 @@ def ai_columns(sql: str, names: Collection[str], columns: Collection[str] = ()) 
     )
 
 
-Item = tuple[str, int, int]
+SelectItem = tuple[str, int, int]
 """A column of a SELECT: its name, and the indexes of its first token and of the one after its last."""
 
 
-def _select_items(tokens: Sequence[Token]) -> Iterator[Item]:
+def _select_items(tokens: Sequence[Token]) -> Iterator[SelectItem]:
     """The columns with names of their own, and those that a list of names stands for: WITH q(a) AS (..), (..) v(a)."""
     for index, token in enumerate(tokens):
         if token.keyword == "SELECT":
@@ -157,7 +157,7 @@ def end_of_select_list(tokens: Sequence[Token], select: int) -> int:
     return end
 
 
-def _items(tokens: Sequence[Token], select: int) -> Iterator[Item]:
+def _items(tokens: Sequence[Token], select: int) -> Iterator[SelectItem]:
     first = select + 1
     for part in split_at_commas(tokens[first : end_of_select_list(tokens, select)], tokens[select].depth):
         last = first + len(part)
@@ -176,7 +176,7 @@ def alias(part: Sequence[Token]) -> str:
     return name.word if is_name and has_alias and before.keyword not in {"AND", "OR", "NOT", "IS"} else ""
 
 
-def _listed(tokens: Sequence[Token], opening: int) -> Iterator[Item]:
+def _listed(tokens: Sequence[Token], opening: int) -> Iterator[SelectItem]:
     """The columns of a list of names, each with the whole query that they name: CREATE VIEW v(a) AS SELECT ..,
     WITH q(a) AS (SELECT ..), (VALUES ..) AS v(a)."""
     end = closing(tokens, opening)
@@ -196,7 +196,7 @@ def _listed(tokens: Sequence[Token], opening: int) -> Iterator[Item]:
         yield from ((token.word, first, before) for token in names if token.word)
 
 
-def _mentions_of(tokens: Sequence[Token], item: Item) -> Iterator[Token]:
+def _mentions_of(tokens: Sequence[Token], item: SelectItem) -> Iterator[Token]:
     """Where a column may be mentioned: anywhere, but not in its own query if that has another column of its name."""
     name, first, last = item
     same = [i for i, token in enumerate(tokens) if token.word == name]

@@ -57,7 +57,7 @@ def _with_clauses(query: exp.Select, statement: exp.Expr, source: exp.Expr | Non
 def _merged(statement: exp.Merge) -> list[exp.Select]:
     """One query for each WHEN: the rows on its side, its condition and the values that it computes.
 
-    The condition is selected and no filter: DuckDB would push it below the join and ask rows that do not match.
+    The condition is selected and no filter: DuckDB would push it below the join and compute rows that do not match.
     """
     target, source = statement.this, statement.args["using"]
     on = statement.args.get("on")

@@ -5,12 +5,12 @@ DuckDB allows those on its own aggregates alone, and ours are macros: so list() 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlinfer.sql.parsing.edits import Edits
 from sqlinfer.sql.parsing.parsed_calls import call_spans
 from sqlinfer.sql.parsing.tokens import Token, closing, first_keyword, split_at_commas, tokenize
 from sqlinfer.sql.rewrite.context import RewriteContext
-
-Tokens = tuple[Token, ...]
 
 
 def lower_aggregates(sql: str, context: RewriteContext) -> str:
@@ -42,7 +42,7 @@ def lower_aggregates(sql: str, context: RewriteContext) -> str:
     return edits.apply()
 
 
-def _lowered(edits: Edits, tokens: Tokens, span: tuple[int, int, int]) -> str:
+def _lowered(edits: Edits, tokens: Sequence[Token], span: tuple[int, int, int]) -> str:
     """The arguments of the function over a list; "" if the call says no more than arguments. span: the index of the
     name, of the closing parenthesis, and of the first token after FILTER and OVER."""
     index, end, call_end = span
@@ -69,7 +69,7 @@ def _lowered(edits: Edits, tokens: Tokens, span: tuple[int, int, int]) -> str:
     return ", ".join([texts, *rest])
 
 
-def _has_order(tokens: Tokens, over: int) -> bool:
+def _has_order(tokens: Sequence[Token], over: int) -> bool:
     """Whether a window has an order: its own, or that of the named window it is or begins with."""
     opens = tokens[over + 1].text == "("
     inside = tokens[over + 2 : closing(tokens, over + 1)] if opens else tokens[over + 1 : over + 2]
@@ -82,7 +82,7 @@ def _has_order(tokens: Tokens, over: int) -> bool:
     return False
 
 
-def _end_of_call(tokens: Tokens, end: int) -> int:
+def _end_of_call(tokens: Sequence[Token], end: int) -> int:
     """The index of the first token after a call and its FILTER and OVER; end: of its closing parenthesis."""
     position = end + 1
     for keyword in ("FILTER", "OVER"):

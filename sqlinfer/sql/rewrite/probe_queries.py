@@ -1,4 +1,4 @@
-"""The SELECT statements that record what a statement will ask, and change nothing.
+"""The SELECT statements that record the requests of a statement, and change nothing.
 
 A probe drains them. They may record too much or too little; the statement itself runs last and is exact.
 What has no SELECT part gives none, and runs directly.
@@ -6,6 +6,7 @@ What has no SELECT part gives none, and runs directly.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 from sqlinfer.sql.parsing.edits import Edits
@@ -15,7 +16,6 @@ from sqlinfer.sql.rewrite.dml_to_select import dml_to_select
 
 QUERY_VERBS = {"SELECT", "FROM", "VALUES", "TABLE", "PIVOT", "UNPIVOT"}
 _CHANGES = {"INSERT", "UPDATE", "DELETE", "MERGE"}
-Tokens = tuple[Token, ...]
 
 
 def probe_queries(sql: str, prepared: str = "") -> tuple[str, ...]:
@@ -69,7 +69,7 @@ def _executed(sql: str, prepared: str) -> str:
     return edits.apply()
 
 
-def _copied(sql: str, tokens: Tokens) -> list[str]:
+def _copied(sql: str, tokens: Sequence[Token]) -> list[str]:
     """The query of COPY (query) TO, or of the relation of COPY name TO and COPY name (columns) TO."""
     to = first_keyword(tokens, "TO")
     if to is None or to < 2 or tokens[1].keyword == "FROM":
@@ -81,7 +81,7 @@ def _copied(sql: str, tokens: Tokens) -> list[str]:
     return [f"SELECT {selected} FROM {text_of(sql, tokens[1:opening])}"]
 
 
-def _created(sql: str, tokens: Tokens) -> list[str]:
+def _created(sql: str, tokens: Sequence[Token]) -> list[str]:
     start = first_keyword(tokens, "AS")
     if "TABLE" not in keywords(tokens[:5]) or start is None:
         return []
@@ -92,7 +92,7 @@ def _created(sql: str, tokens: Tokens) -> list[str]:
     return [sql[tokens[start].end : end].strip()]
 
 
-def _inserted(sql: str, tokens: Tokens, verb: int) -> list[str]:
+def _inserted(sql: str, tokens: Sequence[Token], verb: int) -> list[str]:
     into = next((i for i in range(verb, len(tokens)) if tokens[i].keyword == "INTO"), verb)
     for index in range(into + 1, len(tokens)):
         token = tokens[index]
@@ -108,7 +108,7 @@ def _inserted(sql: str, tokens: Tokens, verb: int) -> list[str]:
     return []
 
 
-def _insert_end(tokens: Tokens, start: int) -> int:
+def _insert_end(tokens: Sequence[Token], start: int) -> int:
     """Where the query of an INSERT ends: before ON CONFLICT or RETURNING."""
     for index in range(start, len(tokens)):
         if tokens[index].depth != tokens[start].depth:
@@ -119,7 +119,7 @@ def _insert_end(tokens: Tokens, start: int) -> int:
     return tokens[-1].end
 
 
-def _changes_inside(tokens: Tokens) -> bool:
+def _changes_inside(tokens: Sequence[Token]) -> bool:
     """Whether a common table expression changes data: such a statement may not run twice."""
     return any(
         before.text == "(" and token.keyword in _CHANGES and token.depth > 0 for before, token in pairwise(tokens)

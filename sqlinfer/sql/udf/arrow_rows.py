@@ -31,7 +31,7 @@ def arrow_type(sql_type: str) -> pa.DataType:
         return connection.sql(f"SELECT NULL::{sql_type}").to_arrow_table().schema.field(0).type
 
 
-class Rows:
+class DistinctRows:
     """The distinct rows of a chunk. distinct: their values. index: for each row of the chunk the position of its
     distinct row, as an Arrow array of integers."""
 

@@ -8,15 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from sqlinfer.inference.cancellation import Cancel
-from sqlinfer.inference.failures import Failure
+from sqlinfer.inference.cancellation import StopSignal
+from sqlinfer.inference.failures import Failure, Failures
 from sqlinfer.inference.keyed_request import KeyedRequest
 from sqlinfer.inference.pipeline import infer
 from sqlinfer.inference.request_queue import RequestQueue
 from sqlinfer.inference.runner import JobRunner
 from sqlinfer.types import AnyRequest
-
-Failures = dict[bytes, Failure]
 
 
 class OnMiss:
@@ -68,7 +66,7 @@ class Queue(OnMiss):
     is_computing = True
     is_by_statement = False
 
-    def __init__(self, queue: RequestQueue, cancel: Cancel) -> None:
+    def __init__(self, queue: RequestQueue, cancel: StopSignal) -> None:
         self._queue = queue
         self._cancel = cancel
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sqlinfer.functions import Function
-from sqlinfer.inference.failures import Failure
+from sqlinfer.inference.failures import Failures
 from sqlinfer.inference.keyed_request import Route
 from sqlinfer.inference.runtime import Runtime
 from sqlinfer.sql.udf.call_metadata import NO_METADATA, CallMetadata
@@ -21,7 +21,7 @@ class StatementState:
     """
 
     def __init__(self, runtime: Runtime) -> None:
-        self.failures: dict[bytes, Failure] = {}
+        self.failures: Failures = {}
         self.orders = FieldOrders(runtime.store.answers)
         self.cause: Exception | None = None
         self._runtime = runtime
