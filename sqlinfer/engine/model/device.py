@@ -79,11 +79,13 @@ def peak_memory() -> dict[str, int]:
         host_bytes = 0
     else:
         host_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    torch = sys.modules.get("torch")  # not loaded: nothing is on a device
-    on_gpu = torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized()
+    torch = sys.modules.get("torch")
+    if torch is None or getattr(torch.__spec__, "_initializing", False):  # another thread imports it just now
+        return {"peak_memory_bytes": host_bytes, "peak_device_bytes": 0}
+    on_gpu = torch.cuda.is_available() and torch.cuda.is_initialized()
     return {
         "peak_memory_bytes": host_bytes,
-        "peak_device_bytes": int(torch.cuda.max_memory_allocated()) if torch is not None and on_gpu else 0,
+        "peak_device_bytes": int(torch.cuda.max_memory_allocated()) if on_gpu else 0,
     }
 
 

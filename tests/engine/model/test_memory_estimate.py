@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 import transformers
 
-from sqlinfer.engine import estimate_memory
+from sqlinfer.engine import estimate_memory, peak_memory
 from sqlinfer.engine.model import memory_estimate
 from sqlinfer.engine.model.cpu_linear import PackedLinear
 from sqlinfer.types import ModelVersion
@@ -53,3 +56,12 @@ def test_a_model_fits_if_its_weights_and_one_row_are_free(
     monkeypatch.setattr(memory_estimate, "free_memory", lambda _: least)
     assert estimate_memory(version_of("llama"), 10).fits
     assert not estimate_memory(version_of("llama"), 11).fits
+
+
+def test_the_peak_is_known_while_another_thread_imports_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("torch")
+    module.__spec__ = ModuleSpec("torch", None)
+    module.__spec__._initializing = True  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torch", module)
+    assert peak_memory()["peak_device_bytes"] == 0
+    assert peak_memory()["peak_memory_bytes"] > 0
