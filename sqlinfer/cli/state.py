@@ -31,7 +31,7 @@ _SETTINGS = {
     "max_prompt_tokens": "Stop after this many prompt tokens.",
     "max_completion_tokens": "Stop after this many generated tokens.",
     "max_seconds": "Stop after this many seconds.",
-    "max_pairs": "Refuse an AI join condition over more pairs of rows; -1: no limit.  [default: 100000]",
+    "max_pairs": "Refuse an AI function over more pairs of rows of two tables; -1: no limit.  [default: 100000]",
     "ai_schema": "true: SQL may say AI.IF(..) for ai_if(..), as BigQuery does.  [default: false]",
 }
 

@@ -30,7 +30,7 @@ class JobSettings:
     max_concurrency_per_instance: worker processes of a scoring script.
     output_action: what becomes of an existing table or file; None leaves it to the statement.
     max_requests, max_prompt_tokens, max_completion_tokens, max_seconds: the job's budget; None: no limit.
-    max_pairs: requests of an AI condition over two tables; None: no limit.
+    max_pairs: requests of a function over two tables; None: no limit.
     ai_schema: whether SQL may say AI.IF(..) for ai_if(..).
     """
 

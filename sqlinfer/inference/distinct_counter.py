@@ -33,6 +33,10 @@ class DistinctCounter:
             self._compact()
             return self._num_digests
 
+    def exceeds(self, most: int) -> bool:
+        """Whether there were more."""
+        return self._num_digests > most and self.count() > most
+
     def _compact(self) -> None:
         if len(self._digests) > 1:
             self._digests = [np.unique(np.concatenate(self._digests))]

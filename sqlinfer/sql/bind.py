@@ -1,5 +1,5 @@
-"""Binds a statement once: one EXPLAIN tells whether its guards fit, what is wrong with it, and whether it joins tables
-by an AI condition. Nothing is computed."""
+"""Binds a statement once: one EXPLAIN tells whether its guards fit, what is wrong with it, and which functions it
+computes for pairs of rows. Nothing is computed."""
 
 from __future__ import annotations
 
@@ -14,22 +14,21 @@ from sqlinfer.sql.parsing.parameters import SqlValues
 from sqlinfer.sql.parsing.parsed_calls import parsed_calls
 from sqlinfer.sql.parsing.written_targets import Execute, table_exists
 from sqlinfer.sql.plan import AiStatement, Write
-from sqlinfer.sql.rewrite.context import RewriteContext
 from sqlinfer.sql.rewrite.name_parameters import own_values
-from sqlinfer.sql.rewrite.semantic_joins import plan_has_semantic_join, semantic_joins
+from sqlinfer.sql.semantic_joins import functions_over_pairs
 
 _EXPLAIN = "EXPLAIN (FORMAT json) "
 _S = TypeVar("_S", bound=AiStatement)
 
 
 def bind(statement: _S, execute: Execute, functions: Functions) -> _S:
-    """The form of a statement that DuckDB takes, guarded if it can be, with has_semantic_join.
+    """The form of a statement that DuckDB takes, guarded if it can be, with over_pairs.
 
     Raises DuckDB's own error, or SqlinferError for a parameter that a function does not have, for an argument that is
     missing, or for a table that is there already. execute: the connection's.
     """
     try:
-        plans = _explain(statement, execute)
+        plans = explained(statement.sql, execute, statement.values)
     except duckdb.Error as error:
         if statement.unguarded is not None:
             return bind(statement.without_guards(), execute, functions)
@@ -42,7 +41,7 @@ def bind(statement: _S, execute: Execute, functions: Functions) -> _S:
             f"table {table} exists already; write CREATE OR REPLACE TABLE {table} to replace it, "
             f"or INSERT INTO {table} to add rows"
         )
-    return _with_semantic_join(statement, plans, execute, functions)
+    return replace(statement, over_pairs=_over_pairs(statement, plans, execute, functions))
 
 
 def fitting(statement: _S, execute: Execute) -> _S:
@@ -60,25 +59,24 @@ def fitting(statement: _S, execute: Execute) -> _S:
 
 def _fits(sql: str, values: SqlValues, execute: Execute) -> bool:
     try:
-        execute(_EXPLAIN + sql, values).fetchall()
+        explained(sql, execute, values)
     except duckdb.Error:
         return False
     return True
 
 
-def _explain(statement: AiStatement, execute: Execute) -> list[str]:
-    return [plan for _, plan in execute(_EXPLAIN + statement.sql, statement.values).fetchall()]
+def explained(sql: str, execute: Execute, values: SqlValues = None) -> list[str]:
+    """The plans that DuckDB makes of a statement, as JSON. Raises DuckDB's own error."""
+    return [plan for _, plan in execute(_EXPLAIN + sql, values).fetchall()]
 
 
-def _with_semantic_join(statement: _S, plans: list[str], execute: Execute, functions: Functions) -> _S:
-    """Guards name both sides of a join, so that what they guard stands above it: where a guarded plan shows a semantic
-    join, the unguarded one decides."""
-    unguarded = statement.without_guards()
-    is_join = bool(semantic_joins(unguarded.sql, RewriteContext(functions)))
-    if not is_join and any(plan_has_semantic_join(plan, functions) for plan in plans):
-        plans = plans if unguarded is statement else _explain(unguarded, execute)
-        is_join = any(plan_has_semantic_join(plan, functions) for plan in plans)
-    return replace(statement, has_semantic_join=is_join)
+def _over_pairs(statement: AiStatement, plans: list[str], execute: Execute, functions: Functions) -> frozenset[str]:
+    """Guards name both sides of a join, so that what they guard stands above it: where a guarded plan shows pairs, the
+    unguarded one decides."""
+    over_pairs = functions_over_pairs(plans, functions)
+    if over_pairs and statement.unguarded is not None:
+        return functions_over_pairs(explained(statement.without_guards().sql, execute, statement.values), functions)
+    return over_pairs
 
 
 def _check_arguments(sql: str, functions: Functions) -> None:

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 import duckdb
 import pyarrow as pa
 
-from sqlinfer.errors import StoppedEarly
 from sqlinfer.inference.budget import Budget
 from sqlinfer.inference.cost_estimate import expect
 from sqlinfer.inference.failures import Failure, Failures
 from sqlinfer.inference.job import Job
-from sqlinfer.inference.keyed_request import KeyedRequest, Route
+from sqlinfer.inference.keyed_request import KeyedRequest
 from sqlinfer.inference.pipeline import infer
 from sqlinfer.inference.request_spool import RequestSpool
 from sqlinfer.sql.udf.cache_misses import Null, OnMiss
@@ -28,12 +27,12 @@ Stages = Sequence[Sequence[OpenReader]]
 ChooseRequests = Callable[[Sequence[KeyedRequest]], Sequence[KeyedRequest]]
 
 
-def prefetch_answers(evaluator: CallEvaluator, stages: Stages, num_rounds: int, has_semantic_join: bool | None) -> None:
+def prefetch_answers(evaluator: CallEvaluator, stages: Stages, num_rounds: int) -> None:
     """Probe and infer in turn until a probe records nothing; the job counts the rows that the last probe saw.
 
     num_rounds: how often there can be further requests, not counting the later steps of calls in steps: only cached
     answers lead there; past that the input changes from run to run (now()), and the statement computes the rest as it
-    runs. has_semantic_join: whether a condition over two tables has requests, which are bounded.
+    runs.
     """
     job, statement = evaluator.job, evaluator.statement
     rows_before = job.counts.rows
@@ -42,7 +41,7 @@ def prefetch_answers(evaluator: CallEvaluator, stages: Stages, num_rounds: int, 
         rounds = num_rounds + 1
         while rounds > 0:
             try:
-                with probe(evaluator, queries, check_pairs=bool(has_semantic_join)) as probed:
+                with probe(evaluator, queries) as probed:
                     if statement.orders.choose():
                         continue  # what was recorded is computed with its fields in this order
                     num_missing = probed.spool.count()
@@ -104,19 +103,16 @@ class Probed:
 
 @contextmanager
 def probe(
-    evaluator: CallEvaluator,
-    queries: Sequence[OpenReader],
-    choose: ChooseRequests | None = None,
-    check_pairs: bool = False,
+    evaluator: CallEvaluator, queries: Sequence[OpenReader], choose: ChooseRequests | None = None
 ) -> Iterator[Probed]:
     """Run queries with unknown answers as NULL; their requests are spooled, boolean ones before all others.
 
-    choose: those of some requests that are to be spooled; None takes all. check_pairs: see Record.
+    choose: those of some requests that are to be spooled; None takes all.
     """
     spool = RequestSpool()
     num_rows, broken = 0, None
     try:
-        record = Record(evaluator, spool, choose, check_pairs)
+        record = Record(evaluator, spool, choose)
         with evaluator.using(on_miss=record):
             for open_reader in queries:
                 try:
@@ -145,18 +141,13 @@ class Record(OnMiss):
     """Spools the requests of one probe: once there are boolean ones, those alone.
 
     choose: those of some requests that are to be spooled; None takes all.
-    check_pairs: the statement has a condition over two tables, whose requests are bounded by max_pairs.
     """
 
-    def __init__(
-        self, evaluator: CallEvaluator, spool: RequestSpool, choose: ChooseRequests | None, check_pairs: bool
-    ) -> None:
+    def __init__(self, evaluator: CallEvaluator, spool: RequestSpool, choose: ChooseRequests | None) -> None:
         self.refused: Failures = {}
-        self._job = evaluator.job
         self._orders = evaluator.statement.orders
         self._spool = spool
         self._choose = choose
-        self._check_pairs = check_pairs
         self._has_filters = False
 
     def refuse(self, key: bytes, failure: Failure, /) -> None:
@@ -178,16 +169,3 @@ class Record(OnMiss):
             self._orders.note(requests)
             has_steps = any(request.step > 1 for request in requests)
             self._spool.add((request.request for request in requests), has_steps)
-            if is_filter and self._check_pairs:
-                check_pairs(self._job, self._spool, requests[0].route)
-
-
-def check_pairs(job: Job, spool: RequestSpool, route: Route) -> None:
-    """Refuse a condition over two tables with more requests than the job's settings allow."""
-    most = job.runtime.settings.over(route.version.settings).max_pairs
-    if most is not None and spool.num_added > most:
-        raise StoppedEarly(
-            f"{route.function.name} is about to be asked about more than {most:,} pairs of rows of two tables. Put a "
-            f"cheap condition beside it (a.city = b.city AND ..), or allow more: --max-pairs on the command line, "
-            f"SET sqlinfer_max_pairs = .. in SQL, -1 for any number. Nothing was asked"
-        )

@@ -100,7 +100,7 @@ class AiStatement(DuckDBStatement):
     unprobed: why its requests are known only as it runs; "" if it needs no reason.
     num_rounds: how often a probe can find more requests.
     unguarded: the same statement without guards, for the case that they do not fit it; None if it has none.
-    has_semantic_join: whether an AI condition reads two tables; None until the statement is bound.
+    over_pairs: the functions that it computes for pairs of rows of two tables; None until it is bound.
     """
 
     queries: tuple[str, ...] = ()
@@ -109,7 +109,7 @@ class AiStatement(DuckDBStatement):
     unprobed: str = ""
     num_rounds: int = 0
     unguarded: AiStatement | None = None
-    has_semantic_join: bool | None = None
+    over_pairs: frozenset[str] | None = None
 
     def without_guards(self) -> Self:
         """The statement as it is without guards."""

@@ -81,9 +81,11 @@ class StatementPrefetch:
             self._evaluator = session.evaluator
             try:
                 statement = session.statements.plan(text)
-                if not isinstance(statement, AiStatement) or not statement.queries:
+                if not isinstance(statement, AiStatement):
                     return
                 session.statements.prefetch_answers(statement.without_guards())  # what runs is not guarded either
+                if not statement.queries:
+                    return
             except duckdb.Error:  # the other connection does not see what this one sees
                 return
             self._observer.finished(text, session.evaluator.job.counts)

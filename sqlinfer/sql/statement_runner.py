@@ -13,7 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from sqlinfer.errors import SqlinferError
-from sqlinfer.sql.bind import bind, fitting
+from sqlinfer.sql.bind import bind, explained, fitting
 from sqlinfer.sql.commands.model_statements import run_model_statement
 from sqlinfer.sql.commands.set_statements import run_set_statement
 from sqlinfer.sql.error_translation import translated
@@ -37,14 +37,15 @@ from sqlinfer.sql.plan import (
 from sqlinfer.sql.replacement_scan import ReplacementScan, call_as
 from sqlinfer.sql.rewrite.context import RewriteContext
 from sqlinfer.sql.rewrite.name_parameters import named_values, own_values
-from sqlinfer.sql.rewrite.semantic_joins import semantic_joins
 from sqlinfer.sql.rows import Rows
+from sqlinfer.sql.semantic_joins import functions_over_pairs
 from sqlinfer.sql.udf.evaluator import CallEvaluator
 from sqlinfer.sql.udf.registration import UdfRegistration
 
 RunSql = Callable[[str, SqlValues], Any]
 """Runs SQL with its parameters."""
 _log = logging.getLogger(__name__)
+_EXPLAINS_RELATIONS = not duckdb.__version__.startswith("1.")
 _S = TypeVar("_S", bound=AiStatement)
 
 
@@ -138,10 +139,11 @@ class StatementRunner:
         drain, if not the statement as it stands."""
         self._evaluator.begin_statement()
         with translated(self._evaluator), self._evaluator.runner.record(statement.text):
+            if statement.over_pairs is None:
+                statement = self.bind(statement)
+            self._evaluator.statement.bound_pairs(statement.over_pairs or ())
             if statement.queries:
-                statement = statement if statement.has_semantic_join is not None else self.bind(statement)
-                stages = stages or self.stages(statement)
-                prefetch_answers(self._evaluator, stages, statement.num_rounds, statement.has_semantic_join)
+                prefetch_answers(self._evaluator, stages or self.stages(statement), statement.num_rounds)
         return statement
 
     def run_many(self, query: str, rows: Sequence[SqlValues]) -> None:
@@ -165,17 +167,23 @@ class StatementRunner:
         sql = relation.sql_query()
         self._evaluator.begin_statement()
         dependencies = self.references.resolve(sql)
-        context = RewriteContext(self._runtime.functions, dependencies.names, dependencies.columns)
-        if not dependencies.is_ai or dependencies.is_volatile or stops_early(sql, context):
+        if not dependencies.is_ai:
             return
-        is_join = bool(semantic_joins(sql, context))
-        query = Query(sql, sql, None, (sql,), num_rounds=dependencies.num_calls, has_semantic_join=is_join)
-        if not self._in_transaction:  # where an error would end it
-            with suppress(duckdb.Error), probe_only(self._evaluator):
-                query = bind(query, self._connection.execute, self._runtime.functions)
+        self._evaluator.statement.bound_pairs(functions_over_pairs(self._plans(relation), self._runtime.functions))
+        context = RewriteContext(self._runtime.functions, dependencies.names, dependencies.columns)
+        if dependencies.is_volatile or stops_early(sql, context):
+            return
         with translated(self._evaluator), self._evaluator.runner.record(sql):
-            stages = [[Rows(relation).arrow]]
-            prefetch_answers(self._evaluator, stages, query.num_rounds, query.has_semantic_join)
+            prefetch_answers(self._evaluator, [[Rows(relation).arrow]], dependencies.num_calls)
+
+    def _plans(self, relation: duckdb.DuckDBPyRelation) -> list[str]:
+        with probe_only(self._evaluator):
+            if _EXPLAINS_RELATIONS:
+                return [relation.explain("standard", format="json")]
+            if not self._in_transaction:  # where an error would end it
+                with suppress(duckdb.Error):
+                    return explained(relation.sql_query(), self._connection.execute)
+        return []
 
     def stages(self, statement: AiStatement) -> Stages:
         """What the probes of a statement drain; each query has its own parameters."""

@@ -1,4 +1,4 @@
-"""What becomes of a table or file that is there, and AI conditions over pairs of rows."""
+"""What becomes of a table or file that is there."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from sqlinfer.errors import SqlinferError, StoppedEarly
+from sqlinfer.errors import SqlinferError
 from sqlinfer.sql import Session
 from tests.conftest import EchoEngine
 
@@ -112,62 +112,3 @@ def test_summary_only_answers_and_writes_nothing(con: Session, echo: EchoEngine)
     con.execute("RESET sqlinfer_output_action")
     con.execute(MADE)
     assert len(echo.asked) == 2
-
-
-PAIRS = "SELECT a.i FROM range(20) a(i) JOIN range(20) b(j) ON is_angry({})"
-
-
-@pytest.mark.parametrize("call", ["a.i || ' and ' || b.j", "i || ' and ' || j"])
-def test_a_condition_over_two_tables_asks_no_more_pairs_than_it_may(con: Session, echo: EchoEngine, call: str) -> None:
-    con.execute("SET sqlinfer_max_pairs = 399")
-    with pytest.raises(StoppedEarly, match=r"more than 399 pairs.*cheap condition.*sqlinfer_max_pairs"):
-        con.execute(PAIRS.format(call))
-    assert echo.asked == []
-    con.execute("SET sqlinfer_max_pairs = 400")
-    con.execute(PAIRS.format(call))
-    assert len(echo.asked) == 400
-
-
-def test_a_condition_on_one_table_of_a_join_is_no_pair(con: Session, echo: EchoEngine) -> None:
-    con.execute("SET sqlinfer_max_pairs = 5")
-    con.execute("SELECT a.i FROM range(20) a(i) JOIN range(20) b(j) ON a.i = b.j AND is_angry('x' || a.i)")
-    con.execute("SELECT i FROM range(20) a(i) WHERE is_angry('y' || i)")
-    assert len(echo.asked) == 40
-
-
-@pytest.mark.parametrize(
-    "sql",
-    [
-        "SELECT pair FROM (SELECT i || ' and ' || j AS pair FROM range(20) a(i), range(20) b(j)) WHERE is_angry(pair)",
-        "WITH p AS (SELECT i || ' and ' || j AS pair FROM range(20) a(i), range(20) b(j)) FROM p WHERE is_angry(pair)",
-        "SELECT i FROM pairs WHERE is_angry(i || ' and ' || j)",
-        "SELECT i FROM range(20) a(i), range(20) b(j) WHERE is_angry(i || ' and ' || j)",
-        "SELECT i FROM range(20) a(i) WHERE EXISTS (FROM range(20) b(j) WHERE is_angry(i || ' and ' || j))",
-    ],
-)
-def test_pairs_are_seen_in_views_and_subqueries(con: Session, echo: EchoEngine, sql: str) -> None:
-    con.execute("CREATE VIEW pairs AS SELECT a.i, b.j FROM range(20) a(i), range(20) b(j)")
-    con.execute("SET sqlinfer_max_pairs = 399")
-    for run in (con.execute, con.sql):
-        with pytest.raises(StoppedEarly, match="more than 399 pairs"):
-            run(sql).fetchall()
-    assert echo.asked == []
-    con.execute("SET sqlinfer_max_pairs = 400")
-    con.execute(sql)
-    assert len(echo.asked) == 400
-
-
-@pytest.mark.parametrize(
-    "sql",
-    [
-        "SELECT i FROM pairs WHERE is_angry('x' || i)",
-        "SELECT i FROM range(20) a(i), range(20) b(j) WHERE i = j AND is_angry('x' || i)",
-        "SELECT i FROM range(20) a(i) LEFT JOIN range(20) b(j) ON i = j WHERE is_angry('x' || j)",
-        "SELECT * FROM (SELECT i, count(*) AS n FROM pairs GROUP BY i) WHERE is_angry(i || 'x' || n)",
-    ],
-)
-def test_a_condition_that_reads_one_side_is_no_pair(con: Session, echo: EchoEngine, sql: str) -> None:
-    con.execute("CREATE VIEW pairs AS SELECT a.i, b.j FROM range(20) a(i), range(20) b(j)")
-    con.execute("SET sqlinfer_max_pairs = 5")
-    con.execute(sql)
-    assert len(echo.asked) == 20

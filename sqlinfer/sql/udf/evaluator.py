@@ -164,6 +164,7 @@ class Evaluation:
         if len(cached) < len(by_key):
             missing = {key: r for key, r in by_key.items() if key not in cached and key not in self._failures}
             self._check_models(missing.values())
+            self._statement.pairs.check(missing.values(), self._job)
             self._mode.on_miss.handle(list(missing.values()), self._failures)
             if is_computing:
                 return cached | self._cached(missing)

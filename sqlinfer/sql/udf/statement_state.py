@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from sqlinfer.functions import Function
@@ -10,6 +11,7 @@ from sqlinfer.inference.keyed_request import Route
 from sqlinfer.inference.runtime import Runtime
 from sqlinfer.sql.udf.call_metadata import NO_METADATA, CallMetadata
 from sqlinfer.sql.udf.field_order import FieldOrders
+from sqlinfer.sql.udf.pair_limit import PairLimit
 
 
 class StatementState:
@@ -17,12 +19,14 @@ class StatementState:
 
     failures: by the key of the request, or of the row that has none.
     orders: of the fields of its requests.
+    pairs: bounds the requests of functions over two tables.
     cause: the last error raised inside DuckDB, which passes on only its text.
     """
 
     def __init__(self, runtime: Runtime) -> None:
         self.failures: Failures = {}
         self.orders = FieldOrders(runtime.store.answers)
+        self.pairs = PairLimit()
         self.cause: Exception | None = None
         self._runtime = runtime
         self._routes: dict[tuple[str, str | None, str, CallMetadata], Route] = {}
@@ -34,6 +38,10 @@ class StatementState:
             route = self._runtime.route(function, model, task)
             self._routes[key] = replace(route, site=metadata.site, is_constant=metadata.is_constant)
         return self._routes[key]
+
+    def bound_pairs(self, functions: Collection[str]) -> None:
+        """Bound the requests of functions that the statement computes for pairs of rows."""
+        self.pairs = PairLimit(functions)
 
     def note_cause(self, error: BaseException) -> None:
         """Keep an error that is raised inside DuckDB."""

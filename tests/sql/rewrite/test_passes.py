@@ -23,7 +23,6 @@ from sqlinfer.sql.rewrite.name_parameters import name_parameters, named_values
 from sqlinfer.sql.rewrite.order_predicates import order_predicates
 from sqlinfer.sql.rewrite.passes import Pass
 from sqlinfer.sql.rewrite.probe_queries import probe_queries
-from sqlinfer.sql.rewrite.semantic_joins import semantic_joins
 
 HERE = Path(__file__).parent
 PASSES: tuple[Pass, ...] = (
@@ -54,7 +53,6 @@ CONTEXT = RewriteContext(
 DERIVED: dict[str, Callable[[str], tuple[str, ...] | list[str]]] = {
     "dml_to_select": dml_to_select,
     "probe_queries": probe_queries,
-    "semantic_joins": lambda sql: semantic_joins(sql, CONTEXT),
     "split_statements": split_statements,
 }
 """What gives several texts, a line each."""
