@@ -14,7 +14,7 @@ from typing import Any
 from sqlinfer.functions import Functions
 from sqlinfer.sql.internal_names import PREFIX
 
-Node = dict[str, Any]
+PlanNode = dict[str, Any]
 _ONE_ROW = {"UNGROUPED_AGGREGATE", "DUMMY_SCAN"}
 _COUNTED = {"SEQ_SCAN", "COLUMN_DATA_SCAN"}  # how many rows these have is no estimate
 _MULTIPLYING = {"INNER", "LEFT", "RIGHT", "FULL", "OUTER"}
@@ -41,7 +41,7 @@ def functions_over_pairs(plans: Iterable[str], functions: Functions) -> frozense
     )
 
 
-def _is_over_pairs(node: Node, columns: set[str]) -> bool:
+def _is_over_pairs(node: PlanNode, columns: set[str]) -> bool:
     """Whether a call in an expression of a node, which reads these columns, is computed for pairs of rows."""
     join = _join_below(node)
     if join is None or any(map(_is_one_row, join["children"])) or _is_one_sided(columns, join):
@@ -53,7 +53,7 @@ def _is_over_pairs(node: Node, columns: set[str]) -> bool:
     return node is join or (kind in _MULTIPLYING and not is_by_equality)
 
 
-def _join_below(node: Node) -> Node | None:
+def _join_below(node: PlanNode) -> PlanNode | None:
     """The join whose rows a node reads; of a join it is the node itself."""
     while "JOIN" not in node["name"] and node["name"] != "CROSS_PRODUCT":
         if node["name"] not in ("FILTER", "PROJECTION"):
@@ -62,14 +62,14 @@ def _join_below(node: Node) -> Node | None:
     return node
 
 
-def _is_one_row(node: Node) -> bool:
+def _is_one_row(node: PlanNode) -> bool:
     while node["name"] == "PROJECTION":
         (node,) = node["children"]
     is_one = _facts(node).get("Estimated Cardinality") == "1" and "Filters" not in _facts(node)
     return node["name"] in _ONE_ROW or (node["name"] in _COUNTED and is_one)
 
 
-def _is_one_sided(columns: set[str], join: Node) -> bool:
+def _is_one_sided(columns: set[str], join: PlanNode) -> bool:
     """Whether columns are known to be of one side of a join, all of them."""
     sides = [
         {word for node in _nodes(side) for text in _expressions(node) for word in _WORD.findall(text)}
@@ -89,16 +89,16 @@ def _columns(text: str) -> set[str]:
     return set(_WORD.findall(_NO_COLUMN.sub(" ", text)))
 
 
-def _nodes(node: Node) -> Iterator[Node]:
+def _nodes(node: PlanNode) -> Iterator[PlanNode]:
     yield node
     for child in node["children"]:
         yield from _nodes(child)
 
 
-def _facts(node: Node) -> dict[str, Any]:
+def _facts(node: PlanNode) -> dict[str, Any]:
     return node.get("extra_info") or {}
 
 
-def _expressions(node: Node) -> Iterator[str]:
+def _expressions(node: PlanNode) -> Iterator[str]:
     for value in _facts(node).values():
         yield from [value] if isinstance(value, str) else value
