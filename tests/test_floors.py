@@ -47,6 +47,7 @@ SUB_FLOORS = {
         "generation_settings": 0,
         "request_windows": 0,
         "step_thread": 0,
+        "interruptible": 0,
         "sequence": 1,
         "scheduler": 2,
         "cache": 3,

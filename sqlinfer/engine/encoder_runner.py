@@ -25,10 +25,7 @@ class EncoderRunner:
 
     def prepare(self, requests: Series[AnyRequest]) -> list[EncoderInput | Completion]:
         """An input for each request, or the completion of one that needs no model."""
-        prepared = self._loaded.inputs.prepare(requests)
-        if any(isinstance(p, EncoderInput) for p in prepared) and self._loaded.load_and_fit():
-            prepared = self._loaded.inputs.prepare(requests)
-        return prepared
+        return self._loaded.inputs.prepare(requests)
 
     def open_loop(self, limits: Limits | None) -> EncoderLoop:
         """A loop without texts, whose batches are bounded by limits, or by what suits the device."""

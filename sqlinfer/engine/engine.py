@@ -15,6 +15,7 @@ from weakref import WeakSet
 
 from sqlinfer.engine.encoder_runner import EncoderRunner
 from sqlinfer.engine.generator import Generator
+from sqlinfer.engine.interruptible import run_interruptibly
 from sqlinfer.engine.loaded_model import LoadedModel
 from sqlinfer.engine.request_windows import split_windows
 from sqlinfer.engine.scheduler import Limits
@@ -93,7 +94,8 @@ class TransformersEngine:
                         self.batch_fill = loop.utilization
                         yield from map(runner.complete, finished)
                     elif (window := next(windows, None)) is not None:
-                        prepared = runner.prepare(window)
+                        if (prepared := self._prepare(window, cancel)) is None:
+                            break
                         if runnable := [p for p in prepared if not isinstance(p, Completion)]:
                             loop = loop or stack.enter_context(self._open_loop())
                             loop.add(runnable)
@@ -106,6 +108,15 @@ class TransformersEngine:
                 yield from map(runner.complete, loop.stop() if loop else [])
                 raise
             yield from map(runner.complete, loop.stop() if loop else [])
+
+    def _prepare(self, window: Series[AnyRequest], cancel: threading.Event | None) -> Series[Any] | None:
+        """What the runner makes of requests, by the limits that the weights show; None if cancel was set before it
+        ended, as a chat template need not end."""
+        prepared = run_interruptibly(lambda: self.runner.prepare(window), cancel, POLL_S)
+        needs_weights = any(not isinstance(p, Completion) for p in prepared or [])
+        if needs_weights and self.loaded.load_and_fit():
+            prepared = run_interruptibly(lambda: self.runner.prepare(window), cancel, POLL_S)
+        return prepared
 
     def count_prompt_tokens(self, requests: Series[AnyRequest]) -> list[int]:
         """Tokens of each prompt as the model would read it; 0 for a request that cannot be answered."""

@@ -26,10 +26,7 @@ class Generator:
 
     def prepare(self, requests: Series[AnyRequest]) -> list[Sequence | Completion]:
         """A sequence for each request, or the completion of one that needs no model."""
-        prepared = self._loaded.prompts.prepare(requests)
-        if any(isinstance(p, Sequence) for p in prepared) and self._loaded.load_and_fit():
-            prepared = self._loaded.prompts.prepare(requests)
-        return prepared
+        return self._loaded.prompts.prepare(requests)
 
     def open_loop(self, limits: Limits | None) -> GenerationLoop:
         """A loop with an empty batch, bounded by limits, or by what the device can hold."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -151,3 +152,19 @@ def test_stop_texts_count_after_the_least_number_of_tokens(engine_of: EngineOf) 
     assert stopped.finish_reason == "stop"
     assert stopped.completion_tokens >= 12
     assert str(free.output).startswith(str(stopped.output))
+
+
+@pytest.mark.parametrize("where", ["every chat", "one row"])
+def test_a_template_that_does_not_end_is_stopped_by_cancel(where: str, open_with: OpenWith) -> None:
+    endless = "{% for a in range(90000) %}{% for b in range(90000) %}{% endfor %}{% endfor %}"
+    if where == "one row":
+        endless = "{% if 'bad' in messages[0].content %}" + endless + "{% endif %}"
+    engine, cancel = open_with(endless + CHAT_TEMPLATE), threading.Event()
+    threading.Timer(0.2, cancel.set).start()
+    assert list(engine.generate(requests(["bad"]), cancel)) == []
+    for thread in threading.enumerate():
+        if thread.name == "sqlinfer-prepare":
+            thread.join(timeout=60)
+            assert not thread.is_alive()
+    if where == "one row":
+        assert engine.count_prompt_tokens(requests(["good"])) == [6], "no lock is left held"
