@@ -19,6 +19,7 @@ from sqlinfer.engine.interruptible import run_interruptibly
 from sqlinfer.engine.loaded_model import LoadedModel
 from sqlinfer.engine.request_windows import split_windows
 from sqlinfer.engine.scheduler import Limits
+from sqlinfer.engine.sequence import failed
 from sqlinfer.engine.step_thread import BackgroundStepLoop, StepLoop, Steppable
 from sqlinfer.types import AnyRequest, Cancel, Completion, ModelVersion
 
@@ -94,8 +95,7 @@ class TransformersEngine:
                         self.batch_fill = loop.utilization
                         yield from map(runner.complete, finished)
                     elif (window := next(windows, None)) is not None:
-                        if (prepared := self._prepare(window, cancel)) is None:
-                            break
+                        prepared = self._prepare(window, cancel)
                         if runnable := [p for p in prepared if not isinstance(p, Completion)]:
                             loop = loop or stack.enter_context(self._open_loop())
                             loop.add(runnable)
@@ -109,14 +109,18 @@ class TransformersEngine:
                 raise
             yield from map(runner.complete, loop.stop() if loop else [])
 
-    def _prepare(self, window: Series[AnyRequest], cancel: threading.Event | None) -> Series[Any] | None:
-        """What the runner makes of requests, by the limits that the weights show; None if cancel was set before it
-        ended, as a chat template need not end."""
+    def _prepare(self, window: Series[AnyRequest], cancel: Cancel | None) -> Series[Any]:
+        """What the runner makes of requests, by the limits that the weights show; nothing if cancel is set meanwhile.
+
+        A timeout that passes here fails them for good: a chat template that does not end will not end later.
+        """
         prepared = run_interruptibly(lambda: self.runner.prepare(window), cancel, POLL_S)
-        needs_weights = any(not isinstance(p, Completion) for p in prepared or [])
-        if needs_weights and self.loaded.load_and_fit():
+        if prepared is None:
+            problem = f"no prompt within the timeout: the chat template of {self.version} may not end"
+            return [failed(request, problem) for request in window] if getattr(cancel, "is_over", False) else []
+        if any(not isinstance(p, Completion) for p in prepared) and self.loaded.load_and_fit():
             prepared = run_interruptibly(lambda: self.runner.prepare(window), cancel, POLL_S)
-        return prepared
+        return prepared or []
 
     def count_prompt_tokens(self, requests: Series[AnyRequest]) -> list[int]:
         """Tokens of each prompt as the model would read it; 0 for a request that cannot be answered."""

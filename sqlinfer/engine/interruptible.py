@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from sqlinfer.types import Cancel
+
 T = TypeVar("T")
 
 
@@ -35,7 +37,7 @@ class _Work(threading.Thread, Generic[T]):
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.ident), ctypes.py_object(_Stopped))
 
 
-def run_interruptibly(run: Callable[[], T], cancel: threading.Event | None, poll_s: float) -> T | None:
+def run_interruptibly(run: Callable[[], T], cancel: Cancel | None, poll_s: float) -> T | None:
     """What a function returns; None if cancel was set before it ended, and then it is stopped.
 
     It runs on a thread of its own, or in the caller's if there is nothing to cancel it.

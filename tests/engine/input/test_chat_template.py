@@ -14,6 +14,7 @@ import pytest
 from sqlinfer.engine import open_engine
 from sqlinfer.engine.engine import TransformersEngine
 from sqlinfer.engine.model.builtin import BUILTINS
+from sqlinfer.inference.retry import Timeout
 from sqlinfer.types import Choose, ModelVersion, Parameters, Request
 from tests.engine.engine_cases import EngineOf, answer, requests
 from tools.random_models import CHAT_TEMPLATE, SPECIAL
@@ -168,3 +169,11 @@ def test_a_template_that_does_not_end_is_stopped_by_cancel(where: str, open_with
             assert not thread.is_alive()
     if where == "one row":
         assert engine.count_prompt_tokens(requests(["good"])) == [6], "no lock is left held"
+
+
+def test_a_template_that_does_not_end_in_time_fails_its_rows_for_good(open_with: OpenWith) -> None:
+    refuse = "{% if 'bad' in messages[0].content %}{% for a in range(90000) %}{% for b in range(90000) %}"
+    engine = open_with(refuse + "{% endfor %}{% endfor %}{% endif %}" + CHAT_TEMPLATE)
+    (completion,) = engine.generate(requests(["bad"]), Timeout(threading.Event(), 0.5))
+    assert "may not end" in str(completion.error)
+    assert not completion.is_retryable
