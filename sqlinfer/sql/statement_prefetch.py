@@ -83,7 +83,8 @@ class StatementPrefetch:
                 statement = session.statements.plan(text)
                 if not isinstance(statement, AiStatement):
                     return
-                session.statements.prefetch_answers(statement.without_guards())  # what runs is not guarded either
+                statement = statement.without_guards()  # what runs is not guarded either
+                session.statements.prefetch_answers(session.statements.bind_selects(statement))
                 if not statement.queries:
                     return
             except duckdb.Error:  # the other connection does not see what this one sees

@@ -93,6 +93,12 @@ class StatementRunner:
         self._evaluator.statement.take_cause()  # of a guard that did not fit
         return statement
 
+    def bind_selects(self, statement: _S) -> _S:
+        """A statement whose SELECT parts DuckDB takes; what it writes to need not be there."""
+        selects = [Query(query, query, own_values(query, statement.values), (query,)) for query in statement.queries]
+        bound = [self.bind(select) for select in selects]
+        return replace(statement, has_semantic_join=any(select.has_semantic_join for select in bound))
+
     def run(self, statement: Statement, execute: RunSql | None = None) -> Any:
         """Run a statement; its rows are left on the connection. execute: in place of the connection's own; what it
         returns is returned."""

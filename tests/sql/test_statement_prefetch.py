@@ -102,6 +102,16 @@ def test_what_only_the_connection_sees_is_asked_as_it_comes(plain: duckdb.DuckDB
     plain.execute("ROLLBACK")
 
 
+def test_a_table_of_the_open_transaction_is_written_in_one_batch(
+    plain: duckdb.DuckDBPyConnection, prefetch: StatementPrefetch, echo: EchoEngine
+) -> None:
+    plain.execute("BEGIN; CREATE TABLE out (i INT, g VARCHAR)")
+    plain.execute("INSERT INTO out (i, g) (SELECT i, g FROM (SELECT i, ai_gen(body) AS g FROM texts) AS model)")
+    plain.execute("COMMIT")
+    (job,) = prefetch.runtime.store.jobs.list()
+    assert (echo.batches, job.state, job.requests) == ([5000], "done", 5000)
+
+
 def test_parameters_views_and_limits_give_what_they_should(plain: duckdb.DuckDBPyConnection, echo: EchoEngine) -> None:
     assert plain.execute("SELECT ai_gen(body) FROM texts WHERE i = ?", [7]).fetchall() == [("<text 7>",)]
     plain.execute("CREATE VIEW answers AS SELECT i, ai_gen(body) AS answer FROM texts")
