@@ -79,7 +79,7 @@ HOMES = {
     "rich": {"cli"},
     "tools": set(),  # not in the wheel
 }
-SQLGLOT_FILES = {"sql/rewrite/dml_to_select.py", "sql/udf/type_dialects.py"}
+SQLGLOT_FILES = {"sql/parsing/dml_to_select.py", "sql/udf/type_dialects.py"}
 REACHES_INTO_THE_ENGINE = {"tests/cli/test_dtype.py"}  # it fakes a machine that lacks a dtype
 VAGUE = {"utils", "helpers", "common", "base", "core", "manager"}
 VAGUE_VARIABLES = {"said", "found", "told", "what"}

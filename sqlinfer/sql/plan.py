@@ -10,6 +10,7 @@ from sqlinfer.sql.commands.model_statements import is_model_statement
 from sqlinfer.sql.commands.set_statements import is_set_statement
 from sqlinfer.sql.parsing.column_names import keep_column_names
 from sqlinfer.sql.parsing.parameters import SqlValues
+from sqlinfer.sql.parsing.probe_queries import QUERY_VERBS, probe_queries
 from sqlinfer.sql.parsing.references import Dependencies, References
 from sqlinfer.sql.parsing.tokens import first_keyword, has_any, has_name, keywords, tokenize
 from sqlinfer.sql.parsing.written_targets import created_table, kept_table
@@ -25,7 +26,6 @@ from sqlinfer.sql.rewrite.passes import (
     PROBE_PASSES,
     apply_passes,
 )
-from sqlinfer.sql.rewrite.probe_queries import QUERY_VERBS, probe_queries
 from sqlinfer.sql.rewrite.quote_reserved_names import quote_reserved_names
 
 _QUERY = {*QUERY_VERBS, "WITH", "("}

@@ -147,3 +147,10 @@ def test_plain_connections_classify_too(direct: duckdb.DuckDBPyConnection) -> No
         "SELECT ai_classify(t, ['good', 'bad'], return_confidence := true)::JSON ->> 'label' FROM (VALUES ('bad')) v(t)"
     )
     assert direct.execute(sql).fetchall() == [("bad",)]
+
+
+def test_labels_that_are_a_list_of_distinct_values_are_one_list(con: Session, echo: EchoEngine) -> None:
+    con.execute("SET threads = 4; CREATE TABLE labels AS SELECT 'label ' || (i % 40) AS l FROM range(9000) r(i)")
+    for _ in range(4):
+        con.execute("SELECT ai_classify('t' || i, (SELECT list(DISTINCT l) FROM labels)) FROM range(3) r(i)").fetchall()
+    assert len(echo.asked) == 3

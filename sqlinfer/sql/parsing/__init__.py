@@ -1,1 +1,1 @@
-"""What stands in a SQL text: tokens, statements, calls, and what they refer to. Changes no statement."""
+"""What stands in a SQL text: its tokens, statements and calls, what they refer to, and the queries that they run."""

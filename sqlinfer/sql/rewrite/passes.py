@@ -20,6 +20,7 @@ from sqlinfer.sql.rewrite.limit_before_select import limit_before_select
 from sqlinfer.sql.rewrite.lower_aggregates import lower_aggregates
 from sqlinfer.sql.rewrite.name_parameters import name_parameters
 from sqlinfer.sql.rewrite.number_call_sites import number_call_sites
+from sqlinfer.sql.rewrite.order_distinct_lists import order_distinct_lists
 from sqlinfer.sql.rewrite.order_predicates import order_predicates
 from sqlinfer.sql.rewrite.output_action import output_action
 from sqlinfer.sql.rewrite.quote_reserved_names import quote_reserved_names
@@ -32,6 +33,7 @@ PASSES: tuple[Pass, ...] = (
     check_constants,
     quote_reserved_names,
     lower_aggregates,
+    order_distinct_lists,
     annotate_result_types,
     cast_embeddings,
 )

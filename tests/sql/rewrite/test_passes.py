@@ -13,16 +13,16 @@ import pytest
 
 from sqlinfer.errors import SqlinferError
 from sqlinfer.functions import Functions, load_functions
+from sqlinfer.sql.parsing.dml_to_select import dml_to_select
 from sqlinfer.sql.parsing.mentions import ai_columns, referenced_words
+from sqlinfer.sql.parsing.probe_queries import probe_queries
 from sqlinfer.sql.parsing.split_statements import split_statements
 from sqlinfer.sql.parsing.tokens import tokenize
 from sqlinfer.sql.rewrite import passes
 from sqlinfer.sql.rewrite.context import RewriteContext
-from sqlinfer.sql.rewrite.dml_to_select import dml_to_select
 from sqlinfer.sql.rewrite.name_parameters import name_parameters, named_values
 from sqlinfer.sql.rewrite.order_predicates import order_predicates
 from sqlinfer.sql.rewrite.passes import Pass
-from sqlinfer.sql.rewrite.probe_queries import probe_queries
 
 HERE = Path(__file__).parent
 PASSES: tuple[Pass, ...] = (

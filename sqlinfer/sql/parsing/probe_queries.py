@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+from sqlinfer.sql.parsing.dml_to_select import dml_to_select
 from sqlinfer.sql.parsing.edits import Edits
 from sqlinfer.sql.parsing.parsed_calls import call_spans
 from sqlinfer.sql.parsing.tokens import Token, closing, first_keyword, keywords, split_at_commas, text_of, tokenize
-from sqlinfer.sql.rewrite.dml_to_select import dml_to_select
 
 QUERY_VERBS = {"SELECT", "FROM", "VALUES", "TABLE", "PIVOT", "UNPIVOT"}
 _CHANGES = {"INSERT", "UPDATE", "DELETE", "MERGE"}
