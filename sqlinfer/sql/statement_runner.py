@@ -97,7 +97,7 @@ class StatementRunner:
         """A statement whose SELECT parts DuckDB takes; what it writes to need not be there."""
         selects = [Query(query, query, own_values(query, statement.values), (query,)) for query in statement.queries]
         bound = [self.bind(select) for select in selects]
-        return replace(statement, has_semantic_join=any(select.has_semantic_join for select in bound))
+        return replace(statement, over_pairs=frozenset[str]().union(*(select.over_pairs or () for select in bound)))
 
     def run(self, statement: Statement, execute: RunSql | None = None) -> Any:
         """Run a statement; its rows are left on the connection. execute: in place of the connection's own; what it
