@@ -340,6 +340,7 @@ class ModelVersion:
     tags: values by key.
     trusted: whether pickled weights may be loaded.
     settings: of the jobs that use it (JobSettings).
+    script: the file that is the model; None for weights.
     """
 
     name: str

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlinfer import __version__
@@ -53,15 +52,15 @@ def running_server() -> RunningServer | None:
     raise SqlinferError(f"what listens at {socket_path()} is no sqlinfer server")
 
 
-def ensure_server(options: Sequence[str] = ()) -> None:
-    """Return when a server of this version and state folder answers; one is started with these options if none does,
-    also in place of one of another version."""
+def ensure_server() -> None:
+    """Return when a server of this version and state folder answers; one is started if none does, also in place of one
+    of another version."""
     server = running_server()
     if server is not None and server.version == __version__:
         return
     if server is not None:
         _end(server)
-    process = start(options)
+    process = start()
     until_s = time.monotonic() + _START_S
     while time.monotonic() < until_s:
         status = process.poll()  # looked at first: a server that ends in between answered before
@@ -102,11 +101,11 @@ def _pid_of_lock() -> str:
         return "PID"
 
 
-def start(options: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+def start() -> subprocess.Popen[bytes]:
     """Start a server that outlives this process, and the terminal's Ctrl-C, until nobody needs it."""
     folder = state_folder()
     log = open_file(log_path(), os.O_WRONLY | os.O_APPEND)
-    command = [sys.executable, "-m", "sqlinfer", "serve", "--idle", str(IDLE_S), *options]
+    command = [sys.executable, "-m", "sqlinfer", "serve", "--idle", str(IDLE_S)]
     try:
         return subprocess.Popen(
             command,

@@ -40,16 +40,18 @@ _NEEDS_ALL = {"ORDER", "GROUP", "DISTINCT", "HAVING", "QUALIFY", "UNION", "INTER
 
 @dataclass(frozen=True, slots=True)
 class ModelCommand:
-    """CREATE MODEL and its like: the registry in SQL. text: as written."""
+    """CREATE MODEL and its like: the registry in SQL."""
 
     text: str
+    """As written."""
 
 
 @dataclass(frozen=True, slots=True)
 class SetCommand:
-    """SET sqlinfer_..: the settings of jobs in SQL. text: as written."""
+    """SET sqlinfer_..: the settings of jobs in SQL."""
 
     text: str
+    """As written."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ class Rows:
     """The rows of a relation; each method reads them anew. The connection is busy until a stream is drained."""
 
     relation: duckdb.DuckDBPyRelation
+    """DuckDB's own."""
 
     @property
     def names(self) -> list[str]:

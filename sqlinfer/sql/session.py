@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import atexit
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 
-from sqlinfer.inference.job import Job, ShowProgress, show_nothing
+from sqlinfer.inference.job import ShowProgress, show_nothing
 from sqlinfer.inference.progress import in_notebook
 from sqlinfer.inference.runner import JobRunner
 from sqlinfer.inference.runtime import Runtime
@@ -37,7 +35,7 @@ class Session:
     """Behaves as a DuckDB connection: what is not here is the connection's own.
 
     Statements with AI functions are probed first, their answers computed in full batches, then run. Results of
-    `sql` are relations, `execute` leaves its result on the session.
+    `sql` are relations, `execute` leaves its result on the session. `job` records what runs inside as one job.
     """
 
     def __init__(
@@ -46,6 +44,7 @@ class Session:
         show = show_progress or in_notebook() or show_nothing
         self.runtime = runtime
         self.evaluator = CallEvaluator(JobRunner(runtime, show_progress=show))
+        self.job = self.evaluator.runner.record
         self._connection = connection
         self._caller = ReplacementScan(unwrap)
         self._binding = UdfRegistration(connection, self.evaluator, has_text=True)
@@ -153,29 +152,10 @@ class Session:
         is_relation = isinstance(value, duckdb.DuckDBPyRelation)
         return Relation(value, self.evaluator, self._prefetch_relation) if is_relation else value
 
-    def stream(self, text: str) -> pa.RecordBatchReader | None:
-        """Run one statement, and stream its rows; None if it gives none. Errors of DuckDB may come as it is read."""
-        rows = self.rows(text)
-        return None if rows is None else rows.arrow()
-
     def rows(self, text: str) -> Rows | None:
-        """Run one statement, its query as the rows are read; None if it gives none."""
+        """Run one statement, its query as the rows are read; None if it gives none. Errors of DuckDB may come then."""
         with self._caller.seeing(caller_variables()), translated(self.evaluator):
             return self.statements.rows(text)
-
-    def job(
-        self,
-        label: str,
-        settings: Mapping[str, Any] | None = None,
-        *,
-        show_progress: ShowProgress | None = None,
-        retry_hint: str | None = None,
-        only: frozenset[bytes] | None = None,
-    ) -> AbstractContextManager[Job]:
-        """Record what runs inside as one job; see JobRunner.record."""
-        return self.evaluator.runner.record(
-            label, settings, show_progress=show_progress, retry_hint=retry_hint, only=only
-        )
 
     def _prefetch_relation(self, relation: duckdb.DuckDBPyRelation) -> None:
         self.statements.prefetch_relation(relation)  # by way of the session, which a relation keeps open

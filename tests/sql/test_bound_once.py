@@ -38,7 +38,7 @@ class Counted:
     [
         lambda session, sql: session.execute(sql).fetchall(),
         lambda session, sql: session.sql(sql).fetchall(),
-        lambda session, sql: session.stream(sql).read_all(),
+        lambda session, sql: session.rows(sql).arrow().read_all(),
     ],
     ids=["execute", "sql", "stream"],
 )

@@ -27,6 +27,7 @@ class _Prefilled:
     """A row that was prefilled and is in no length bucket yet; one that its prompt alone answers never needs one."""
 
     row: Sequence
+    """Its sequence."""
     text: list[int]
     """Its token ids."""
     leaf: PrefixNode

@@ -18,6 +18,7 @@ class Hypothesis:
     score: float
     """Its log-probability, normalised by length."""
     tokens: list[int]
+    """Without the prompt."""
 
 
 class Beams:

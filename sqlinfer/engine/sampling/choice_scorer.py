@@ -32,7 +32,9 @@ class _Scored:
     """A row that is being scored."""
 
     row: Sequence
+    """Its sequence."""
     slot: int
+    """In the batch."""
     log_probs: list[list[float]]
     """For each fork those of its tokens."""
 
@@ -42,6 +44,7 @@ class _Suffix:
     """A suffix of the trie that continues a row's prompt."""
 
     scored: _Scored
+    """The row."""
     number: int
     """Its index among the trie's suffixes."""
 

@@ -21,7 +21,6 @@ _OTHER_CLAUSES = {
     *("TABLESAMPLE", "SAMPLE", "FETCH", "RETURNING", "CONFLICT"),
 }
 _DIRECTIONS = {"ASC", "DESC", "NULLS", "FIRST", "LAST"}
-Tokens = Sequence[Token]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +28,8 @@ class _Parts:
     """SELECT columns FROM source [WHERE ..] ORDER BY keys LIMIT ..
 
     start, end: of the whole, in characters.
+    columns: their text.
+    source: the tokens behind FROM.
     rows: the text from FROM to before ORDER BY.
     written_keys, keys: as they are written, and without the names of columns.
     limit: the text from LIMIT on.
@@ -37,7 +38,7 @@ class _Parts:
     start: int
     end: int
     columns: str
-    source: Tokens
+    source: Sequence[Token]
     rows: str
     written_keys: str
     keys: str
@@ -107,7 +108,7 @@ def _parts(sql: str, context: RewriteContext) -> _Parts | None:
     )
 
 
-def _clauses(tokens: Tokens) -> tuple[int, int, int, int, int, int] | None:
+def _clauses(tokens: Sequence[Token]) -> tuple[int, int, int, int, int, int] | None:
     """The indexes of SELECT, FROM, WHERE (or ORDER), ORDER, LIMIT and the end of a query that has no other clauses."""
     marks = [first_keyword(tokens, word) for word in ("SELECT", "FROM", "ORDER", "LIMIT")]
     positions = [mark for mark in marks if mark is not None]
@@ -122,7 +123,7 @@ def _clauses(tokens: Tokens) -> tuple[int, int, int, int, int, int] | None:
     return select, from_, where, order, limit, end
 
 
-def _expression(key: Tokens) -> Tokens:
+def _expression(key: Sequence[Token]) -> Sequence[Token]:
     """A key without its direction."""
     end = len(key)
     while end > 1 and key[end - 1].keyword in _DIRECTIONS:
@@ -130,7 +131,7 @@ def _expression(key: Tokens) -> Tokens:
     return key[:end]
 
 
-def _key(sql: str, key: Tokens, named: dict[str, list[Token]]) -> str:
+def _key(sql: str, key: Sequence[Token], named: dict[str, list[Token]]) -> str:
     """A key as a subquery without the columns computes it: the expression of the column that it names."""
     expression = _expression(key)
     column = named.get(expression[0].word) if len(expression) == 1 and expression[0].word else None
@@ -140,7 +141,7 @@ def _key(sql: str, key: Tokens, named: dict[str, list[Token]]) -> str:
     return f"{text_of(sql, value)}{sql[expression[-1].end : key[-1].end]}"
 
 
-def _change_rows(columns: Tokens) -> bool:
+def _change_rows(columns: Sequence[Token]) -> bool:
     """Whether columns make several rows of one, or one of several."""
     names = aggregate_names() | {"unnest"}
     return any(name.word in names and opening.text == "(" for name, opening in pairwise(columns))
