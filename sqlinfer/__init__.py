@@ -30,6 +30,7 @@ from sqlinfer.types import (
 )
 
 if TYPE_CHECKING:
+    from sqlinfer.functions.calibration import calibrated
     from sqlinfer.sql import Session, answer_type
     from sqlinfer.sql.connect import connect, register
 
@@ -56,6 +57,7 @@ __all__ = [
     "Steps",
     "Text",
     "answer_type",
+    "calibrated",
     "connect",
     "detailed",
     "detailed_type",
@@ -69,6 +71,10 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Load the SQL floor (and with it DuckDB) when it is first asked for."""
+    if name == "calibrated":
+        from sqlinfer.functions.calibration import calibrated
+
+        return calibrated
     if name in ("Session", "answer_type", "connect", "register"):
         from sqlinfer import sql
 

@@ -21,6 +21,8 @@ class Counts(Protocol):
     def generated(self) -> int: ...
     @property
     def failed(self) -> int: ...
+    @property
+    def cut_off(self) -> int: ...
 
 
 def count(number: int, noun: str, plural: str = "") -> str:
@@ -35,7 +37,8 @@ def count(number: int, noun: str, plural: str = "") -> str:
 def counted(counts: Counts) -> str:
     """The counts of a job as part of a sentence."""
     requests = count(counts.requests, "request")
-    return f"{requests}: {counts.known:,} known, {counts.generated:,} generated, {counts.failed:,} failed"
+    cut_off = f", {counts.cut_off:,} cut off at max_tokens" if counts.cut_off else ""
+    return f"{requests}: {counts.known:,} known, {counts.generated:,} generated, {counts.failed:,} failed{cut_off}"
 
 
 def size(num_bytes: float) -> str:

@@ -1,8 +1,6 @@
 from typing import Any, Literal
 
-from sqlinfer import Choose, SqlinferError, Steps, yes_or_no
-
-NEUTRAL = "N/A"
+from sqlinfer import Choose, SqlinferError, Steps, calibrated, yes_or_no
 
 
 def ai_classify(
@@ -27,12 +25,7 @@ def ai_classify(
     described = _described(labels)
     choices = tuple(choice for label in described for choice in yes_or_no(label)) if multilabel else tuple(described)
     instruction = _instruction(described, instructions, multilabel)
-    requests = [Choose(text, choices, instruction, overflow=overflow)]
-    if calibrate:
-        requests.append(Choose(NEUTRAL, choices, instruction))
-    weights, *neutral = yield requests
-    if calibrate:
-        weights = {choice: weights[choice] / (neutral[0][choice] or 1.0) for choice in choices}
+    weights = yield from calibrated(Choose(text, choices, instruction, overflow=overflow), calibrate)
     if multilabel:
         shares = {label: _share(*(weights[choice] for choice in yes_or_no(label))) for label in described}
         chosen = [{"label": label, "confidence": share} for label, share in shares.items() if share >= threshold]

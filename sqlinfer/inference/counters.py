@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from sqlinfer.engine import peak_memory
 from sqlinfer.inference.distinct_counter import DistinctCounter
-from sqlinfer.types import Completion
+from sqlinfer.types import Completion, Probabilities, Text
+from sqlinfer.units import count
 
+_LEAST_ANSWERS = 20
+"""Fewer answers say nothing of a model's liking for a label."""
+_ONE_SIDED = 0.95
 _ACTIVITIES = {"probe": "reading rows"}
 
 
@@ -23,6 +28,8 @@ class JobCounters:
     refused: rows without a request, each a failed request.
     unread: answers that their function could not read.
     cancelled: requests that were ended because no call waited for them any more.
+    cut_off: texts that ended at max_tokens.
+    labels: by function and model, how often each of a request's choices was the likeliest.
     prompt_tokens, completion_tokens: of all completions.
     expected: requests that will have ended when all that are recorded have.
     activity: what goes on, if requests are not being answered: rows are read, a model loads.
@@ -35,6 +42,8 @@ class JobCounters:
         self.generated = 0
         self.unanswered = self.refused = self.unread = 0
         self.cancelled = 0
+        self.cut_off = 0
+        self.labels: dict[tuple[str, str], Counter[str]] = {}
         self.prompt_tokens = 0
         self.completion_tokens = 0
         self.expected = 0
@@ -69,6 +78,23 @@ class JobCounters:
             self.unanswered += 1
         else:
             self.generated += 1
+            self._count_output(name, completion)
+
+    def _count_output(self, name: tuple[str, str], completion: Completion) -> None:
+        if isinstance(completion.output, Text):
+            self.cut_off += completion.finish_reason == "length"
+        elif isinstance(completion.output, Probabilities) and completion.output:
+            self.labels.setdefault(name, Counter())[completion.output.best] += 1
+
+    def one_sided(self) -> Iterator[str]:
+        """A sentence on each function whose answers are nearly all one label."""
+        for (function, model), labels in self.labels.items():
+            ((label, number),) = labels.most_common(1)
+            if labels.total() >= _LEAST_ANSWERS and number >= _ONE_SIDED * labels.total():
+                yield (
+                    f"{function} with {model}: {number:,} of {count(labels.total(), 'answer')} are {label!r}. If that "
+                    f"is not right, name a larger model, or write calibrate := true where the function takes it."
+                )
 
     def count_rows(self, num_rows: int) -> None:
         """Count rows."""
@@ -142,6 +168,7 @@ class JobCounters:
             **self.as_dict(),
             "expected": max(self.expected, self.ended),
             "batch_fill": self.batch_fill,
+            "cut_off": self.cut_off,
             "phases": {name: round(seconds, 3) for name, seconds in phases.items()},
             **peak_memory(),
         }

@@ -6,12 +6,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from sqlinfer.config.job_settings import JobSettings
-from sqlinfer.errors import StoppedEarly
+from sqlinfer.errors import SqlinferError, StoppedEarly
 from sqlinfer.inference.cancellation import holding
 from sqlinfer.inference.counters import JobCounters
 from sqlinfer.inference.failures import Failure, Failures, summary
@@ -139,7 +139,8 @@ class Job:
 
         def tick() -> None:
             while not ended.wait(_TICK_S):
-                self.report()
+                with suppress(SqlinferError):  # of the store; who uses it meanwhile raises it
+                    self.report()
 
         thread = threading.Thread(target=tick, name="sqlinfer-progress", daemon=True)
         thread.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from sqlinfer.inference.job import RETRY_HINT, Job, ShowProgress, show_nothing
 from sqlinfer.inference.job_log import logging_to
 from sqlinfer.inference.progress import Progress
 from sqlinfer.inference.runtime import Runtime
+
+_log = logging.getLogger(__name__)
 
 
 class JobRunner:
@@ -73,6 +76,8 @@ class JobRunner:
             raise
         else:
             job.finish("done", None)
+            for sentence in job.counts.one_sided():
+                _log.warning("%s", sentence)
         finally:
             self.last_job_id = job_id
             self.job = self._unrecorded(job.counts)

@@ -19,7 +19,7 @@ from sqlinfer.store.process import is_alive, process_identity
 
 JobState = Literal["running", "done", "failed", "stopped", "interrupted", "killed"]
 _COUNTS = ("rows", "requests", "known", "generated", "failed", "prompt_tokens", "completion_tokens", "seconds")
-_DETAILS = ("expected", "batch_fill", "phases", "peak_memory_bytes", "peak_device_bytes")
+_DETAILS = ("expected", "batch_fill", "cut_off", "phases", "peak_memory_bytes", "peak_device_bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,7 @@ class JobRecord:
     error: its message, if it failed.
     expected: requests that it is known to need so far.
     batch_fill: how full batches were, 0..1.
+    cut_off: texts that ended at max_tokens.
     phases: seconds of probe, infer and replay.
     peak_memory_bytes, peak_device_bytes: of the process, and on the GPU.
     """
@@ -64,6 +65,7 @@ class JobRecord:
     error: str | None
     expected: int
     batch_fill: float
+    cut_off: int
     phases: Mapping[str, float]
     peak_memory_bytes: int
     peak_device_bytes: int

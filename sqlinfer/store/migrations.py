@@ -146,7 +146,9 @@ _SCRIPTS = """
 ALTER TABLE versions ADD COLUMN script TEXT NOT NULL DEFAULT '';
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _CLAIMS_AND_SWITCHES, _JOBS, _SCRIPTS)
+_CUT_OFF = "ALTER TABLE jobs ADD COLUMN cut_off INTEGER NOT NULL DEFAULT 0"
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _CLAIMS_AND_SWITCHES, _JOBS, _SCRIPTS, _CUT_OFF)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

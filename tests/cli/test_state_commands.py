@@ -112,6 +112,14 @@ def test_a_job_is_shown_with_start_source_and_units(invoke: Invoke, query: Query
     assert "{" not in shown
 
 
+def test_answers_that_end_at_max_tokens_are_counted(invoke: Invoke, query: Query) -> None:
+    sql = "SELECT ai_gen('a lamp ' || i, max_tokens := 2, min_tokens := 2) FROM range(3) r(i)"
+    result = invoke("run", query(sql), "--model", "sqlinfer/tiny")
+    assert "3 generated, 0 failed, 3 cut off at max_tokens" in result.stderr
+    assert "3 cut off at max_tokens" in invoke("jobs", "show", "1").stdout
+    assert json.loads(invoke("jobs", "list", "--json").stdout)[0]["cut_off"] == 3
+
+
 def test_functions_are_listed_with_the_users_own(invoke: Invoke) -> None:
     Path("udfs").mkdir()
     source = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import duckdb
 import pytest
@@ -110,6 +111,37 @@ def test_calibration_takes_a_models_liking_for_a_label_away(con: Session) -> Non
     asked = len(engine.asked)
     assert one(con, f"SELECT list(ai_classify(t, ['a', 'b'], calibrate := true) ORDER BY t) {texts}") == ["a", "b", "b"]
     assert len(engine.asked) == asked + 1  # the text without content, once for all rows
+
+
+@pytest.mark.parametrize(
+    ("call", "liked", "plain", "calibrated"),
+    [
+        ("ai_sentiment(t)", "positive", ["positive", "positive"], ["negative", "positive"]),
+        ("ai_filter(t, 'c')", "yes", [True, True], [False, True]),
+        ("ai_score(t, 'c') > 0.5", "yes", [True, True], [False, True]),
+    ],
+)
+def test_what_is_scored_can_be_calibrated(
+    con: Session, call: str, liked: str, plain: list[Any], calibrated: list[Any]
+) -> None:
+    other = {"positive": "negative", "yes": "no"}[liked]
+    liking = {liked: 0.8, other: 0.15}
+    con.runtime.open_engine = lambda _: chances(
+        lambda request, choice: liking.get(choice, 0.01) * (3 if f"<{choice}>" in request.text else 1)
+    )
+    rows = f"FROM (VALUES ('1 <{other}>'), ('2 <{liked}>')) v(t)"
+    assert one(con, f"SELECT list({call} ORDER BY t) {rows}") == plain
+    assert one(con, f"SELECT list({call.replace(')', ', calibrate := true)')} ORDER BY t) {rows}") == calibrated
+
+
+def test_answers_that_are_nearly_all_one_label_are_pointed_out(con: Session, caplog: pytest.LogCaptureFixture) -> None:
+    engine = chances(lambda request, choice: 0.9 if (choice == "positive") != ("odd" in request.text) else 0.1)
+    con.runtime.open_engine = lambda _: engine
+    con.execute("SELECT ai_sentiment('few ' || i) FROM range(19) r(i)").fetchall()
+    con.execute("SELECT ai_sentiment(if(i % 2 = 0, 'odd', 'even') || i) FROM range(40) r(i)").fetchall()
+    assert "answers are" not in caplog.text
+    con.execute("SELECT ai_sentiment(if(i = 0, 'odd', 'even') || i || '.') FROM range(30) r(i)").fetchall()
+    assert "ai_sentiment with echo/1: 29 of 30 answers are 'positive'. If that is not right" in caplog.text
 
 
 def test_filter_and_score_are_two_readings_of_one_probability(con: Session) -> None:

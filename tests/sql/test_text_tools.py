@@ -37,6 +37,23 @@ def test_NULL_asks_nothing_and_no_labels_are_refused(con: Session, echo: EchoEng
     assert echo.asked == []
 
 
+@pytest.mark.parametrize(
+    ("prediction", "reference", "rouge1"),
+    [
+        ("привет мир", "Привет, мир!", 1.0),
+        ("Größe", "Grüße", 0.0),
+        ("Gro\u0308ße", "GRÖßE", 1.0),
+        ("हिन्दी भाषा", "हिन्दी", 2 / 3),
+        ("东京很大", "东京很小。", 0.75),
+        ("ラーメン", "ラーメン", 1.0),
+        ("한국어 문장", "한국어", 2 / 3),
+    ],
+)
+def test_rouge_reads_words_of_any_script(con: Session, prediction: str, reference: str, rouge1: float) -> None:
+    row = con.execute("SELECT rouge(?, ?).rouge1", [prediction, reference]).fetchone()
+    assert row == (pytest.approx(rouge1),)
+
+
 def test_rouge_is_the_librarys(con: Session, direct: duckdb.DuckDBPyConnection, echo: EchoEngine) -> None:
     scorer = pytest.importorskip("rouge_score.rouge_scorer").RougeScorer(["rouge1", "rouge2", "rougeL", "rougeLsum"])
     pairs = [("the cat sat", "the cat sat"), ("a\nb c", "b c\nd"), ("", "x"), ("the dog sat", "the dog, it sat.")]
