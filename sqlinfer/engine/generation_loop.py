@@ -86,15 +86,21 @@ class GenerationLoop:
         self.batch.retain([row for row in self.batch.rows if not row.is_finished], slots)
 
     def _check_stop(self, row: Sequence) -> None:
-        """Finish a sequence whose text now holds one of its stop texts, after the least number of its tokens."""
-        stops = row.settings.stop
-        least = row.settings.min_tokens
-        if not stops or row.is_finished or row.beams or len(row.output) <= least:
+        """Finish a sequence whose text now holds one of its model's stop strings, or after the least number of its
+        tokens one of its own."""
+        if row.is_finished or row.beams:
             return
+        strings = row.settings.model.get("stop_strings") or ()
+        models = (strings,) if isinstance(strings, str) else tuple(strings)
+        if self._has_stop(row, models, 0) or self._has_stop(row, row.settings.stop, row.settings.min_tokens):
+            row.finish_reason = "stop"
+
+    def _has_stop(self, row: Sequence, stops: tuple[str, ...], least: int) -> bool:
+        if not stops or len(row.output) <= least:
+            return False
         num_tokens = max(len(stop.encode()) for stop in stops) + TAIL_TOKENS
         tail = self._decode_text(row.output[max(least, len(row.output) - num_tokens) :])
-        if any(stop in tail for stop in stops):
-            row.finish_reason = "stop"
+        return any(stop in tail for stop in stops)
 
     def _try(self, work: Callable[[], None]) -> Exception | None:
         """Do the work; its error, if it raised one. Tensors of a failed attempt are gone once this returns."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from fnmatch import fnmatch
 from typing import Any
 
 from sqlinfer.types import Parameters, Task
@@ -13,13 +14,28 @@ PROCESSED = (
     "repetition_penalty",
     "no_repeat_ngram_size",
     "encoder_no_repeat_ngram_size",
+    "encoder_repetition_penalty",
+    "sequence_bias",
     "bad_words_ids",
     "forced_bos_token_id",
     "forced_eos_token_id",
     "suppress_tokens",
     "begin_suppress_tokens",
+    "exponential_decay_length_penalty",
+    "stop_strings",
 )
 BEAMED = ("length_penalty", "early_stopping")
+RESOLVED = (
+    *("max_new_tokens", "max_length", "min_new_tokens", "min_length", "num_beams", "do_sample", "temperature"),
+    *("top_p", "top_k", "eos_token_id", "bos_token_id", "pad_token_id", "decoder_start_token_id"),
+)
+"""What becomes a field of GenerationSettings, or of the prompt."""
+HARMLESS = (
+    *("_*", "transformers_version", "output_*", "return_dict*", "use_*", "*cache*", "*compile*", "low_memory"),
+    *("*assistant*", "*lookbehind", "*lookup*", "speculation*", "max_matching*", "prefill_*", "continuous_batching*"),
+)
+"""What changes the speed of transformers' generate, or what it returns, and no answer."""
+NEUTRAL = (None, False, 0, 1, [], {})
 TASK_NAMES: Mapping[Task, str] = {"summarize": "summarization"}
 
 
@@ -57,6 +73,16 @@ def constrained_settings(settings: GenerationSettings, requested: Parameters) ->
     if (requested.num_beams or 1) > 1:
         raise ValueError(f"num_beams is {requested.num_beams}, and beam search cannot follow a schema; leave it out")
     return replace(settings, min_tokens=0, num_beams=1, stop=(), model={})
+
+
+def disregarded(generation: Mapping[str, Any]) -> list[str]:
+    """The settings of a generation_config.json that would change answers in transformers' generate, and do not here."""
+    known = (*PROCESSED, *BEAMED, *RESOLVED)
+    return [
+        f"{name} = {value}"
+        for name, value in generation.items()
+        if name not in known and value not in NEUTRAL and not any(fnmatch(name, pattern) for pattern in HARMLESS)
+    ]
 
 
 class Defaults:

@@ -3,7 +3,9 @@ row is an error of its own."""
 
 from __future__ import annotations
 
+import json
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -78,6 +80,7 @@ def generate(engine: TransformersEngine, request: Request, **options: Any) -> st
             num_beams=1,
             eos_token_id=sorted(engine.loaded.prompts.defaults.eos),
             max_new_tokens=request.parameters.max_tokens,
+            tokenizer=engine.loaded.prompts._tokenizer._tokenizer,
         )[0].tolist()
     return engine.loaded.prompts.decode(output[len(sequence.decoder_prompt) :])
 
@@ -161,3 +164,40 @@ def test_encoder_and_decoder_are_bounded_by_their_own_tables(build: Open) -> Non
     assert "max_tokens is 64, and the context of model m/1 is 32 tokens" in str(many.error)
     assert (fits.error, fits.truncated) == (None, False)
     assert fits.prompt_tokens > 100
+
+
+SETTINGS = {
+    "exponential_decay_length_penalty": [2, 3.0],
+    "sequence_bias": [[[40], 6.0], [[50, 51], -3.0]],
+    "encoder_repetition_penalty": 1.6,
+    "stop_strings": ["e", "qu"],
+    "repetition_penalty": 1.5,
+}
+
+
+@pytest.mark.parametrize(("name", "value"), SETTINGS.items(), ids=SETTINGS)
+@pytest.mark.parametrize("shape", ["gpt2", "t5"])
+def test_a_models_own_settings_are_obeyed_as_generate_does(
+    shape: str, name: str, value: Any, folder_of: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(folder_of(shape), tmp_path / "m"))
+    file = folder / "generation_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), name: value}))
+    engine = open_engine(ModelVersion("m", 1, str(folder), folder, "f", dtype="float32"), device="cpu")
+    asked = asking(Request, parameters=Parameters(max_tokens=12))
+    assert outputs(engine, asked) == [generate(engine, request) for request in asked]
+
+
+def test_settings_that_are_not_obeyed_are_named_once(
+    folder_of: Callable[[str], Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = Path(shutil.copytree(folder_of("gpt2"), tmp_path / "m"))
+    file = folder / "generation_config.json"
+    settings = {"typical_p": 0.5, "a_new_setting": 7, "use_cache": True, "cache_implementation": "static", "min_p": 0.0}
+    file.write_text(json.dumps({**json.loads(file.read_text()), **settings}))
+    engine = open_engine(ModelVersion("m", 1, str(folder), folder, "f", dtype="float32"), device="cpu")
+    with caplog.at_level(logging.WARNING):
+        outputs(engine, asking(Request, parameters=Parameters(max_tokens=2)))
+        outputs(engine, asking(Request, parameters=Parameters(max_tokens=2)))
+    (line,) = [record.getMessage() for record in caplog.records if "not obeyed" in record.getMessage()]
+    assert line.endswith(": typical_p = 0.5, a_new_setting = 7")

@@ -9,7 +9,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from sqlinfer.engine.generation_settings import Defaults
+from sqlinfer.engine.generation_settings import Defaults, disregarded
 from sqlinfer.engine.input.encoder_inputs import EncoderInputs, EncoderLimits
 from sqlinfer.engine.input.prompts import ContextLimits, PromptBuilder
 from sqlinfer.engine.input.tokenizer import PINNED_DATE
@@ -31,6 +31,8 @@ def load_prompts(version: ModelVersion, config: Any) -> PromptBuilder:
     if "strftime_now" in str(tokenizer.chat_template):
         logger.warning("%s: its chat template has a date: it is always %s", version, PINNED_DATE.isoformat())
     generation = _load_generation(version)
+    if names := disregarded(generation):
+        logger.warning("%s: generation_config.json has settings that are not obeyed: %s", version, ", ".join(names))
     is_encoder_decoder = bool(config.is_encoder_decoder)
     decoder = config.get_text_config(decoder=True)
     positions = _unscaled_positions(decoder)

@@ -15,6 +15,11 @@ def build_processors(sequence: Sequence, device: torch.device) -> list[LogitsPro
     model = settings.model
     begin, eos = len(sequence.decoder_prompt), sorted(settings.eos)
     processors: list[LogitsProcessor] = []
+    if "sequence_bias" in model:
+        processors.append(lp.SequenceBiasLogitsProcessor(model["sequence_bias"]))
+    if (penalty := model.get("encoder_repetition_penalty", 1.0)) != 1.0:
+        prompt = torch.tensor([sequence.prompt], device=device)
+        processors.append(lp.EncoderRepetitionPenaltyLogitsProcessor(penalty, prompt))
     if (penalty := model.get("repetition_penalty", 1.0)) != 1.0:
         processors.append(lp.RepetitionPenaltyLogitsProcessor(penalty))
     if (size := model.get("no_repeat_ngram_size", 0)) > 0:
@@ -31,6 +36,10 @@ def build_processors(sequence: Sequence, device: torch.device) -> list[LogitsPro
     if "forced_eos_token_id" in model:
         last, token = begin + settings.max_tokens, model["forced_eos_token_id"]
         processors.append(lp.ForcedEOSTokenLogitsProcessor(last, token, device=str(device)))
+    if "exponential_decay_length_penalty" in model and eos:
+        ends = torch.tensor(eos, device=device)
+        decay = tuple(model["exponential_decay_length_penalty"])
+        processors.append(lp.ExponentialDecayLengthPenalty(decay, ends, begin))
     if "suppress_tokens" in model:
         processors.append(lp.SuppressTokensLogitsProcessor(model["suppress_tokens"], device=str(device)))
     if "begin_suppress_tokens" in model:
