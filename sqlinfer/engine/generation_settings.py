@@ -35,7 +35,7 @@ HARMLESS = (
     *("*assistant*", "*lookbehind", "*lookup*", "speculation*", "max_matching*", "prefill_*", "continuous_batching*"),
 )
 """What changes the speed of transformers' generate, or what it returns, and no answer."""
-NEUTRAL = (None, False, 0, 1, [], {})
+NEUTRAL: tuple[Any, ...] = (None, False, 0, 1, [], {})
 TASK_NAMES: Mapping[Task, str] = {"summarize": "summarization"}
 
 
