@@ -12,9 +12,9 @@ from sqlinfer.config.process_settings import logging_level
 from sqlinfer.errors import Interrupted, StoppedEarly
 from sqlinfer.inference.counters import JobCounters
 from sqlinfer.inference.job import RETRY_HINT, Job, ShowProgress, show_nothing
-from sqlinfer.inference.job_log import logging_to
 from sqlinfer.inference.progress import Progress
 from sqlinfer.inference.runtime import Runtime
+from sqlinfer.scoring import logging_output
 
 _log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class JobRunner:
             show.reset()
         try:
             log = self.runtime.store.log_file(job_id)
-            with logging_level(layers.over().logging_level), logging_to(log), job.reporting():
+            with logging_level(layers.over().logging_level), logging_output(log), job.reporting():
                 yield job
         except BaseException as error:
             job.finish(_state(error), str(error))

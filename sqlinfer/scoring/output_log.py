@@ -1,4 +1,4 @@
-"""The log of a job: what its scoring scripts print. Knows no job and no script."""
+"""What scoring scripts print, as a file: the log of a job."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-from sqlinfer.scoring import SCORING_OUTPUT
-from sqlinfer.store import make_folder
+from sqlinfer.scoring.process import SCORING_OUTPUT
 
 _MOST_BYTES = 10 << 20
 
 
 @contextmanager
-def logging_to(file: Path) -> Iterator[None]:
+def logging_output(file: Path) -> Iterator[None]:
     """Inside, what scripts print is appended to a file, made at the first line; of more than 10 MB the last."""
     handler = _LogFile(file, maxBytes=_MOST_BYTES, backupCount=1, encoding="utf-8", delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
@@ -30,5 +29,5 @@ def logging_to(file: Path) -> Iterator[None]:
 
 class _LogFile(RotatingFileHandler):
     def _open(self) -> TextIOWrapper:
-        make_folder(Path(self.baseFilename).parent)
+        Path(self.baseFilename).parent.mkdir(mode=0o700, exist_ok=True)
         return super()._open()
