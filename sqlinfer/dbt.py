@@ -48,6 +48,7 @@ class Plugin(BasePlugin):
         self._runtime = make_runtime(
             config.get("model"), config.get("store", True), config.get("udfs"), config.get("settings")
         )
+        self._runtime.advise("model: NAME in the plug-in's config in profiles.yml")
         self._runtime.retain()  # it outlives the connections, which dbt closes one by one
         self._evaluators: weakref.WeakSet[StatementPrefetch] = weakref.WeakSet()
         self._connections: weakref.WeakSet[DuckDBPyConnection] = weakref.WeakSet()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sqlinfer.cli.option_groups import GroupedCommand
 from sqlinfer.cli.progress import Watch, quiet_option
 from sqlinfer.cli.project import (
     Lines,
@@ -45,7 +46,7 @@ def _options(command: Command) -> Command:
     return command
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @selection
 @click.option("--full-refresh", is_flag=True, help="Rebuild incremental models from scratch.")
 @_options
@@ -78,7 +79,7 @@ def build(
     _build(project, last, last.selected, options)
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @selection
 @_options
 @job_options
@@ -101,7 +102,7 @@ def test(
     _build(project, last, [key for key in keys if project.nodes[key].node_type == "test"], options)
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @variables_option
 @_options
 @job_options

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sqlinfer.cli.option_groups import GroupedCommand
 from sqlinfer.cli.state import IN_MEMORY, open_session, read_scripts, script_arguments, session_options
 from sqlinfer.cli.tables import echo_json, echo_table
 from sqlinfer.units import count, duration
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 _CALL_WIDTH = 36
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @script_arguments
 @session_options
 @click.option("--select", "-s", "select", metavar="NODES", multiple=True, help="Nodes, as for sqlinfer build.")

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from sqlinfer.cli.option_groups import GroupedCommand
 from sqlinfer.cli.state import (
     job_options,
     open_session,
@@ -20,7 +21,7 @@ from sqlinfer.cli.tables import echo_json, echo_table
 from sqlinfer.errors import Interrupted
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @script_arguments
 @session_options
 @click.option(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sqlinfer.cli.option_groups import GroupedCommand
 from sqlinfer.cli.progress import Watch, quiet_option
 from sqlinfer.cli.results import FORMATS, Format, Results
 from sqlinfer.cli.state import (
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from sqlinfer.sql import Session
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @script_arguments
 @session_options
 @click.option("--format", "format_", type=click.Choice(FORMATS), default="table", help="Output format of rows.")

@@ -174,6 +174,7 @@ def open_session(
             f"The database {db} is locked by another process: {locked[1]}, PID {locked[2]}. DuckDB lets one process "
             f"write to a file: wait until it ends, end it, or choose another file with --db."
         ) from None
+    session.runtime.advise("--model NAME")
     session.execute("SET python_enable_replacements = false")  # a name in SQL is never a variable of this program
     for name, value in options["settings"].items():
         session.execute(f"SET VARIABLE {quote_identifier(name)} = {quote_literal(value)}")

@@ -15,8 +15,8 @@ from sqlinfer.store import Store
 from sqlinfer.types import AnyRequest, Engine, ModelVersion
 
 _FALLBACK = (
-    "No model given; using {}, a toy model for demos. To choose another: --model NAME, model := 'NAME' in the call, "
-    "or sqlinfer models default NAME"
+    "No model given; using {}, a toy model for demos. To choose another: {}, model := 'NAME' in the call, or "
+    "sqlinfer models default NAME"
 )
 _SHOWN = 8
 _log = logging.getLogger("sqlinfer")  # to stderr, unless the program says otherwise
@@ -39,10 +39,15 @@ class Runtime:
         self.model = model
         self.settings = settings or SettingsLayers()
         self.inference_lock = threading.Lock()
+        self._how_to_choose = "sqlinfer.connect(model='NAME')"
         self._num_sessions = 0
         self._warnings: set[str] = set()
         self._counting = threading.RLock()  # the garbage collector may close a session at any place
         self.open_engine: Callable[[ModelVersion], Engine] = open_engine
+
+    def advise(self, how_to_choose: str) -> None:
+        """Say how a user chooses a model where this runtime is used."""
+        self._how_to_choose = how_to_choose
 
     def retain(self) -> None:
         """Note that one more session uses the store."""
@@ -92,7 +97,7 @@ class Runtime:
         """The registry's model for a task. A built-in one that nobody chose answers only after a word about it."""
         name = self.store.registry.default(task)
         if self.store.registry.chosen_default(task) is None:
-            self.warn_once(_FALLBACK.format(name))
+            self.warn_once(_FALLBACK.format(name, self._how_to_choose))
         return name
 
     def warn_once(self, warning: str) -> None:

@@ -64,7 +64,9 @@ class Service:
         functions = self.runtime.functions
         if context.udfs is not None:
             functions = load_functions(*map(Path, context.udfs))
-        return Runtime(self.runtime.store, functions, context.model or self.runtime.model, self.runtime.settings)
+        runtime = Runtime(self.runtime.store, functions, context.model or self.runtime.model, self.runtime.settings)
+        runtime.advise("sqlinfer shell --model NAME")
+        return runtime
 
     def close(self) -> None:
         """Stop what runs; finished answers are kept."""

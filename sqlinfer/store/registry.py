@@ -113,7 +113,7 @@ class Registry:
             try:
                 return self._unregistered(written, reference.name)
             except ModelNotFound as error:
-                raise ModelNotFound(f"No model {written!r} is registered. {self._known(written)} {error}") from error
+                raise ModelNotFound(f"No model {written!r} is registered. {self._nearest(written)} {error}") from error
         raise ModelNotFound(f"No model {written!r} is registered. {self._known(reference.name)}")
 
     def check_unchanged(self, model: ModelVersion) -> None:
@@ -317,8 +317,10 @@ class Registry:
         return model
 
     def _known(self, name: str) -> str:
-        suggestion = nearest(name, [model.name for model in self.list()])
-        return f"{suggestion} To register it: `sqlinfer models register NAME SOURCE`.".lstrip()
+        return f"{self._nearest(name)} To register it: `sqlinfer models register NAME SOURCE`.".lstrip()
+
+    def _nearest(self, name: str) -> str:
+        return nearest(name, [model.name for model in self.list()])
 
 
 def _check_pinned(model: ModelVersion, fingerprint: str | None) -> None:

@@ -51,5 +51,15 @@ def test_the_version_is_the_packages(invoke: Invoke) -> None:
     assert invoke("--version").stdout == f"sqlinfer {sqlinfer.__version__}\n"
 
 
+def test_options_of_a_run_are_grouped(invoke: Invoke) -> None:
+    text = invoke("run", "--help").stdout
+    budgets = text[text.index("Budgets:") :].partition("\n\n")[0]
+    assert [word for word in budgets.split() if word.startswith("--")] == [
+        "--max-requests", "--max-prompt-tokens", "--max-completion-tokens", "--max-seconds", "--max-pairs",
+    ]  # fmt: skip
+    others = text[text.index("Other options:") :]
+    assert others.split()[2:4] == ["-h,", "--help"], "each option has its group"
+
+
 def test_help_is_stable(invoke: Invoke) -> None:
     assert invoke("run", "--help").stdout == invoke("run", "--help").stdout
