@@ -68,13 +68,17 @@ def load_config(version: ModelVersion) -> Any:
         raise unusable(version, f"its model type {kind!r} cannot be read ({first_line(error)})", UPGRADE) from error
 
 
+_FEW_LAYERS = 1000
+"""So many cost no time; whether the files have them is seen when they are read."""
+
+
 def _check_layers(version: ModelVersion, config: Any) -> None:
     """Raise ModelUnusable if the configuration has more layers than the weight files have tensors: caches and layers
     are made one by one, and a wrong number could take for ever."""
     num_tensors = len(read_headers(version))
     text = config.get_text_config(decoder=True)
     layers = max(getattr(part, name, None) or 0 for part in (config, text) for name in DEPTHS)
-    if num_tensors and layers > num_tensors:
+    if num_tensors and layers > max(num_tensors, _FEW_LAYERS):
         problem = f"{CONFIG} has {layers:,} layers, and its weight files have {num_tensors:,} tensors"
         raise unusable(version, problem, MIXED)
 
