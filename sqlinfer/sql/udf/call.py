@@ -24,14 +24,16 @@ class Call:
     requests: those that it waits for, or waited for last.
     value: NULL until all its requests have answers.
     failure: the key of what failed it, if something did.
+    is_open: whether its value is NULL for now alone.
     """
 
-    __slots__ = ("_bound", "_builder", "_is_single", "_row", "_steps", "failure", "requests", "value")
+    __slots__ = ("_bound", "_builder", "_is_single", "_row", "_steps", "failure", "is_open", "requests", "value")
 
     def __init__(self, builder: RequestBuilder, row: tuple[Any, ...]) -> None:
         self.requests: list[KeyedRequest] = []
         self.value: Any = None
         self.failure: bytes | None = None
+        self.is_open = False
         self._builder = builder
         self._row = row
         self._bound = NO_ARGUMENTS
@@ -94,6 +96,10 @@ class Call:
         read = self.function.read
         self._keep(outputs[0] if read is None else read(outputs[0]))
         return False
+
+    def leave_open(self) -> None:
+        """Note that there is no answer yet."""
+        self.is_open = True
 
     def mark_failed(self, key: bytes) -> None:
         """Note the key of what failed it."""

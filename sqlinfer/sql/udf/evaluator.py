@@ -115,9 +115,16 @@ class CallEvaluator:
         statement = self.statement if mode.on_miss.is_by_statement else StatementState(self.runtime)
         find_route = partial(self._route, statement, metadata)
         builder = RequestBuilder(find_route, function, option_names, mode.defaults, statement.orders.find)
-        calls = [Call(builder, row) for row in rows]
-        Evaluation(self.job, statement, mode).run(calls)
-        return [call.value for call in calls]
+
+        def evaluate(rows: Sequence[tuple[Any, ...]]) -> list[Call]:
+            calls = [Call(builder, row) for row in rows]
+            Evaluation(self.job, statement, mode).run(calls)
+            return calls
+
+        if mode.on_read is not None or not mode.on_miss.is_by_statement:
+            return [call.value for call in evaluate(rows)]
+        which = (function.name, option_names, metadata, mode.defaults)
+        return statement.memo.values(which, rows, mode.on_miss, evaluate)
 
     def _route(
         self, statement: StatementState, metadata: CallMetadata, function: Function, model: str | None, task: str
@@ -199,7 +206,10 @@ class Evaluation:
         answers = [outputs[request.key] for request in call.requests if request.key in outputs]
         if len(answers) < len(call.requests):
             key = next((request.key for request in call.requests if request.key in self._failures), None)
-            return key is not None and call.fail(key, self._failures[key].error)
+            if key is None:
+                call.leave_open()
+                return False
+            return call.fail(key, self._failures[key].error)
         if self._mode.on_read is not None:
             self._mode.on_read(call, outputs)
         try:
@@ -219,6 +229,7 @@ class Evaluation:
             self._fail(call, call.key, failure, "refused")
         else:
             self._mode.on_miss.refuse(call.key, failure)
+            call.leave_open()
 
     def _fail(self, call: Call, key: bytes, failure: Failure, count: str) -> None:
         self._job.note_failure(key, failure, self._failures, count)

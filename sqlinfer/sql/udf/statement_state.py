@@ -12,6 +12,7 @@ from sqlinfer.inference.runtime import Runtime
 from sqlinfer.sql.udf.call_metadata import NO_METADATA, CallMetadata
 from sqlinfer.sql.udf.field_order import FieldOrders
 from sqlinfer.sql.udf.pair_limit import PairLimit
+from sqlinfer.sql.udf.value_memo import ValueMemo
 
 
 class StatementState:
@@ -19,6 +20,7 @@ class StatementState:
 
     failures: by the key of the request, or of the row that has none.
     orders: of the fields of its requests.
+    memo: the values of its rows.
     pairs: bounds the requests of functions over two tables.
     cause: the last error raised inside DuckDB, which passes on only its text.
     """
@@ -26,6 +28,7 @@ class StatementState:
     def __init__(self, runtime: Runtime) -> None:
         self.failures: Failures = {}
         self.orders = FieldOrders(runtime.store.answers)
+        self.memo = ValueMemo()
         self.pairs = PairLimit()
         self.cause: Exception | None = None
         self._runtime = runtime
