@@ -101,14 +101,14 @@ def test_every_function_over_two_tables_is_bounded(con: Session, echo: EchoEngin
     assert len(echo.asked) == 400
 
 
-@pytest.mark.parametrize("run", ["execute", "sql", "stream", "filter"])
+@pytest.mark.parametrize("run", ["execute", "sql", "rows", "filter"])
 def test_pairs_are_bounded_before_a_limit(con: Session, run: str) -> None:
     con.execute(TABLES)
     sql = "SELECT i FROM left_texts, right_texts WHERE is_angry(body || title) LIMIT 10"
     con.execute("SET sqlinfer_max_pairs = 300")
     with pytest.raises((StoppedEarly, duckdb.Error), match="more than 300 pairs"):  # DuckDB's own as rows are streamed
-        if run == "stream":
-            con.stream(sql).read_all()  # type: ignore[union-attr]
+        if run == "rows":
+            con.rows(sql).arrow().read_all()  # type: ignore[union-attr]
         elif run == "filter":
             con.sql("FROM left_texts, right_texts").filter("is_angry(body || title)").limit(10).fetchall()
         else:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from sqlinfer.errors import RequestsFailed
@@ -16,13 +19,14 @@ MANY = "FROM (SELECT 'text ' || (i % 3) AS body, i % 3 AS n FROM range(9000) r(i
 def looked_up(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """The keys that are looked up in the cache."""
     keys: list[bytes] = []
-    texts = AnswerCache.texts
+    for name in ("texts", "completions"):
+        look_up = getattr(AnswerCache, name)
 
-    def noted(self: AnswerCache, wanted: list[bytes]) -> dict[bytes, str]:
-        keys.extend(wanted)
-        return texts(self, wanted)
+        def noted(cache: AnswerCache, wanted: Any, look_up: Callable[..., Any] = look_up) -> Any:
+            keys.extend(wanted)
+            return look_up(cache, wanted)
 
-    monkeypatch.setattr(AnswerCache, "texts", noted)
+        monkeypatch.setattr(AnswerCache, name, noted)
     return keys
 
 
