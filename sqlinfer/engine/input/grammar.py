@@ -15,6 +15,8 @@ import numpy as np
 from llguidance import LLExecutor, LLMatcher, LLTokenizer
 from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask, fill_next_token_bitmask_par
 
+from sqlinfer.engine.input.token_bytes import load_token_bytes
+
 _JSON_STYLE: Any = {
     "whitespace_flexible": False,
     "item_separator": ", ",
@@ -99,13 +101,9 @@ class Grammars:
     def _compile(self, schema: str) -> Grammar:
         grammar = compile_schema(schema)
         if self._masks is None:
-            from llguidance.hf import from_tokenizer  # loads transformers
-
-            if not self._tokenizer.is_fast or not self._eos:
-                raise ValueError("the model cannot follow a schema: its tokenizer is slow or has no end token")
-            self._masks = VocabularyMasks(
-                from_tokenizer(self._tokenizer, n_vocab=self._vocabulary, eos_token=self._eos)
-            )
+            if not self._eos:
+                raise ValueError("the model cannot follow a schema: it has no end token")
+            self._masks = VocabularyMasks(load_token_bytes(self._tokenizer, self._vocabulary, self._eos))
         return Grammar(grammar, self._masks)
 
 

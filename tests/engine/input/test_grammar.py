@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from llguidance import LLMatcher
 
-from sqlinfer.engine import compile_schema
+from sqlinfer.engine import compile_schema, open_engine
 from sqlinfer.engine.engine import TransformersEngine
 from sqlinfer.engine.scheduler import Limits
-from sqlinfer.types import Request
+from sqlinfer.types import ModelVersion, Parameters, Request
 from tests.engine.engine_cases import TEXTS, EngineOf, answer, requests, texts
 from tests.engine.test_generate_faults import _out_of_memory, intercept  # noqa: F401 - a fixture
+from tools import random_models as shapes
 
 SHAPES = ("llama", "qwen3", "gpt2", "t5", "bart")
 FIELDS: dict[str, Any] = {
@@ -166,3 +170,36 @@ def test_out_of_memory_once_changes_no_answer(shape: str, failing: int, engine_o
 def test_a_schema_that_cannot_be_met_is_refused_with_the_place(schema: dict[str, Any], place: str) -> None:
     with pytest.raises(ValueError, match=re.escape(place)):
         compile_schema(json.dumps(schema))
+
+
+def write_metaspace_tokenizer(folder: Path) -> None:
+    """A tokenizer of words with a mark for spaces, and no tokens for bytes."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE(unk_token=shapes.UNKNOWN))
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+    letters = list('{}[]":,.0123456789-abcdefghijklmnopqrstuvwxyz')
+    special = list(shapes.SPECIAL)
+    trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=special, initial_alphabet=letters, show_progress=False)
+    tokenizer.train_from_iterator(shapes.TEXT, trainer)
+    names = {"bos_token": shapes.BOS, "eos_token": shapes.EOS, "pad_token": shapes.PAD, "unk_token": shapes.UNKNOWN}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names).save_pretrained(folder)
+
+
+def test_a_tokenizer_without_bytes_follows_a_schema(folder_of: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(folder_of("gpt2"), tmp_path / "m"))
+    write_metaspace_tokenizer(folder)
+    engine = open_engine(ModelVersion("m", 1, str(folder), folder, "f", dtype="float32"), device="cpu")
+    schema = {"type": "object", "properties": {"name": {"type": "string"}, "sold": {"type": "integer"}}}
+    schema |= {"required": ["name", "sold"], "additionalProperties": False}
+    asked = [
+        Request(text, schema=json.dumps(schema), parameters=Parameters(max_tokens=60), key=str(i).encode())
+        for i, text in enumerate(("a lamp", "the chair near the window", "x"))
+    ]
+    for completion in answer(engine, asked):
+        assert completion.error is None
+        assert {name: type(value) for name, value in json.loads(str(completion.output)).items()} == {
+            "name": str,
+            "sold": int,
+        }
