@@ -132,7 +132,7 @@ class Build:
 
     def _execute(self, node: Node, session: Session, sql: str, texts: Sequence[str]) -> None:
         """Run statements, as one job if the node has AI calls."""
-        has_calls = node.materialized != "view" and session.statements.references.resolve(sql).is_ai
+        has_calls = node.materialized != "view" and session.statements.catalog.resolve(sql).is_ai
         recording = partial(session.job, show_progress=self.progress, retry_hint="sqlinfer retry")
         with recording(sql, {"node": node.name}) if has_calls else nullcontext():
             for text in texts:  # closing the session undoes what an error leaves open

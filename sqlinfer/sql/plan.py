@@ -9,9 +9,9 @@ from typing import Self
 from sqlinfer.sql.commands.model_statements import is_model_statement
 from sqlinfer.sql.commands.set_statements import is_set_statement
 from sqlinfer.sql.parsing.column_names import keep_column_names
+from sqlinfer.sql.parsing.dependencies import Catalog, Dependencies
 from sqlinfer.sql.parsing.parameters import SqlValues
 from sqlinfer.sql.parsing.probe_queries import QUERY_VERBS, probe_queries
-from sqlinfer.sql.parsing.references import Dependencies, References
 from sqlinfer.sql.parsing.tokens import first_keyword, has_any, has_name, keywords, tokenize
 from sqlinfer.sql.parsing.written_targets import created_table, kept_table
 from sqlinfer.sql.rewrite.context import RewriteContext
@@ -142,7 +142,7 @@ class Write(AiStatement):
 Statement = ModelCommand | SetCommand | Direct | Quiet | Query | Write
 
 
-def plan(text: str, context: RewriteContext, references: References, runs: bool = False) -> Statement:
+def plan(text: str, context: RewriteContext, catalog: Catalog, runs: bool = False) -> Statement:
     """Classify a statement and rewrite it. runs: whether it will run and write, so that the output passes apply."""
     if is_model_statement(text):
         return ModelCommand(text)
@@ -150,7 +150,7 @@ def plan(text: str, context: RewriteContext, references: References, runs: bool 
         return SetCommand(text)
     quoted = quote_reserved_names(text, context)
     sql = keep_column_names(quoted, apply_passes(PASSES, text, context))
-    dependencies = references.resolve(sql)
+    dependencies = catalog.resolve(sql)
     if not dependencies.is_ai:
         return Direct(text, sql, context.parameters)
     is_described = _verb(sql) in _QUIET and "ANALYZE" not in keywords(tokenize(sql)[:3])
@@ -216,7 +216,7 @@ def stops_early(query: str, context: RewriteContext) -> bool:
         return False
     list_names = context.functions.list_names
     return not has_name(tokens, {*list_names, *list_names.values()}) and has_any(
-        tokens[where:limit], context.mentions(query)
+        tokens[where:limit], context.ai_references(query)
     )
 
 

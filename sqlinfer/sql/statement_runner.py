@@ -17,8 +17,8 @@ from sqlinfer.sql.bind import bind, explained, fitting
 from sqlinfer.sql.commands.model_statements import run_model_statement
 from sqlinfer.sql.commands.set_statements import run_set_statement
 from sqlinfer.sql.error_translation import translated
+from sqlinfer.sql.parsing.dependencies import Catalog
 from sqlinfer.sql.parsing.parameters import SqlValues
-from sqlinfer.sql.parsing.references import References
 from sqlinfer.sql.parsing.written_targets import table_exists
 from sqlinfer.sql.phases import OpenReader, Stages, prefetch_answers, probe_only
 from sqlinfer.sql.plan import (
@@ -52,13 +52,13 @@ _S = TypeVar("_S", bound=AiStatement)
 class StatementRunner:
     """The statements of one connection.
 
-    references: the names of the catalogue that lead to AI functions.
+    catalog: the names of the catalogue that lead to AI functions.
     """
 
     def __init__(
         self, connection: duckdb.DuckDBPyConnection, evaluator: CallEvaluator, caller: ReplacementScan
     ) -> None:
-        self.references = References(connection, evaluator.runtime.functions)
+        self.catalog = Catalog(connection, evaluator.runtime.functions)
         self._connection = connection
         self._evaluator = evaluator
         self._runtime = evaluator.runtime
@@ -78,7 +78,7 @@ class StatementRunner:
             table_exists=partial(table_exists, self.execute),
         )
         with translated(self._evaluator):
-            return plan(text, context, self.references, runs and not self.is_summary_only)
+            return plan(text, context, self.catalog, runs and not self.is_summary_only)
 
     def bind(self, statement: _S) -> _S:
         """The form of a statement that DuckDB takes; raises what is wrong with it before any answer is computed.
@@ -172,7 +172,7 @@ class StatementRunner:
         """Compute the answers of a relation, of which only DuckDB knows the statement."""
         sql = relation.sql_query()
         self._evaluator.begin_statement()
-        dependencies = self.references.resolve(sql)
+        dependencies = self.catalog.resolve(sql)
         if not dependencies.is_ai:
             return
         self._evaluator.statement.bound_pairs(functions_over_pairs(self._plans(relation), self._runtime.functions))
@@ -246,7 +246,7 @@ class StatementRunner:
         if isinstance(statement, Direct) and statement.is_transactional:
             self._in_transaction = statement.verb in ("BEGIN", "START")
         if statement.is_definition:
-            self.references.refresh()
+            self.catalog.refresh()
         return result
 
     def _open_reader(self, query: str, values: SqlValues) -> pa.RecordBatchReader:

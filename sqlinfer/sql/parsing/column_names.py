@@ -10,8 +10,8 @@ from functools import lru_cache
 import duckdb
 
 from sqlinfer.sql.parsing.edits import Edits
-from sqlinfer.sql.parsing.mentions import alias, end_of_select_list
 from sqlinfer.sql.parsing.parsed_calls import constants_connection
+from sqlinfer.sql.parsing.references import alias, end_of_select_list
 from sqlinfer.sql.parsing.tokens import Token, closing, split_at_commas, text_of, tokenize
 from sqlinfer.sql_text import quote_identifier
 

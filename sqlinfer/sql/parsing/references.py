@@ -1,174 +1,209 @@
-"""What in a statement leads to AI functions: directly, or through views, macros and prepared statements."""
+"""Which words of a SQL text refer to something, and which of them lead to AI functions: calls, relations and the
+columns that hold their values. Aliases, columns and words of statements that have the same name do not.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from graphlib import TopologicalSorter
-from itertools import pairwise
+from collections.abc import Collection, Iterator, Sequence
+from functools import lru_cache
 
-import duckdb
+from sqlinfer.sql.parsing.tokens import QUERY_WORDS, Token, closing, keywords, split_at_commas, tokenize
 
-from sqlinfer.sql.internal_names import PREFIX
-from sqlinfer.sql.parsing.mentions import ai_columns, referenced_words, references
-from sqlinfer.sql.parsing.tokens import keywords, tokenize
-
-Definitions = dict[str, list[str]]
-_DEFINITIONS = """
-SELECT lower(view_name), sql FROM duckdb_views() WHERE NOT internal
-UNION ALL SELECT lower(name), statement FROM duckdb_prepared_statements()
-UNION ALL SELECT lower(function_name), macro_definition FROM duckdb_functions()
-  WHERE function_type IN ('macro', 'table_macro') AND NOT internal
-"""
-_FUNCTIONS = "SELECT lower(function_name), stability FROM duckdb_functions() WHERE internal"
-_REPEATABLE = {"nextval", "currval", "error"}
-"""Volatile functions that need not make a statement run directly: a probe leaves sequences alone, and error() gives no
-value."""
+_VALUES = {
+    *("SELECT", "WHERE", "ON", "GROUP", "HAVING", "QUALIFY", "ORDER", "WINDOW", "LIMIT", "OFFSET", "VALUES", "SET"),
+    *("RETURNING", "BY"),
+}
+"""Words behind which expressions stand."""
+_RELATIONS = {"FROM", "JOIN", "USING"}
+_LIST_ENDS = {
+    *("FROM", "WHERE", "GROUP", "HAVING", "QUALIFY", "ORDER", "WINDOW", "LIMIT", "OFFSET", "UNION", "INTERSECT"),
+    *("EXCEPT", "USING"),
+}
+_NO_NAMES = _VALUES | _RELATIONS | _LIST_ENDS | {"AS", "IN", "AND", "OR", "NOT", "EXISTS", "ALL", "ANY", "LATERAL"}
+"""Words before a parenthesis that call nothing."""
+_NOT_ALIASES = {"END", "NULL", "TRUE", "FALSE", "AND", "OR", "NOT", "DISTINCT", "ALL"}
+_BEFORE_STATEMENTS = {";", "FROM", "JOIN", "IN", "AS", "COPY", "EXPLAIN", "ANALYZE", "DESCRIBE"}
 
 
-@dataclass(frozen=True, slots=True)
-class Dependencies:
-    """What a statement refers to, at any depth.
+def is_call(tokens: Sequence[Token], index: int) -> bool:
+    """Whether the word at an index is the name of a function that is called. SUMMARIZE (SELECT ..) is a statement.
 
-    is_ai: whether one of them is an AI function.
-    names: of all functions, views and macros that lead to an AI function, in lower case.
-    columns: those of the views and macros that it names whose values are what AI functions give.
-    views: those with AI functions that it reads, at any depth, by name: each definition behind those that it reads.
-    prepared: the text of the prepared statement that it executes; "" if it executes none.
-    num_calls: how many AI calls it has in all, those in views and macros too; at least its AI depth.
-    is_volatile: whether running it again may see other rows or values (random(), uuid(), a sample).
+    >>> [is_call(tokenize(sql), 1) for sql in ("SELECT summarize(x)", "SELECT summarize", "(SUMMARIZE (TABLE t))")]
+    [True, False, False]
     """
-
-    is_ai: bool
-    names: frozenset[str]
-    columns: frozenset[str]
-    views: tuple[tuple[str, str], ...]
-    prepared: str
-    num_calls: int
-    is_volatile: bool
-
-
-NO_DEPENDENCIES = Dependencies(False, frozenset(), frozenset(), (), "", 0, is_volatile=False)
+    name = tokens[index]
+    if not name.word or name.keyword in _NO_NAMES or index + 1 >= len(tokens) or tokens[index + 1].text != "(":
+        return False
+    if name.keyword != "SUMMARIZE":
+        return True
+    inside = next((token for token in tokens[index + 2 :] if token.text != "("), name)
+    return inside.keyword not in QUERY_WORDS or not _begins_statement(tokens, index, tokens[index + 2].text == "(")
 
 
-class References:
-    """Resolves what the statements of one connection refer to, through its catalogue.
+def _begins_statement(tokens: Sequence[Token], index: int, is_nested: bool) -> bool:
+    """Whether a statement may begin at an index. is_nested: a value may be meant: f((SELECT 1))."""
+    while index and tokens[index - 1].text == "(":
+        index -= 1
+    before = (tokens[index - 1].keyword or tokens[index - 1].text) if index else ";"
+    is_macro = any(token.keyword in ("MACRO", "FUNCTION") for token in tokens[:5])
+    return not is_nested or (before in _BEFORE_STATEMENTS and not (before == "AS" and is_macro))
 
-    The catalogue is read on a cursor when a statement has a word that was not seen before, so that the result that
-    the connection may hold stays; what only the connection itself sees, is read by refresh.
+
+@lru_cache(maxsize=1024)
+def referenced_words(sql: str) -> frozenset[str]:
+    """The words of a text that may be the name of a function, a relation or a prepared statement.
+
+    >>> sorted(referenced_words("SELECT f(x) AS a, b FROM t JOIN (v) u ON c = d WHERE e IN (FROM w)"))
+    ['f', 't', 'v', 'w']
     """
-
-    def __init__(self, connection: duckdb.DuckDBPyConnection, functions: Collection[str]) -> None:
-        self._connection = connection
-        self._functions = frozenset(functions)
-        self._is_volatile_by_name: dict[str, bool] = {}
-        self._seen: set[str] = set()
-        self._shared: Definitions = {}
-        self._local: Definitions = {}
-
-    def resolve(self, sql: str) -> Dependencies:
-        """What a statement refers to."""
-        used = referenced_words(sql)
-        if used - self._seen:
-            self._shared = self._read_on_cursor()
-            self._seen |= used
-        definitions = self._shared | self._local
-        leading = set(self._functions)
-        while (
-            more := {
-                name for name, texts in definitions.items() if any(referenced_words(text) & leading for text in texts)
-            }
-            - leading
-        ):
-            leading |= more
-        if not used & leading:
-            return NO_DEPENDENCIES
-        reached_names = _closure(used, definitions)
-        reached = [text for name in reached_names for text in definitions[name]]
-        is_volatile = any(self._is_volatile(text) for text in [sql, *reached])
-        num_calls = _num_calls(sql, self._functions, definitions, ())
-        tokens = tokenize(sql)
-        prepared = definitions.get(tokens[1].word, [""])[0] if tokens[0].keyword == "EXECUTE" else ""
-        views = _views({name: definitions[name][0] for name in reached_names & leading})
-        return Dependencies(
-            True, frozenset(leading), _columns(reached, leading), views, prepared, num_calls, is_volatile
-        )
-
-    def refresh(self) -> None:
-        """Read the catalogue on the connection itself: temporary and uncommitted views, macros, prepared statements."""
-        self._local = self._read(self._connection)
-        self._seen.clear()
-
-    def _read_on_cursor(self) -> Definitions:
-        with self._connection.cursor() as cursor:
-            return self._read(cursor)
-
-    def _read(self, connection: duckdb.DuckDBPyConnection) -> Definitions:
-        """The texts of views, macros and prepared statements, by name in lower case."""
-        try:
-            rows = connection.execute(_DEFINITIONS).fetchall()
-        except duckdb.Error:  # an aborted transaction: the statement itself will say so
-            return {}
-        definitions: Definitions = {}
-        for name, text in rows:
-            if name not in self._functions:
-                definitions.setdefault(name, []).append(text)
-        return definitions
-
-    def _is_volatile(self, sql: str) -> bool:
-        tokens, volatility = tokenize(sql), self._volatility()
-        is_sampled = any(a.keyword == "USING" and b.keyword == "SAMPLE" for a, b in pairwise(tokens))
-        is_sampled |= any(token.keyword == "TABLESAMPLE" for token in tokens)
-        return is_sampled or any(volatility.get(a.word, False) for a, b in pairwise(tokens) if b.text == "(")
-
-    def _volatility(self) -> Mapping[str, bool]:
-        """DuckDB's own functions and whether they are volatile."""
-        if not self._is_volatile_by_name:
-            with self._connection.cursor() as cursor:
-                rows = cursor.execute(_FUNCTIONS).fetchall()
-            for name, stability in rows:
-                if not name.startswith(PREFIX):
-                    volatile = stability == "VOLATILE" and name not in _REPEATABLE
-                    self._is_volatile_by_name[name] = self._is_volatile_by_name.get(name, False) or volatile
-        return self._is_volatile_by_name
+    tokens = tokenize(sql)
+    return frozenset(tokens[index].word for index in references(tokens))
 
 
-def _columns(texts: Sequence[str], names: Collection[str]) -> frozenset[str]:
-    """The columns of some definitions, which may read from each other, that hold what AI functions give."""
-    columns = frozenset[str]()
-    while more := frozenset[str]().union(*(ai_columns(text, names, columns) for text in texts)) - columns:
-        columns |= more
-    return columns
+def references(tokens: Sequence[Token]) -> Iterator[int]:
+    """The indexes of the words that may name a function, a relation or a prepared statement; no columns, no aliases."""
+    clauses = [""]
+    before = ""
+    for index, token in enumerate(tokens):
+        del clauses[max(token.depth, 0) + 1 :]
+        if token.text in "([{":
+            is_argument = index > 0 and tokens[index - 1].word and before not in _NO_NAMES
+            clauses.append("VALUES" if token.text != "(" or is_argument else clauses[-1])
+        elif token.text == "," and clauses[-1] == "ON":
+            clauses[-1] = "FROM"
+        elif token.keyword in _VALUES:
+            clauses[-1] = token.keyword
+        elif token.keyword in _RELATIONS:
+            clauses[-1] = "FROM"
+        elif token.word and (is_call(tokens, index) or _names_relation(tokens, index, clauses[-1])):
+            yield index
+        before = token.keyword
 
 
-def _views(definitions: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """The views among some definitions, each behind those that it reads."""
-    reads = {
-        name: referenced_words(text) - {name}
-        for name, text in definitions.items()
-        if "VIEW" in keywords(tokenize(text)[:5])
-    }
-    return tuple((name, definitions[name]) for name in TopologicalSorter(reads).static_order() if name in reads)
+def _names_relation(tokens: Sequence[Token], index: int, clause: str) -> bool:
+    before = tokens[index - 1] if index else None
+    if clause in _VALUES or (before is not None and before.keyword == "AS"):
+        return False
+    if clause != "FROM" or before is None:
+        return True
+    return before.text in (",", "(", ".") or before.keyword in _RELATIONS | {"LATERAL"}
 
 
-def _closure(words: frozenset[str], definitions: Mapping[str, list[str]]) -> set[str]:
-    """The definitions that some words reach."""
-    reached: set[str] = set()
-    open_words = set(words)
-    while names := (open_words & definitions.keys()) - reached:
-        reached |= names
-        open_words = {word for name in names for text in definitions[name] for word in referenced_words(text)}
-    return reached
+def ai_references(sql: str, names: Collection[str], columns: Collection[str] = ()) -> frozenset[int]:
+    """Where a text mentions what leads to an AI function: the offsets of these tokens.
+
+    names: of functions and relations. columns: of these relations, where they hold what AI functions give; the columns
+    of the text's own subqueries are found here.
+
+    >>> sql = "SELECT a FROM (SELECT a, f(b) AS c FROM t) WHERE c AND a"
+    >>> [sql[start:start + 1] for start in sorted(ai_references(sql, {"f"}))]
+    ['f', 'c', 'c']
+    """
+    return _ai_references(sql, frozenset(names), frozenset(columns))
 
 
-def _num_calls(
-    sql: str, functions: Collection[str], definitions: Mapping[str, list[str]], above: tuple[str, ...]
-) -> int:
-    tokens, count = tokenize(sql), 0
-    for index in references(tokens):
-        word = tokens[index].word
-        if word in functions:
-            count += 1
-        elif word in definitions and word not in above and len(above) < 16:
-            count += max(_num_calls(text, functions, definitions, (*above, word)) for text in definitions[word])
-    return count
+@lru_cache(maxsize=256)
+def _ai_references(sql: str, names: frozenset[str], columns: frozenset[str]) -> frozenset[int]:
+    tokens = tokenize(sql)
+    starts = {tokens[index].start for index in references(tokens) if tokens[index].word in names}
+    starts |= {t.start for t in tokens if t.word in columns}
+    items = [*_select_items(tokens)] if starts else []
+    open_items = items
+    while open_items:
+        more = [item for item in open_items if any(token.start in starts for token in tokens[item[1] : item[2]])]
+        open_items = [item for item in open_items if item not in more]
+        mentioned = {token.start for item in more for token in _references_of(tokens, item)}
+        if mentioned <= starts:
+            break
+        starts |= mentioned
+    return frozenset(starts)
+
+
+def ai_columns(sql: str, names: Collection[str], columns: Collection[str] = ()) -> frozenset[str]:
+    """The names of the columns of a text, at any depth, that hold what AI functions give.
+
+    >>> sorted(ai_columns("CREATE VIEW v AS SELECT a, f(b) AS c FROM (SELECT f(d) e, b FROM t)", {"f"}))
+    ['c', 'e']
+    """
+    tokens, starts = tokenize(sql), ai_references(sql, names, columns)
+    return frozenset(
+        name
+        for name, first, last in _select_items(tokens)
+        if any(token.start in starts for token in tokens[first:last])
+    )
+
+
+SelectItem = tuple[str, int, int]
+"""A column of a SELECT: its name, and the indexes of its first token and of the one after its last."""
+
+
+def _select_items(tokens: Sequence[Token]) -> Iterator[SelectItem]:
+    """The columns with names of their own, and those that a list of names stands for: WITH q(a) AS (..), (..) v(a)."""
+    for index, token in enumerate(tokens):
+        if token.keyword == "SELECT":
+            yield from _items(tokens, index)
+        elif token.text == "(" and index > 0 and tokens[index - 1].word:
+            yield from _listed(tokens, index)
+
+
+def end_of_select_list(tokens: Sequence[Token], select: int) -> int:
+    """The index of the first token after the columns of the SELECT at an index."""
+    depth = tokens[select].depth
+    end = select + 1
+    while end < len(tokens) and tokens[end].depth >= depth:
+        if tokens[end].depth == depth and (tokens[end].keyword in _LIST_ENDS or tokens[end].text == ";"):
+            break
+        end += 1
+    return end
+
+
+def _items(tokens: Sequence[Token], select: int) -> Iterator[SelectItem]:
+    first = select + 1
+    for part in split_at_commas(tokens[first : end_of_select_list(tokens, select)], tokens[select].depth):
+        last = first + len(part)
+        if len(part) > 1:
+            name = part[0].word if part[1].text == ":" else alias(part)
+            if name:
+                yield name, first, last
+        first = last + 1
+
+
+def alias(part: Sequence[Token]) -> str:
+    """The name that a column of a SELECT ends with; "" if it ends with none. part: of two tokens at least."""
+    before, name = part[-2:]
+    has_alias = before.word or before.text in ")]}" or before.text[0] in "'\"0123456789"
+    is_name = name.word and name.depth == part[0].depth and name.keyword not in _NOT_ALIASES
+    return name.word if is_name and has_alias and before.keyword not in {"AND", "OR", "NOT", "IS"} else ""
+
+
+def _listed(tokens: Sequence[Token], opening: int) -> Iterator[SelectItem]:
+    """The columns of a list of names, each with the whole query that they name: CREATE VIEW v(a) AS SELECT ..,
+    WITH q(a) AS (SELECT ..), (VALUES ..) AS v(a)."""
+    end = closing(tokens, opening)
+    names = tokens[opening + 1 : end]
+    if not names or not all(token.text == "," if i % 2 else token.word for i, token in enumerate(names)):
+        return
+    head = keywords(tokens[:opening])
+    is_view = head[0] == "CREATE" and "VIEW" in head and "AS" not in head
+    follows = [token.keyword or token.text for token in tokens[end + 1 : end + 4]]
+    if follows[:1] == ["AS"] and (is_view or (follows[1:2] == ["("] and follows[2:] and follows[2] in QUERY_WORDS)):
+        last = len(tokens) if is_view else closing(tokens, end + 2)
+        yield from ((token.word, end + 2, last) for token in names if token.word)
+        return
+    before = opening - 2 - (tokens[opening - 2].keyword == "AS")
+    if before > 0 and tokens[before].text == ")":
+        first = next(i for i in reversed(range(before)) if tokens[i].depth == tokens[before].depth)
+        yield from ((token.word, first, before) for token in names if token.word)
+
+
+def _references_of(tokens: Sequence[Token], item: SelectItem) -> Iterator[Token]:
+    """Where a column may be mentioned: anywhere, but not in its own query if that has another column of its name."""
+    name, first, last = item
+    same = [i for i, token in enumerate(tokens) if token.word == name]
+    if sum(first <= i < last for i in same) < 2:
+        yield from (tokens[i] for i in same)
+        return
+    depth = tokens[first].depth
+    low = next((i for i in reversed(range(first)) if tokens[i].depth < depth), 0)
+    high = next((i for i in range(last, len(tokens)) if tokens[i].depth < depth), len(tokens))
+    yield from (tokens[i] for i in same if not low <= i < high)

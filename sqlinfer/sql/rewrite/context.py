@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlinfer.functions import Functions
-from sqlinfer.sql.parsing.mentions import ai_mentions
 from sqlinfer.sql.parsing.parameters import SqlValues
+from sqlinfer.sql.parsing.references import ai_references
 from sqlinfer.types import ModelVersion
 
 
@@ -41,6 +41,6 @@ class RewriteContext:
     table_exists: Callable[[str], bool] = lambda _: False
     first_site: int = 1
 
-    def mentions(self, sql: str) -> frozenset[int]:
+    def ai_references(self, sql: str) -> frozenset[int]:
         """The offsets of the tokens of a text that lead to an AI function."""
-        return ai_mentions(sql, self.ai_names, self.ai_columns)
+        return ai_references(sql, self.ai_names, self.ai_columns)

@@ -26,13 +26,13 @@ def guard_merge_values(sql: str, context: RewriteContext) -> str:
     """
     if "merge" not in sql.lower():
         return sql
-    tokens, mentions = tokenize(sql), context.mentions(sql)
+    tokens, ai_offsets = tokenize(sql), context.ai_references(sql)
     marks = [first_keyword(tokens, word) for word in ("MERGE", "INTO", "USING", "ON", "WHEN")]
     positions = [mark for mark in marks if mark is not None]
     if len(positions) < len(marks) or positions != sorted(positions):
         return sql
     _, into, using, on, when = positions
-    if has_any(tokens[on:when], mentions):
+    if has_any(tokens[on:when], ai_offsets):
         return sql
     condition, target = text_of(sql, tokens[on + 1 : when]), text_of(sql, tokens[into + 1 : using])
     source = text_of(sql, tokens[using + 1 : on])
@@ -43,7 +43,7 @@ def guard_merge_values(sql: str, context: RewriteContext) -> str:
     }
     edits = Edits(sql)
     for value, needed in _guards(sql, tokens[when:], sides):
-        if value and has_any(value, mentions):
+        if value and has_any(value, ai_offsets):
             start, end = value[0].start, value[-1].end
             edits.replace(start, end, nested_conditions([*needed, sql[start:end]]))
     return edits.apply()

@@ -4,7 +4,7 @@ reach what is written in them.
 
 from __future__ import annotations
 
-from sqlinfer.sql.parsing.mentions import referenced_words
+from sqlinfer.sql.parsing.references import referenced_words
 from sqlinfer.sql.parsing.tokens import has_name, text_of, tokenize
 from sqlinfer.sql.rewrite.context import RewriteContext
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from sqlinfer.sql.parsing.mentions import alias, end_of_select_list
 from sqlinfer.sql.parsing.parsed_calls import aggregate_names
+from sqlinfer.sql.parsing.references import alias, end_of_select_list
 from sqlinfer.sql.parsing.tokens import Token, first_keyword, has_any, split_at_commas, text_of, tokenize
 from sqlinfer.sql.rewrite.context import RewriteContext
 
@@ -81,19 +81,19 @@ def _parts(sql: str, context: RewriteContext) -> _Parts | None:
     """The parts of a query with AI calls among its keys and among its other columns; None for any other."""
     if "limit" not in sql.lower():
         return None
-    tokens, mentions = tokenize(sql), context.mentions(sql)
-    clauses = _clauses(tokens) if len(mentions) > 1 else None
+    tokens, ai_offsets = tokenize(sql), context.ai_references(sql)
+    clauses = _clauses(tokens) if len(ai_offsets) > 1 else None
     if clauses is None:
         return None
     select, from_, where, order, limit, end = clauses
     source = tokens[from_ + 1 : where]
     columns, keys = (split_at_commas(part, 0) for part in (tokens[select + 1 : from_], tokens[order + 2 : limit]))
-    has_ai_key = any(has_any(key, mentions) for key in keys)
+    has_ai_key = any(has_any(key, ai_offsets) for key in keys)
     if not has_ai_key or any(t.text == "," and t.depth == 0 for t in source) or _change_rows(tokens[select:from_]):
         return None
     names = {_expression(key)[0].word or _expression(key)[0].text for key in keys if len(_expression(key)) == 1}
     others = (part for part in columns if len(part) < 2 or alias(part) not in names)
-    if any(name.isdecimal() for name in names) or not any(has_any(part, mentions) for part in others):
+    if any(name.isdecimal() for name in names) or not any(has_any(part, ai_offsets) for part in others):
         return None
     by_name = {alias(part): part for part in columns if len(part) > 1}
     return _Parts(

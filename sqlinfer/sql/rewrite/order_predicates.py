@@ -41,11 +41,11 @@ def order_predicates(sql: str, context: RewriteContext) -> str:
     >>> order_predicates("FROM t WHERE f(x) OR n = 0", context)
     'FROM t WHERE CASE WHEN n = 0 THEN true ELSE f(x) END'
     """
-    tokens, edits, mentions = tokenize(sql), Edits(sql), context.mentions(sql)
+    tokens, edits, ai_offsets = tokenize(sql), Edits(sql), context.ai_references(sql)
     for index in reversed(range(len(tokens))):
         is_distinct_on = tokens[index].keyword == "ON" and index > 0 and tokens[index - 1].keyword == "DISTINCT"
         if tokens[index].keyword in _OPENS and not is_distinct_on:
-            _guard_clause(edits, tokens, index, mentions)
+            _guard_clause(edits, tokens, index, ai_offsets)
     return edits.apply()
 
 
@@ -59,15 +59,15 @@ def nested_conditions(conditions: Sequence[str]) -> str:
     return "".join(f"CASE WHEN {condition} THEN " for condition in first) + last + " END" * len(first)
 
 
-def _guard_clause(edits: Edits, tokens: Sequence[Token], opening: int, mentions: Collection[int]) -> None:
+def _guard_clause(edits: Edits, tokens: Sequence[Token], opening: int, ai_offsets: Collection[int]) -> None:
     clause = _clause(tokens, opening + 1)
-    if not has_any(clause, mentions) or tokens[opening + 1].keyword == "CONFLICT":
+    if not has_any(clause, ai_offsets) or tokens[opening + 1].keyword == "CONFLICT":
         return
     condition = split_condition(clause)
-    joins = _join_conditions(edits, tokens, opening, mentions)
+    joins = _join_conditions(edits, tokens, opening, ai_offsets)
     if not condition.parts and not joins:
         return
-    order = _Order(edits, mentions, is_one_table=_reads_one_table(tokens, opening))
+    order = _Order(edits, ai_offsets, is_one_table=_reads_one_table(tokens, opening))
     edits.replace(clause[0].start, clause[-1].end, order.guarded(condition, joins))
 
 
@@ -76,12 +76,12 @@ class _Order:
     """Writes conditions with their cheap parts first.
 
     edits: of the whole statement.
-    mentions: starts of the tokens that lead to AI functions.
+    ai_offsets: starts of the tokens that lead to AI functions.
     is_one_table: whether the conditions stand in WHERE, over one table.
     """
 
     edits: Edits
-    mentions: Collection[int]
+    ai_offsets: Collection[int]
     is_one_table: bool
 
     def guarded(self, condition: Condition, joins: Sequence[str] = ()) -> str:
@@ -109,7 +109,7 @@ class _Order:
         return [part for part in condition.parts if not self._is_ai(part)], ai
 
     def _is_ai(self, condition: Condition) -> bool:
-        return has_any(condition.tokens, self.mentions)
+        return has_any(condition.tokens, self.ai_offsets)
 
     def _text(self, condition: Condition) -> str:
         return condition_text(condition, self.edits)
@@ -143,7 +143,7 @@ def _reads_one_table(tokens: Sequence[Token], where: int) -> bool:
     return False
 
 
-def _join_conditions(edits: Edits, tokens: Sequence[Token], where: int, mentions: Collection[int]) -> list[str]:
+def _join_conditions(edits: Edits, tokens: Sequence[Token], where: int, ai_offsets: Collection[int]) -> list[str]:
     """The conditions of the joins before a WHERE, if all are inner: they hold there, and name both sides, so that
     DuckDB does not compute an AI condition below the join, for rows that find no partner."""
     depth = tokens[where].depth
@@ -154,7 +154,7 @@ def _join_conditions(edits: Edits, tokens: Sequence[Token], where: int, mentions
     if tokens[start].keyword != "FROM" or _OTHER_JOINS & {tokens[i].keyword for i in before if i > start}:
         return []
     clauses = [_clause(tokens, i + 1) for i in before if i > start and tokens[i].keyword == "ON"]
-    cheap = [clause for clause in clauses if clause and not has_any(clause, mentions)]
+    cheap = [clause for clause in clauses if clause and not has_any(clause, ai_offsets)]
     return [" AND ".join(f"({edits.render(clause[0].start, clause[-1].end)})" for clause in cheap)] if cheap else []
 
 

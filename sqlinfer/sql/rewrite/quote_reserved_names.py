@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from sqlinfer.sql.parsing.edits import Edits
-from sqlinfer.sql.parsing.mentions import is_call
 from sqlinfer.sql.parsing.parsed_calls import call_spans
+from sqlinfer.sql.parsing.references import is_call
 from sqlinfer.sql.parsing.tokens import tokenize
 from sqlinfer.sql.rewrite.context import RewriteContext
 

@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterator, Sequence
 
 from sqlinfer.sql.parsing.conditions import Condition, condition_text, split_condition
 from sqlinfer.sql.parsing.edits import Edits
-from sqlinfer.sql.parsing.mentions import is_call
 from sqlinfer.sql.parsing.parsed_calls import aggregate_names
+from sqlinfer.sql.parsing.references import is_call
 from sqlinfer.sql.parsing.tokens import QUERY_WORDS, Token, closing, has_any, split_at_commas, tokenize
 from sqlinfer.sql.rewrite.context import RewriteContext
 
@@ -36,16 +36,16 @@ def wait_for_answers(sql: str, context: RewriteContext) -> str:
     >>> wait_for_answers("SELECT f(g(x)), f(concat('a', g(x)))", context)
     "SELECT f(g(x)), CASE WHEN g(x) IS NULL THEN NULL ELSE f(concat('a', g(x))) END"
     """
-    tokens, mentions = tokenize(sql), context.mentions(sql)
-    if len(mentions) < 2:
+    tokens, ai_offsets = tokenize(sql), context.ai_references(sql)
+    if len(ai_offsets) < 2:
         return sql
-    waits = _Waits(sql, mentions)
+    waits = _Waits(sql, ai_offsets)
     for index in reversed(range(len(tokens))):
         if tokens[index].keyword == "CASE":
             waits.in_case(index)
         elif tokens[index].word in _LAZY and is_call(tokens, index):
             waits.in_call(index)
-        elif tokens[index].start in mentions and is_call(tokens, index):
+        elif tokens[index].start in ai_offsets and is_call(tokens, index):
             waits.in_ai_call(index)
     return waits.edits.apply()
 
@@ -53,10 +53,10 @@ def wait_for_answers(sql: str, context: RewriteContext) -> str:
 class _Waits:
     """Writes the waits into a text, from the inside out."""
 
-    def __init__(self, sql: str, mentions: Collection[int]) -> None:
+    def __init__(self, sql: str, ai_offsets: Collection[int]) -> None:
         self.edits = Edits(sql)
         self._tokens = tokenize(sql)
-        self._mentions = mentions
+        self._ai_offsets = ai_offsets
         self._index = {token.start: index for index, token in enumerate(self._tokens)}
 
     def in_case(self, start: int) -> None:
@@ -67,7 +67,7 @@ class _Waits:
             return
         if marks[0] > start + 1:  # the operand is compared with each value
             wait = self._wait(split_condition(tokens[start + 1 : marks[0]]))
-            if wait and has_any(tokens[marks[0] : end], self._mentions):
+            if wait and has_any(tokens[marks[0] : end], self._ai_offsets):
                 self._replace(
                     start, end, f"CASE WHEN {wait} THEN NULL ELSE {self._render(tokens[start : end + 1])} END"
                 )
@@ -76,8 +76,8 @@ class _Waits:
             if tokens[when].keyword != "WHEN":
                 continue
             condition = tokens[when + 1 : then]
-            is_needed = has_any(tokens[after:end], self._mentions) or (
-                has_any(tokens[then:after], self._mentions) and self._may_hold_of_null(condition)
+            is_needed = has_any(tokens[after:end], self._ai_offsets) or (
+                has_any(tokens[then:after], self._ai_offsets) and self._may_hold_of_null(condition)
             )
             wait = self._wait(split_condition(condition)) if is_needed and condition else ""
             if wait:
@@ -91,7 +91,7 @@ class _Waits:
             return
         if tokens[start].word == "if":
             wait = self._wait(split_condition(parts[0]))
-            if wait and any(has_any(part, self._mentions) for part in parts[1:]):
+            if wait and any(has_any(part, self._ai_offsets) for part in parts[1:]):
                 self._replace(
                     start, end, f"CASE WHEN {wait} THEN NULL ELSE {self._render(tokens[start : end + 1])} END"
                 )
@@ -104,7 +104,7 @@ class _Waits:
             if wait:
                 arguments = [f"CASE WHEN {wait} THEN NULL ELSE coalesce({', '.join(arguments)}) END"]
             is_changed |= bool(wait)
-            is_needed |= has_any(part, self._mentions)
+            is_needed |= has_any(part, self._ai_offsets)
         if is_changed:
             self._replace(start, end, arguments[0] if len(arguments) == 1 else f"coalesce({', '.join(arguments)})")
 
@@ -117,7 +117,7 @@ class _Waits:
         waits = [
             self._is_open(Condition("", (), part[2:] if part[1:] and part[1].text in (":=", "=>") else part))
             for part in parts
-            if has_any(part, self._mentions) and self._may_hold_of_null(part)
+            if has_any(part, self._ai_offsets) and self._may_hold_of_null(part)
         ]
         if waits:
             self._let_wait(self._start(start, 0), end, " OR ".join(waits))
@@ -125,7 +125,7 @@ class _Waits:
     def _wait(self, condition: Condition) -> str:
         """The condition that a call of a condition is open, asked in the order in which its parts are; "" if it has no
         call."""
-        if not has_any(condition.tokens, self._mentions):
+        if not has_any(condition.tokens, self._ai_offsets):
             return ""
         if not condition.parts:
             return self._is_open(condition)
@@ -147,7 +147,7 @@ class _Waits:
         waits, index = [], first
         while index <= last:
             end = self._end(index)
-            if end > last or not has_any(tokens[index : end + 1], self._mentions):
+            if end > last or not has_any(tokens[index : end + 1], self._ai_offsets):
                 index += 1
                 continue
             start = self._start(index, first)
@@ -176,9 +176,9 @@ class _Waits:
                 if open_cases == 0:
                     return end
             return len(tokens)
-        if (token.start in self._mentions or token.word in _LAZY) and is_call(tokens, index):
+        if (token.start in self._ai_offsets or token.word in _LAZY) and is_call(tokens, index):
             return closing(tokens, index + 1)
-        return index if token.start in self._mentions else len(tokens)
+        return index if token.start in self._ai_offsets else len(tokens)
 
     def _is_null(self, first: int, start: int, last: int) -> str:
         """The condition that what stands from start to last is NULL, asked outside of what it stands in from the index
@@ -219,7 +219,7 @@ class _Waits:
 
     def _may_hold_of_null(self, condition: Sequence[Token]) -> bool:
         """Whether a condition may be true where a call in it is NULL."""
-        calls = (t for i, t in enumerate(condition) if is_call(condition, i) and t.start not in self._mentions)
+        calls = (t for i, t in enumerate(condition) if is_call(condition, i) and t.start not in self._ai_offsets)
         return any(token.keyword in {"IS", "CASE", "EXISTS"} for token in condition) or any(calls)
 
     def _let_wait(self, start: int, end: int, wait: str) -> None:

@@ -14,8 +14,8 @@ import pytest
 from sqlinfer.errors import SqlinferError
 from sqlinfer.functions import Functions, load_functions
 from sqlinfer.sql.parsing.dml_to_select import dml_to_select
-from sqlinfer.sql.parsing.mentions import ai_columns, referenced_words
 from sqlinfer.sql.parsing.probe_queries import probe_queries
+from sqlinfer.sql.parsing.references import ai_columns, referenced_words
 from sqlinfer.sql.parsing.split_statements import split_statements
 from sqlinfer.sql.parsing.tokens import tokenize
 from sqlinfer.sql.rewrite import passes
