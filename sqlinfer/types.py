@@ -171,6 +171,9 @@ class Generate(_ModelRequest):
     """What happens to a text that is longer than the model's context."""
     schema: str = ""
     """A JSON schema that constrains decoding: the answer satisfies it."""
+    languages: tuple[str, ...] = ()
+    """Of a translation: the language of the answer, with that of the text before it if it is known. A model trained to
+    translate reads them by its own prefix; the instruction names them for others."""
     reorder: bool = False
     """The text is a JSON object whose fields may be reordered, so that more prompts share a prefix."""
 

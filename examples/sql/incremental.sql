@@ -3,7 +3,7 @@
 CREATE TABLE IF NOT EXISTS gists (id INTEGER PRIMARY KEY, product VARCHAR, gist VARCHAR);
 
 INSERT INTO gists
-SELECT id, product, summarize(body)
+SELECT id, product, ai_summarize(body)
 FROM read_csv(coalesce(getvariable('tickets'), 'examples/data/tickets.csv')) AS tickets
 WHERE body IS NOT NULL
   AND NOT EXISTS (FROM gists WHERE gists.id = tickets.id);

@@ -2,7 +2,7 @@
 CREATE OR REPLACE TABLE judged AS
 SELECT id, gist, ai_sentiment(gist) AS sentiment
 FROM (
-    SELECT id, summarize(review) AS gist
+    SELECT id, ai_summarize(review) AS gist
     FROM read_csv(coalesce(getvariable('reviews'), 'examples/data/reviews.csv'))
     WHERE id <= 150
 );

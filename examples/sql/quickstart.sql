@@ -3,7 +3,7 @@
 -- Run it from the folder that holds examples/, or say where the file lies: --set tickets=PATH
 CREATE OR REPLACE TABLE angry AS
 SELECT id,
-       summarize(body) AS gist,
+       ai_summarize(body) AS gist,
        ai_classify(body, ['bug', 'billing', 'delivery', 'refund', 'question', 'cancellation', 'praise']) AS kind
 FROM read_csv(coalesce(getvariable('tickets'), 'examples/data/tickets.csv'))
 WHERE ai_filter(body, 'the customer is angry');

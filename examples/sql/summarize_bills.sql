@@ -4,7 +4,7 @@
 -- The file has the columns title and text.
 CREATE OR REPLACE TABLE bill_summaries AS
 SELECT title,
-       summarize(text, max_words := coalesce(getvariable('max_words'), '12')::INTEGER) AS summary,
+       ai_summarize(text, max_words := coalesce(getvariable('max_words'), '12')::INTEGER) AS summary,
        ai_count_tokens(text) AS tokens
 FROM read_csv(coalesce(getvariable('bills'), 'examples/data/bills.csv'));
 

@@ -3,7 +3,7 @@
 
 SELECT id, gist, concern, team
 FROM (
-    SELECT id, summarize(body) AS gist,
+    SELECT id, ai_summarize(body) AS gist,
            ai_classify(body, (SELECT list(concern ORDER BY concern) FROM {{ ref('teams') }})) AS concern
     FROM {{ ref('texts') }}
     WHERE kind = 'ticket' AND ai_filter(body, 'the customer is angry')

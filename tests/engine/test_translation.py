@@ -1,0 +1,58 @@
+"""A model that was trained to translate is asked in its own way."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sqlinfer import Request
+from sqlinfer.engine import open_engine
+from sqlinfer.store import Store
+from sqlinfer.types import Completion
+from tools.random_models import build
+
+PAIRS = {"en_to_de": ("English", "German"), "en_to_fr": ("English", "French"), "de_to_fr": ("German", "French")}
+
+
+@pytest.fixture
+def translator(tmp_path: Path) -> Path:
+    """A T5 with random weights and the prefixes of one that translates."""
+    folder = build("t5", tmp_path / "t5")
+    config = json.loads((folder / "config.json").read_text())
+    config["task_specific_params"] = {
+        f"translation_{key}": {"prefix": f"translate {source} to {target}: "} for key, (source, target) in PAIRS.items()
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("languages", "prompt"),
+    [
+        (("German",), "translate English to German: Hello"),
+        (("german ",), "translate English to German: Hello"),
+        (("German", "French"), "translate German to French: Hello"),
+        ((), "Translate it.\n\nHello"),
+    ],
+)
+def test_a_translation_has_the_prefix_of_its_languages(
+    translator: Path, home: Path, languages: tuple[str, ...], prompt: str
+) -> None:
+    with Store(home) as store:
+        engine = open_engine(store.registry.get(str(translator)))
+    assert engine.read_prompt(Request("Hello", instruction="Translate it.", languages=languages)) == prompt
+
+
+@pytest.mark.parametrize("languages", [("Spanish",), ("French", "German"), ("French",)])
+def test_languages_that_a_model_was_not_trained_for_fail_the_row(
+    translator: Path, home: Path, languages: tuple[str, ...]
+) -> None:
+    with Store(home) as store:
+        engine = open_engine(store.registry.get(str(translator)))
+    (completion,) = engine.generate([Request("Hello", instruction="Translate it.", languages=languages)])
+    assert isinstance(completion, Completion)
+    assert "was trained to translate English to German, English to French, German to French, and not" in str(
+        completion.error
+    )
