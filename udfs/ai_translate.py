@@ -4,7 +4,7 @@ from sqlinfer import Parameters, Request, SqlinferError
 def ai_translate(text: str, to: str, into: str = "") -> Request:
     """Translate a text into a language; with two languages, from the first into the second.
 
-    A model that was trained to translate, such as T5, is asked by its own prefix for these languages, and refuses others;
+    A model that was trained to translate, such as T5, is asked by its own prefix and refuses other languages;
     models that take languages as codes (M2M100, NLLB, Marian) are refused.
     """
     check(to)
