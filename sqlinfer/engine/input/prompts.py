@@ -35,6 +35,7 @@ from sqlinfer.types import (
     Text,
 )
 
+LONG_TOKEN = 32  # characters; a text of more than that for each token of the context is looked at in part
 CUT_CHARACTER = "\ufffd"  # what the bytes of half of a character are decoded to
 if TYPE_CHECKING:
     from sqlinfer.engine.model.probe import PositionTable
@@ -204,18 +205,28 @@ class PromptBuilder:
     def _encode_all(self, requests: Series[AnyRequest]) -> list[list[int] | str]:
         """Token ids, or why there are none. Few tokenizer calls for all requests; row by row only if that fails."""
         try:
-            return list(self._encode(requests, [request.text for request in requests]))
+            return list(self._encode(requests, [self._leading(request) for request in requests]))
         except Exception:  # noqa: BLE001 - templates and tokenizers raise errors of any kind
             return [self._encode_one(request) for request in requests]
 
     def _encode_one(self, request: AnyRequest) -> list[int] | str:
         try:
-            return self._encode([request], [request.text])[0]
+            return self._encode([request], [self._leading(request)])[0]
         except UnicodeEncodeError as error:
             where = f"U+{ord(error.object[error.start]):04X} at character {error.start} of the prompt"
             return f"the text is not valid Unicode: half of a surrogate pair, {where}"
         except Exception as error:  # noqa: BLE001 - of its chat template or its tokenizer
             return f"the text could not be made a prompt: {type(error).__name__}: {first_line(error)}"
+
+    def _leading(self, request: AnyRequest) -> str:
+        """The text of a request, or enough of its beginning to exceed the context: a cell may hold megabytes."""
+        limit, text = self.context.max_tokens or 0, request.text
+        size = len(text) if isinstance(request, CountTokens) else limit * LONG_TOKEN
+        while 0 < size < len(text):
+            if len(self._tokenizer.encode([text[:size]], as_plain_text=True)[0]) > limit:
+                return text[:size]
+            size *= 2
+        return text
 
     def _encode(self, requests: Series[AnyRequest], texts: Series[str]) -> list[list[int]]:
         """Token ids of requests with these texts."""
@@ -293,7 +304,7 @@ class PromptBuilder:
 
     def _truncate(self, request: Prompted, prompt: list[int], settings: GenerationSettings) -> list[int]:
         """The prompt with as much of the text as fits. Raises ValueError if even an empty text does not."""
-        text = request.text
+        text = self._leading(request)
         while (excess := self._excess(prompt, settings)) > 0:
             if not text:
                 raise ValueError(self._too_long(request, prompt, settings))
@@ -334,7 +345,8 @@ class PromptBuilder:
             if isinstance(request, Choose):
                 remedy = "Shorten the instruction, which has all labels, or take a model that reads more"
         else:
-            subject = f"the prompt has {len(prompt)}"
+            is_cut = len(self._leading(request)) < len(request.text)
+            subject = f"the prompt has {'more than ' if is_cut else ''}{len(prompt)}"
             remedy = "Shorten the text, or let a function that has overflow := 'truncate' cut it"
         limit = max(self._max_prompt_tokens(settings) or 0, 0)
         if self.defaults.is_encoder_decoder:

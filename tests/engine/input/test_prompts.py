@@ -163,6 +163,29 @@ def test_a_megabyte_is_cut_and_answered(engine_of: EngineOf) -> None:
     assert completion.truncated
 
 
+@pytest.mark.parametrize("shape", ["llama", "gpt2", "t5"])
+@pytest.mark.parametrize(
+    "text", ["All work and no play. " * 9000, " " * 99_000 + "word " * 20_000], ids=["words", "gap"]
+)
+def test_of_a_text_of_any_length_a_part_is_tokenized(
+    text: str, shape: str, engine_of: EngineOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts, tokenized = engine_of(shape).loaded.prompts, []
+    encode = prompts._tokenizer.encode
+    monkeypatch.setattr(
+        prompts._tokenizer, "encode", lambda texts, **more: tokenized.extend(texts) or encode(texts, **more)
+    )
+    parameters = Parameters(max_tokens=3)
+    cut, refused = prompts.prepare(
+        [Request(text, overflow=overflow, parameters=parameters) for overflow in ("truncate", "error")]
+    )
+    assert (cut.truncated, len(cut.prompt) > 490) == (True, True)
+    assert cut.prompt[5:300] == encode([prompts.render(cut.request, text)])[0][5:300]
+    assert "the prompt has more than" in str(refused.error)
+    if not text.startswith(" "):
+        assert max(map(len, tokenized)) < len(text) // 5
+
+
 @pytest.mark.parametrize("shape", ["llama", "gpt2", "t5", "bart"])
 def test_odd_texts_are_answered(shape: str, engine_of: EngineOf) -> None:
     odd = ["", " ", "\n", "\x00", FACES, "\u202eright to left", "</s><|end|>", "e\u0301" * 20]
