@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from sqlinfer.cli.tables import echo_json, echo_table, json_option
+from sqlinfer.cli.tables import echo_blocks, echo_json, json_option
 
 
 @click.group()
@@ -44,7 +44,13 @@ def list_(as_json: bool) -> None:
     if as_json:
         echo_json(facts)
         return
-    names = ("signature", "returns", "help", "path")
-    rows = [[*(fact[name] for name in names[:3]), "built-in" if fact["built_in"] else fact["path"]] for fact in facts]
-    echo_table(names, rows)
-    click.echo(f"Each also takes these named parameters: {', '.join(OPTIONS)}.")
+    echo_blocks(
+        {
+            "function": str(fact["signature"]),
+            "returns": str(fact["returns"]),
+            "help": str(fact["help"]),
+            "file": "built-in" if fact["built_in"] else str(fact["path"]),
+        }
+        for fact in facts
+    )
+    click.echo(f"\nEach also takes these named parameters: {', '.join(OPTIONS)}.")

@@ -17,7 +17,7 @@ from sqlinfer.cli.state import (
     take_job_settings,
 )
 from sqlinfer.cli.stop import stopping
-from sqlinfer.cli.tables import echo_json, echo_table
+from sqlinfer.cli.tables import echo_blocks, echo_json, to_cell
 from sqlinfer.errors import Interrupted
 
 
@@ -55,7 +55,13 @@ def preview(files: tuple[str, ...], sql: str | None, rows: int, as_json: bool, *
     if as_json:
         echo_json([asdict(sample) for sample in shown])
         return
-    echo_table(
-        ["call", "model", "prompt", "answer", "value"],
-        [[s.call, s.model, s.prompt, s.answer, s.value if s.error is None else f"Error: {s.error}"] for s in shown],
+    echo_blocks(
+        {
+            "call": sample.call,
+            "model": sample.model,
+            "prompt": sample.prompt,
+            "answer": sample.answer or "",
+            "value": to_cell(sample.value) if sample.error is None else f"Error: {sample.error}",
+        }
+        for sample in shown
     )

@@ -43,6 +43,19 @@ def echo_facts(facts: Mapping[str, Any]) -> None:
         click.echo(f"{name:{width}}  {to_cell(value)}")
 
 
+def echo_blocks(blocks: Iterable[Mapping[str, str]]) -> None:
+    """Print texts by name, a block for each mapping with an empty line between them; lines stay as they are."""
+    for number, block in enumerate(blocks):
+        if number:
+            click.echo()
+        width = max(map(len, block), default=0)
+        for name, text in block.items():
+            first, *rest = to_text(text).split("\n")
+            click.echo(f"{name:{width}}  {first}".rstrip())
+            for line in rest:
+                click.echo(" " * (width + 2) * bool(line) + line)
+
+
 def to_table(names: Sequence[str], rows: Iterable[Sequence[Any]], are_numbers: Sequence[bool] | None = None) -> str:
     """Rows as a table; long texts are wrapped, numbers stand to the right."""
     from rich import box

@@ -140,7 +140,10 @@ def test_functions_are_listed_with_the_users_own(invoke: Invoke) -> None:
         "built_in": False,
         "path": str(Path.cwd() / "udfs" / "shout.py"),
     }
-    assert "shout(t, times := 2)" in invoke("functions", "list").stdout
+    assert (
+        "function  shout(t, times := 2)\nreturns   VARCHAR[]\nhelp      Say it loud.\n"
+        in invoke("functions", "list").stdout
+    )
 
 
 def test_explain_counts_and_asks_nothing(invoke: Invoke, query: Query) -> None:
