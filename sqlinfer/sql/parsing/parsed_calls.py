@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import inspect
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -145,7 +146,9 @@ def aggregate_names() -> frozenset[str]:
 @lru_cache(maxsize=1)
 def constants_connection() -> duckdb.DuckDBPyConnection:
     """A database of its own, for what needs no other."""
-    return duckdb.connect(config={"enable_external_access": "false"})
+    connection = duckdb.connect(config={"enable_external_access": "false"})
+    atexit.register(connection.close)  # DuckDB prints a report of leaks at exit for connections that are still open
+    return connection
 
 
 def _start(tokens: Sequence[Token], index: int) -> int | None:
