@@ -34,13 +34,14 @@ from sqlinfer.sql.plan import (
     plan,
     stops_early,
 )
-from sqlinfer.sql.replacement_scan import ReplacementScan, call_as
+from sqlinfer.sql.replacement_scan import ReplacementScan
 from sqlinfer.sql.rewrite.context import RewriteContext
 from sqlinfer.sql.rewrite.name_parameters import named_values, own_values
 from sqlinfer.sql.rows import Rows
 from sqlinfer.sql.semantic_joins import functions_over_pairs
 from sqlinfer.sql.udf.evaluator import CallEvaluator
 from sqlinfer.sql.udf.registration import UdfRegistration
+from sqlinfer.sql_text import quote_identifier
 
 RunSql = Callable[[str, SqlValues], Any]
 """Runs SQL with its parameters."""
@@ -107,7 +108,7 @@ class StatementRunner:
             match statement:
                 case ModelCommand():
                     models = run_model_statement(self._runtime.store.registry, statement.text)
-                    return call_as({"models": models}, self._connection.execute, "FROM models")
+                    return self._connection.execute(*_as_query(models))
                 case SetCommand():
                     return run_set_statement(self._runtime.settings, statement.text)
                 case Quiet():
@@ -254,3 +255,13 @@ class StatementRunner:
 
     def _is_select(self, sql: str) -> bool:
         return [parsed.type.name for parsed in self._connection.extract_statements(sql)] == ["SELECT"]
+
+
+def _as_query(table: pa.Table) -> tuple[str, list[list[Any]]]:
+    """A query that gives the rows of a table of texts and whole numbers, and its parameters: a table itself could be
+    read from Python by no connection that is locked."""
+    columns = [
+        f"unnest(?::{'INTEGER' if pa.types.is_integer(field.type) else 'VARCHAR'}[]) AS {quote_identifier(field.name)}"
+        for field in table.schema
+    ]
+    return f"SELECT {', '.join(columns)}", [column.to_pylist() for column in table.columns]

@@ -26,6 +26,15 @@ def test_models_are_made_shown_and_dropped_in_SQL(con: Session, tmp_path: Path) 
         con.execute("SELECT ai_query('gists', 'a')")
 
 
+def test_models_are_shown_on_a_connection_that_reads_nothing_from_outside(con: Session, tmp_path: Path) -> None:
+    write_model(tmp_path / "m", weight=2.0)
+    con.execute("SET enable_external_access = false")
+    made = con.execute(f"CREATE MODEL gists FROM '{tmp_path / 'm'}'")
+    assert [(name, version) for name, version, *_ in made.fetchall()] == [("gists", 1)]
+    assert "gists" in [row[0] for row in con.sql("SHOW MODELS").fetchall()]
+    assert con.execute("DESCRIBE MODEL gists").fetchone() == ("name", "gists")
+
+
 def test_a_model_statement_that_does_not_parse_shows_the_forms(con: Session) -> None:
     for sql in ("CREATE MODEL m", "CREATE MODEL m FROM x", "ALTER MODEL m SET ALIAS a", "SHOW MODELS m"):
         with pytest.raises(SqlinferError, match="CREATE \\[OR REPLACE\\] MODEL name FROM"):
