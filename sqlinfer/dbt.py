@@ -113,7 +113,9 @@ class _LogObserver:
 def _name(statement: str) -> str:
     """What to call a statement: the model that it makes."""
     table = created_table(statement)
-    return table.rpartition(".")[2].strip('"').removesuffix("__dbt_tmp") if table else "a query"
+    if table:
+        return table.rpartition(".")[2].strip('"').removesuffix("__dbt_tmp")
+    return "a test" if "dbt_internal_test" in statement else "a query"
 
 
 class _ToDbt(logging.Handler):
