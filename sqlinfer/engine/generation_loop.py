@@ -61,8 +61,10 @@ class GenerationLoop:
         admitted = self.scheduler.admit()
         self.utilization = self.scheduler.utilization
         error = self._try(lambda: self._forward(admitted)) if self.scheduler.running else None
-        if error is not None:
-            self._preempt(admitted, error)
+        if error is not None and is_out_of_memory(error):
+            self._preempt(admitted)
+        elif error is not None:
+            self._isolate(admitted, error)
         return cancelled + self.scheduler.pop_finished()
 
     def _forward(self, admitted: list[Sequence]) -> None:
@@ -110,25 +112,35 @@ class GenerationLoop:
             return error.with_traceback(None)
         return None
 
-    def _preempt(self, admitted: list[Sequence], error: Exception) -> None:
-        """Sequences go back to waiting after an error, and one that was alone fails: where memory ran out the batch is
-        halved, after another error each of them runs alone."""
-        running, is_memory = self.scheduler.running, is_out_of_memory(error)
+    def _preempt(self, admitted: list[Sequence]) -> None:
+        """Halve the batch after memory ran out: sequences go back to waiting; one that was alone fails."""
+        length = len(self.scheduler.running[0].token_ids)
+        problem = f"out of memory: one row of {length} tokens alone does not fit; shorten it"
+        self._give_back(admitted, problem, self.scheduler.preempt_and_halve, is_retryable=True)
+
+    def _isolate(self, admitted: list[Sequence], error: Exception) -> None:
+        """Run each sequence alone after another error; one that was alone fails. Raises an error if all would."""
+        was_alone = len(self.scheduler.running) == 1
+        problem = f"the model fails with this row: {describe(error)}"
+        self._give_back(admitted, problem, self.scheduler.preempt_and_isolate, is_retryable=False)
+        if was_alone:
+            self._check_runs()
+
+    def _give_back(
+        self,
+        admitted: list[Sequence],
+        problem: str,
+        preempt: Callable[[list[Sequence]], None],
+        *,
+        is_retryable: bool,
+    ) -> None:
+        """Let sequences wait again after a pass that broke off; one that was alone fails with this problem."""
+        running = self.scheduler.running
+        if len(running) == 1:
+            running[0].fail(problem, is_retryable=is_retryable)
         # a pass that broke off has left the cache of its rows half written
         keeps_cache = admitted and len(self.batch.rows) + len(admitted) == len(running)
-        preempted = admitted if keeps_cache else running
-        if len(running) == 1:
-            length = len(running[0].token_ids)
-            problem = f"out of memory: one row of {length} tokens alone does not fit; shorten it"
-            problem = problem if is_memory else f"the model fails with this row: {describe(error)}"
-            running[0].fail(problem, is_retryable=is_memory)
-        preempted = [row for row in preempted if not row.is_finished]
-        if is_memory:
-            self.scheduler.preempt_and_halve(preempted)
-        else:
-            self.scheduler.preempt_and_isolate(preempted)
+        preempt([row for row in (admitted if keeps_cache else running) if not row.is_finished])
         if not keeps_cache:
             self.batch.clear()
         release_memory(self.batch.model.device)
-        if not is_memory and len(running) == 1:
-            self._check_runs()
