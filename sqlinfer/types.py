@@ -153,6 +153,8 @@ class _ModelRequest:
     is_cancelled: Callable[[], bool] = field(default=_never, kw_only=True, compare=False, repr=False)
     """Whether nobody waits for the answer any more. An engine may then end the request at any step, as cancelled."""
 
+    needs_text: ClassVar[bool] = True
+    """Whether a blank text, as NULL, has no answer."""
     needs_weights: ClassVar[bool] = True
     """Whether a model runs to answer it; a tokenizer is enough else."""
     is_decoded: ClassVar[bool] = False
@@ -239,6 +241,7 @@ class Predict(_ModelRequest):
 
     task: ClassVar[Task] = ""
     output_type: ClassVar = Json
+    needs_text: ClassVar[bool] = False
 
     def for_version(self, version: ModelVersion) -> Predict | Classify:
         """The request as a version takes it: a model that is no script classifies the text."""
@@ -251,6 +254,7 @@ class CountTokens(_ModelRequest):
 
     task: ClassVar[Task] = ""
     output_type: ClassVar = Count
+    needs_text: ClassVar[bool] = False
     needs_weights: ClassVar[bool] = False
 
 

@@ -76,3 +76,11 @@ def test_a_sessions_defaults_hold_for_calls_that_say_nothing_else(con: Session, 
         with pytest.raises(ModelNotFound, match="nobody"):
             con.execute("SELECT ai_gen('new')")
         assert con.execute("SELECT ai_gen('new', model := 'echo')").fetchall() == [("<new>",)]
+
+
+def test_a_blank_text_is_null_and_no_request(con: Session, echo: EchoEngine) -> None:
+    blanks = "(VALUES (''), ('   '), (E'\\n\\t'), (NULL)) v(x)"
+    calls = ("ai_gen(x)", "ai_sentiment(x)", "ai_classify(x, ['a', 'b'])", "ai_filter(x, 'is it?')", "ai_embed(x)")
+    for call in calls:
+        assert con.sql(f"SELECT {call} FROM {blanks}").fetchall() == [(None,)] * 4, call
+    assert echo.asked == []

@@ -141,6 +141,8 @@ class Call:
         for draft in drafts:
             if not isinstance(draft, AnyRequest) or not isinstance(draft.text, str):
                 raise TypeError(f"it must {verb} a Request with a text, not {draft!r}")
+        if step == 1 and drafts[0].needs_text and not drafts[0].text.strip():
+            return  # of nothing a model makes something up: the value is NULL, as it is for NULL
         self.requests = [self._builder.build(draft, self._bound, step) for draft in drafts]
 
 
