@@ -14,7 +14,7 @@ from sqlinfer.functions import RETURNS
 from sqlinfer.sql.parsing.edits import Edits
 from sqlinfer.sql.parsing.parsed_calls import ParsedCall, parsed_calls
 from sqlinfer.sql.rewrite.context import RewriteContext
-from sqlinfer.sql_text import quote_literal
+from sqlinfer.sql_text import quote_literal, unquote
 from sqlinfer.types import ModelVersion
 
 
@@ -28,11 +28,25 @@ def annotate_result_types(sql: str, context: RewriteContext) -> str:
     """
     edits = Edits(sql)
     for call in parsed_calls(sql, context.functions):
+        if RETURNS in call.arguments:
+            _escape(edits, sql, call)
         sql_type = _type(call, context)
         if sql_type not in (None, "VARCHAR"):
-            written = json.dumps(sql_type, ensure_ascii=False)[1:-1]  # as it stands in the macro's JSON structure
-            edits.insert(call.arguments_end, f", {RETURNS} := {quote_literal(written)}")
+            edits.insert(call.arguments_end, f", {RETURNS} := {quote_literal(_in_json(sql_type))}")
     return edits.apply()
+
+
+def _in_json(sql_type: str) -> str:
+    """A type as it stands in the macro's JSON structure."""
+    return json.dumps(sql_type, ensure_ascii=False)[1:-1]
+
+
+def _escape(edits: Edits, sql: str, call: ParsedCall) -> None:
+    """Write the type that a call names as it stands in the macro's JSON structure, if it is a literal."""
+    literal = call.arguments[RETURNS]
+    start = sql.rfind(literal, 0, call.arguments_end)
+    if literal.startswith("'") and '"' in literal and '\\"' not in literal and start >= 0:
+        edits.replace(start, start + len(literal), quote_literal(_in_json(unquote(literal))))
 
 
 def _type(call: ParsedCall, context: RewriteContext) -> str | None:

@@ -61,13 +61,20 @@ class DistinctRows:
 
 def one_chunk(column: pa.ChunkedArray) -> pa.Array:
     """The column as one array; DuckDB hands over one chunk."""
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    return _plain(column.chunk(0) if column.num_chunks == 1 else column.combine_chunks())
 
 
 def struct_columns(array: pa.Array) -> dict[str, pa.Array]:
     """The fields of a struct column that are not NULL in every row."""
-    fields = [(field.name, array.field(i)) for i, field in enumerate(array.type)]
+    fields = [(field.name, _plain(array.field(i))) for i, field in enumerate(array.type)]
     return {name: values for name, values in fields if values.null_count < len(values)}
+
+
+def _plain(array: pa.Array) -> pa.Array:
+    """An array without an extension type, which DuckDB gives BOOLEAN columns under arrow_lossless_conversion."""
+    if not isinstance(array.type, pa.BaseExtensionType):
+        return array
+    return array.storage.cast(pa.bool_()) if array.type.extension_name == "arrow.bool8" else array.storage
 
 
 def to_array(values: list[Any], index: pa.Array, sql_type: str) -> pa.Array:

@@ -7,6 +7,10 @@ SELECT ai_extract(x, y), ai_extract(x, ['a'], returns := 'JSON') FROM t
 -->
 SELECT ai_extract(x, y), ai_extract(x, ['a'], returns := 'JSON') FROM t
 
+SELECT ai_extract(x, ['a b'], returns := 'STRUCT("a b" VARCHAR)'), ai_extract(x, ['a'], returns := 'STRUCT(\"a\" INTEGER)') FROM t
+-->
+SELECT ai_extract(x, ['a b'], returns := 'STRUCT(\"a b\" VARCHAR)'), ai_extract(x, ['a'], returns := 'STRUCT(\"a\" INTEGER)') FROM t
+
 SELECT x.ai_extract(['é']), AI_EXTRACT(x /* , */, schema := ['a', 'b'] -- end
 ) FROM t
 -->
