@@ -62,7 +62,8 @@ class Function:
     returns: the SQL type of its value; VARCHAR if type_of is set.
     help: the first line of the docstring.
     file_hash: SHA-256 of the file and its helpers, in hex.
-    answer_hash: part of the key of every answer: the file_hash, but for built-in functions a hash that outlives edits.
+    answer_hash: part of the key of every answer: a hash of the file without comments and `read`, and for built-in
+        functions one that outlives edits.
     path: its file.
     ask: one row's arguments -> a request, Steps or, if is_computed, the value.
     read: a request's output -> the value; None: the output is the value.

@@ -59,7 +59,7 @@ def load_functions(*folders: Path) -> Functions:
 def load_function(path: Path) -> Function:
     """Load one file; an error names the file and what is wrong in it."""
     try:
-        module, file_hash = load_module(path)
+        module, file_hash, requests_hash = load_module(path)
     except Exception as error:
         raise SqlinferError(f"{path}: {type(error).__name__}: {error}") from error
     name = path.stem.lower()
@@ -92,7 +92,7 @@ def load_function(path: Path) -> Function:
         returns="VARCHAR" if type_of is not None else _sql_type(value_type, path),
         help=help_text,
         file_hash=file_hash,
-        answer_hash=ANSWER_HASHES.get(name, file_hash) if is_built_in else file_hash,
+        answer_hash=ANSWER_HASHES.get(name, requests_hash) if is_built_in else requests_hash,
         path=path,
         ask=ask,
         read=read,

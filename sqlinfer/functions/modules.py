@@ -10,16 +10,19 @@ import ast
 import builtins
 import hashlib
 import sys
+import tokenize
 from collections.abc import Iterator, Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 
-def load_module(path: Path) -> tuple[ModuleType, str]:
-    """The module of a file, and the SHA-256, in hex, of the file and its helpers. Raises what the code raises."""
+def load_module(path: Path) -> tuple[ModuleType, str, str]:
+    """The module of a file, and two SHA-256, in hex, of the file and its helpers: of their texts, and of what decides
+    the requests. Raises what the code raises."""
     files = _Files(path.absolute())
-    return _Modules(files).module(path.stem), files.content_hash
+    return _Modules(files).module(path.stem), files.content_hash, files.requests_hash
 
 
 class _Files:
@@ -36,11 +39,9 @@ class _Files:
             name = unread.pop()
             for imported in _imported(self.sources[name][1], self.package(name)):
                 unread += [prefix for prefix in _prefixes(imported) if self._add(prefix)]
-        hashes = sorted(
-            (name, hashlib.sha256(source).hexdigest()) for name, (_, source) in self.sources.items() if source
-        )
-        (own,) = (each for name, each in hashes if name == path.stem)
-        self.content_hash = own if len(hashes) == 1 else hashlib.sha256(f"{own} {hashes}".encode()).hexdigest()
+        sources = {name: source for name, (_, source) in self.sources.items() if source}
+        self.content_hash = _hash(sources, path.stem)
+        self.requests_hash = _hash({name: _request_code(source) for name, source in sources.items()}, path.stem)
 
     def _add(self, name: str) -> bool:
         """Read a module that is new; whether it is there."""
@@ -115,6 +116,34 @@ class _Modules:
         if name:
             package, _, own = name.rpartition(".")
             setattr(self.module(package), own, module)
+
+
+def _hash(sources: Mapping[str, bytes], name: str) -> str:
+    """The SHA-256 of the source of a name and of its helpers' sources."""
+    hashes = sorted((each, hashlib.sha256(source).hexdigest()) for each, source in sources.items())
+    own = dict(hashes)[name]
+    return own if len(hashes) == 1 else hashlib.sha256(f"{own} {hashes}".encode()).hexdigest()
+
+
+def _request_code(source: bytes) -> bytes:
+    """The lines of a file without comments, blank lines and `read`, which makes no request.
+
+    >>> _request_code(b"A = 1  # one\\n\\n# two\\ndef read(text):\\n    return A\\n")
+    b'A = 1'
+    """
+    lines = source.decode("utf-8", "replace").split("\n")
+    try:
+        for token in tokenize.tokenize(BytesIO(source).readline):
+            if token.type == tokenize.COMMENT:
+                line = token.start[0] - 1
+                lines[line] = lines[line][: token.start[1]]
+        for node in ast.parse(source).body:
+            if isinstance(node, ast.FunctionDef) and node.name == "read":
+                first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+                lines[first - 1 : node.end_lineno] = [""] * ((node.end_lineno or first) - first + 1)
+    except (SyntaxError, ValueError, tokenize.TokenError):  # raised again, with its place, when the file is run
+        return source
+    return "\n".join(filter(None, map(str.rstrip, lines))).encode()
 
 
 def _imported(source: bytes, package: str) -> Iterator[str]:

@@ -85,3 +85,18 @@ def test_a_package_may_have_code_of_its_own(tmp_path: Path) -> None:
         (tmp_path / "_lib" / "words.py").write_text("def word():\n    from . import END\n    return END\n")
         values.append(load_function(tmp_path / "shout.py").ask("-"))
     assert values == ["-x", "-y"]
+
+
+def test_answers_outlive_an_edit_that_changes_no_request(tmp_path: Path) -> None:
+    code = "from _help import word\nfrom sqlinfer import Request, Text\n\n\ndef shout(text: str) -> Request:\n    {}\n"
+    code += "    return Request(text, 'Shout # loud')\n\n\ndef read(text: Text) -> str:\n    return text{}\n"
+    edits = [('"""Shout."""', ""), ('"""Shout."""  # loudly\n\n    # now', ""), ('"""Shout."""', ".strip()")]
+    hashes = []
+    for body, reading in [*edits, ('"""Shout."""\n    text += "!"', "")]:
+        path = tmp_path / "shout.py"
+        path.write_text(code.format(body, reading))
+        (tmp_path / "_help.py").write_text("word = 1\n")
+        hashes.append(load_function(path).answer_hash)
+    assert hashes[0] == hashes[1] == hashes[2] != hashes[3]
+    (tmp_path / "_help.py").write_text("word = 2\n")
+    assert load_function(path).answer_hash != hashes[3]
