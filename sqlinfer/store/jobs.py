@@ -72,7 +72,9 @@ class JobRecord:
 
     @property
     def source(self) -> str:
-        """What it ran: a node of a project, or SQL files; empty for a statement of a session."""
+        """What it ran: a node of a project, SQL files, or a preview; empty for a statement of a session."""
+        if self.settings.get("preview"):
+            return "preview"
         files = self.settings.get("files") or ()
         return str(self.settings.get("node") or ", ".join(map(str, files)))
 

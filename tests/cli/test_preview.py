@@ -64,6 +64,13 @@ def test_a_preview_writes_nothing_and_its_answers_are_known_to_a_run(
     assert (counts["known"], counts["generated"]) == (4, 26)
 
 
+def test_the_job_of_a_preview_counts_what_it_computed(invoke: Invoke, shown: Callable[..., Any]) -> None:
+    for known in (0, 4):
+        shown("SELECT ai_gen(s) FROM t", "--rows", "4")
+        job = json.loads(invoke("jobs", "list", "--limit", "1", "--json").stdout)[0]
+        assert (job["source"], job["known"], job["generated"]) == ("preview", known, 4)
+
+
 def test_the_prompt_is_what_the_model_reads(invoke: Invoke, query: Query) -> None:
     sql = query("SELECT ai_sentiment('I like it.')")
     (each,) = json.loads(invoke("preview", sql, "--json").stdout)

@@ -127,7 +127,14 @@ def _value(call: Call, function: Function) -> Any:
 
 def _compute_chosen(session: Session, trace: _Trace, queries: Sequence[OpenReader]) -> bool:
     """Probe, and compute what was chosen; whether there was any."""
-    with probe(session.evaluator, queries, trace.choose) as probed:
+    missing = set[bytes]()
+
+    def choose(requests: Sequence[KeyedRequest]) -> list[KeyedRequest]:
+        missing.update(request.key for request in requests)
+        return trace.choose(requests)
+
+    with probe(session.evaluator, queries, choose) as probed:
+        session.evaluator.runner.job.counts.note_probe(probed.num_rows, len(missing))
         if session.evaluator.statement.orders.choose():
             return True
         if probed.spool.count() == 0:
