@@ -95,8 +95,8 @@ def _check_readable(program: Path, word: str) -> None:
     if not _begins(path, _MAGIC, _MAGIC_AT):
         return
     sql = f"SELECT version(); ATTACH {quote_literal(word)} AS f (READ_ONLY)"
-    trial = [str(program), "-init", os.devnull, "-list", "-noheader", "-c", sql]
-    tried = subprocess.run(trial, capture_output=True, text=True, check=False)
+    command = [str(program), "-init", os.devnull, "-list", "-noheader", "-c", sql]
+    tried = subprocess.run(command, capture_output=True, text=True, check=False)
     refused = re.search(r"version number (\d+)\D.* (\d+)\b", tried.stderr)
     if refused is None or int(refused[1]) <= int(refused[2]):
         return

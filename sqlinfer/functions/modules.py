@@ -47,14 +47,14 @@ class _Files:
         """Read a module that is new; whether it is there."""
         if name in self.sources or name.partition(".")[0] in sys.stdlib_module_names:
             return False
-        place = self.path.parent.joinpath(*name.split("."))
-        for file in (place / "__init__.py", place.with_suffix(".py")):
+        module_path = self.path.parent.joinpath(*name.split("."))
+        for file in (module_path / "__init__.py", module_path.with_suffix(".py")):
             if file.is_file():
                 self.sources[name] = file, file.read_bytes()
                 return True
-        if place.is_dir():
-            self.sources[name] = place, b""
-        return place.is_dir()
+        if module_path.is_dir():
+            self.sources[name] = module_path, b""
+        return module_path.is_dir()
 
     def package(self, name: str) -> str:
         """The package that the relative imports of a module begin at: itself, if it is one."""

@@ -81,10 +81,10 @@ def _is_one_sided(columns: set[str], join: PlanNode) -> bool:
 def _columns(text: str) -> set[str]:
     """The columns that the arguments of a call name; text: from behind its opening parenthesis on."""
     text, depth = _TEXT.sub("", text), 1
-    for place, character in enumerate(text):
+    for index, character in enumerate(text):
         depth += (character == "(") - (character == ")")
         if depth == 0:
-            text = text[:place]
+            text = text[:index]
             break
     return set(_WORD.findall(_NO_COLUMN.sub(" ", text)))
 

@@ -64,8 +64,9 @@ def load_config(version: ModelVersion) -> Any:
     except SqlinferError:
         raise
     except Exception as error:  # each model's configuration raises errors of its own
-        kind = content.get("model_type", "none")
-        raise unusable(version, f"its model type {kind!r} cannot be read ({first_line(error)})", UPGRADE) from error
+        model_type = content.get("model_type", "none")
+        problem = f"its model type {model_type!r} cannot be read ({first_line(error)})"
+        raise unusable(version, problem, UPGRADE) from error
 
 
 _FEW_LAYERS = 1000
@@ -86,11 +87,11 @@ def _check_layers(version: ModelVersion, config: Any) -> None:
 def load_model(version: ModelVersion, config: Any, device: torch.device, dtype: torch.dtype) -> Any:
     """The weights, on the device and ready for inference. Raises ModelUnusable."""
     headers = _check_weights(version)
-    kind = find_model_kind(version, config)
-    weights_class = _class(kind, config)
+    model_kind = find_model_kind(version, config)
+    weights_class = _class(model_kind, config)
     with refusing(version, f"cannot be built from its {CONFIG}", "Fetch the file again"):
         _check_size(version, weights_class, config, headers, device, dtype)
-    with refusing(version, "cannot be loaded", f"Register a model that {DOES[kind]}"):
+    with refusing(version, "cannot be loaded", f"Register a model that {DOES[model_kind]}"):
         model, report = weights_class.from_pretrained(
             version.path,
             config=config,
@@ -100,8 +101,8 @@ def load_model(version: ModelVersion, config: Any, device: torch.device, dtype: 
             ignore_mismatched_sizes=True,  # they are refused below, with their names
             **LOCAL,
         )
-    _check_report(version, kind, model, report)
-    if kind == "generate" and not getattr(model, "_supports_default_dynamic_cache", lambda: True)():
+    _check_report(version, model_kind, model, report)
+    if model_kind == "generate" and not getattr(model, "_supports_default_dynamic_cache", lambda: True)():
         raise unusable(version, f"architecture {type(model).__name__} has an unsupported kind of cache", "Use another")
     try:
         return model.to(device).eval()
@@ -143,7 +144,7 @@ def _too_large(version: ModelVersion, num_bytes: int, dtype: torch.dtype, device
     return unusable(version, problem, "Free memory, or set SQLINFER_DEVICE=cpu")
 
 
-def _check_report(version: ModelVersion, kind: ModelKind, model: Any, report: Mapping[str, Any]) -> None:
+def _check_report(version: ModelVersion, model_kind: ModelKind, model: Any, report: Mapping[str, Any]) -> None:
     """Raise ModelUnusable unless each tensor of the files had its place, and each place its tensor.
 
     Heads of other tasks are left over in many files. What is left over of numbered layers that the model has, too, is
@@ -152,9 +153,9 @@ def _check_report(version: ModelVersion, kind: ModelKind, model: Any, report: Ma
     for name, held, described in sorted(report["mismatched_keys"]):
         shapes = f"has the shape {tuple(held)} in its file, and {tuple(described)} by {CONFIG}"
         raise unusable(version, f"{name} {shapes}", MIXED)
-    if missing := [key for key in sorted(report["missing_keys"]) if kind != "embed" or "pooler." not in key]:
+    if missing := [key for key in sorted(report["missing_keys"]) if model_kind != "embed" or "pooler." not in key]:
         problem = f"its weights lack {len(missing)} tensors that the architecture needs, among them {missing[0]}"
-        raise unusable(version, problem, f"Register a model that {DOES[kind]}, with all its weights")
+        raise unusable(version, problem, f"Register a model that {DOES[model_kind]}, with all its weights")
     kinds = {_without_numbers(name) for name in model.state_dict()}
     prefix = f"{model.base_model_prefix}."
     kinds |= {name.removeprefix(prefix) for name in kinds} | {prefix + name for name in kinds}
@@ -170,13 +171,13 @@ def _without_numbers(name: str) -> str:
     return re.sub(r"(^|\.)\d+(?=\.)", r"\1*", name)
 
 
-def _class(kind: ModelKind, config: Any) -> Any:
+def _class(model_kind: ModelKind, config: Any) -> Any:
     """The class of transformers that loads such a model."""
     import transformers
 
     names = {"embed": "AutoModel", "classify": CLASSIFIER, "rerank": CLASSIFIER}
     writer = "AutoModelForSeq2SeqLM" if config.is_encoder_decoder else "AutoModelForCausalLM"
-    return getattr(transformers, names.get(kind, writer))
+    return getattr(transformers, names.get(model_kind, writer))
 
 
 @contextmanager

@@ -30,15 +30,15 @@ class ValueMemo:
         kept, still_open = self._values.setdefault(which, {}), self._open.setdefault(which, {})
         keys = [hashlib.blake2b(repr(row).encode(), digest_size=KEY_BYTES).digest() for row in rows]
         values = [kept.get(key, None if still_open.get(key) is probe else _MISSING) for key in keys]
-        missing = [place for place, value in enumerate(values) if value is _MISSING]
+        missing = [index for index, value in enumerate(values) if value is _MISSING]
         if missing:
-            calls = evaluate([rows[place] for place in missing])
-            for place, call in zip(missing, calls, strict=True):
-                values[place] = call.value
+            calls = evaluate([rows[index] for index in missing])
+            for index, call in zip(missing, calls, strict=True):
+                values[index] = call.value
                 if call.is_open:
-                    _keep(still_open, keys[place], probe)
+                    _keep(still_open, keys[index], probe)
                 elif call.failure is None:
-                    _keep(kept, keys[place], call.value)
+                    _keep(kept, keys[index], call.value)
         return values
 
 
