@@ -186,3 +186,11 @@ def test_labels_that_are_a_list_of_distinct_values_are_one_list(con: Session, ec
     for _ in range(4):
         con.execute("SELECT ai_classify('t' || i, (SELECT list(DISTINCT l) FROM labels)) FROM range(3) r(i)").fetchall()
     assert len(echo.asked) == 3
+
+
+def test_arguments_are_the_same_with_lossless_arrow_types(con: Session) -> None:
+    calls = "ai_classify(t, ['a', 'b'], multilabel := true), ai_classify(t, ['a', 'b'], multilabel := t <> 'z')"
+    query = f"SELECT {calls} FROM (VALUES ('a'), ('b'), ('z')) v(t)"
+    before = con.execute(query).fetchall()
+    con.execute("SET arrow_lossless_conversion = true")
+    assert con.execute(query).fetchall() == before
