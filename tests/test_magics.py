@@ -84,7 +84,7 @@ def test_what_is_wrong_in_sql_is_shown_without_a_stack(
 
 def test_names_are_completed(shell: Any) -> None:
     con = shell.user_ns["con"]
-    assert {"execute", "sql", "read_parquet", "register", "plan"} <= set(dir(con))
+    assert {"execute", "sql", "read_parquet", "register", "job"} <= set(dir(con))
     assert {"df", "pl", "filter", "aggregate"} <= set(dir(con.sql("SELECT 1")))
 
 
