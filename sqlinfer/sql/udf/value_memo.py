@@ -10,36 +10,64 @@ from sqlinfer.sql.udf.call import Call
 from sqlinfer.store import KEY_BYTES
 
 _MOST_ROWS = 20_000
+_FEW_ROWS = 5 * 2048
+"""Rows, of some chunks, that say whether rows come again."""
+_LEAST_HITS = 0.1
 _Row = tuple[Any, ...]
 _MISSING = object()
 
 
 class ValueMemo:
     """Values by row, of as many rows of each call as fit; and the open calls of the probe that runs, which it has
-    recorded."""
+    recorded. Where rows hardly come again, it is left: a digest a row would cost more than it saves."""
 
     def __init__(self) -> None:
-        self._values: dict[Hashable, dict[bytes, Any]] = {}
-        self._open: dict[Hashable, dict[bytes, object]] = {}
+        self._calls: dict[Hashable, _Memo] = {}
 
     def values(
         self, which: Hashable, rows: Sequence[_Row], probe: object, evaluate: Callable[[Sequence[_Row]], list[Call]]
     ) -> list[Any]:
         """The values of rows. which: tells the calls of one function and its options from others. probe: for which open
         calls stay open. evaluate: the calls of the rows that are not here."""
-        kept, still_open = self._values.setdefault(which, {}), self._open.setdefault(which, {})
+        memo = self._calls.setdefault(which, _Memo())
+        if not memo.is_worth_it:
+            return [call.value for call in evaluate(rows)]
         keys = [hashlib.blake2b(repr(row).encode(), digest_size=KEY_BYTES).digest() for row in rows]
-        values = [kept.get(key, None if still_open.get(key) is probe else _MISSING) for key in keys]
+        values = [memo.get(key, probe) for key in keys]
         missing = [index for index, value in enumerate(values) if value is _MISSING]
+        memo.count(len(rows), len(rows) - len(missing))
         if missing:
             calls = evaluate([rows[index] for index in missing])
             for index, call in zip(missing, calls, strict=True):
                 values[index] = call.value
-                if call.is_open:
-                    _keep(still_open, keys[index], probe)
-                elif call.failure is None:
-                    _keep(kept, keys[index], call.value)
+                memo.keep(keys[index], call, probe)
         return values
+
+
+class _Memo:
+    """The values of one call."""
+
+    def __init__(self) -> None:
+        self._values: dict[bytes, Any] = {}
+        self._open: dict[bytes, object] = {}
+        self._num_rows = self._num_hits = 0
+
+    @property
+    def is_worth_it(self) -> bool:
+        return self._num_rows < _FEW_ROWS or self._num_hits >= _LEAST_HITS * self._num_rows
+
+    def count(self, num_rows: int, num_hits: int) -> None:
+        self._num_rows += num_rows
+        self._num_hits += num_hits
+
+    def get(self, key: bytes, probe: object) -> Any:
+        return self._values.get(key, None if self._open.get(key) is probe else _MISSING)
+
+    def keep(self, key: bytes, call: Call, probe: object) -> None:
+        if call.is_open:
+            _keep(self._open, key, probe)
+        elif call.failure is None:
+            _keep(self._values, key, call.value)
 
 
 def _keep(among: dict[bytes, Any], key: bytes, value: Any) -> None:
