@@ -31,7 +31,7 @@ def annotate_result_types(sql: str, context: RewriteContext) -> str:
         if RETURNS in call.arguments:
             _escape(edits, sql, call)
         sql_type = _type(call, context)
-        if sql_type not in (None, "VARCHAR"):
+        if sql_type is not None and sql_type != "VARCHAR":
             edits.insert(call.arguments_end, f", {RETURNS} := {quote_literal(_in_json(sql_type))}")
     return edits.apply()
 
