@@ -5,7 +5,6 @@ Needs a tokenizer and no weights. Knows no torch.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence as Series
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -17,6 +16,7 @@ from sqlinfer.engine.input.choice_trie import ChoiceTrie, build_choice_trie, sco
 from sqlinfer.engine.input.grammar import Grammars
 from sqlinfer.engine.input.text_splitter import split_points
 from sqlinfer.engine.input.tokenizer import Tokenizer
+from sqlinfer.engine.input.translation import translation_prefix
 from sqlinfer.engine.model.model_kind import unsupported_reason
 from sqlinfer.engine.sequence import Sequence, failed
 from sqlinfer.errors import first_line
@@ -40,7 +40,6 @@ CUT_CHARACTER = "\ufffd"  # what the bytes of half of a character are decoded to
 if TYPE_CHECKING:
     from sqlinfer.engine.model.probe import PositionTable
 
-_TRANSLATION = re.compile(r"translate (\w+) to (\w+):", re.IGNORECASE)
 ANSWER = "Answer:"  # precedes a label where its tokens depend on the text before
 Prompted = Generate | Choose | SplitText
 """Requests whose text has an instruction, a chat template or a task prefix around it."""
@@ -173,34 +172,11 @@ class PromptBuilder:
         if not self.defaults.is_encoder_decoder:
             return None
         if isinstance(request, Generate) and request.languages:
-            return self._translation_prefix(request.languages)
+            return translation_prefix(self.version, self.defaults, request.languages, self._has_language_codes)
         if request.task == "generate":
             return None
         prefix = self.defaults.prefix(request.task)
         return "" if prefix is None and self.version.task == request.task else prefix
-
-    def _translation_prefix(self, languages: tuple[str, ...]) -> str | None:
-        """The prefix with which a model was trained to translate between languages; None for one that follows
-        instructions. Raises ValueError if it was trained for others, or takes their codes."""
-        pairs = {}
-        for params in self.defaults.tasks.values():
-            prefix = str(params.get("prefix") or "")
-            if match := _TRANSLATION.match(prefix):
-                pairs[match[1].casefold(), match[2].casefold()] = prefix
-        wanted = tuple(language.strip().casefold() for language in languages)
-        matching = [prefix for pair, prefix in pairs.items() if pair[-len(wanted) :] == wanted]
-        if len(matching) == 1:
-            return matching[0]
-        named = " to ".join(languages)
-        if pairs:
-            known = ", ".join(f"{source.title()} to {target.title()}" for source, target in pairs)
-            raise ValueError(f"model {self.version} was trained to translate {known}, and not {named}")
-        if self._has_language_codes:
-            raise ValueError(
-                f"model {self.version} takes languages as codes, which ai_translate does not know; name a model that "
-                f"follows instructions, or a T5"
-            )
-        return None
 
     def _encode_all(self, requests: Series[AnyRequest]) -> list[list[int] | str]:
         """Token ids, or why there are none. Few tokenizer calls for all requests; row by row only if that fails."""
