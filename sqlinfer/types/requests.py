@@ -1,4 +1,4 @@
-"""What crosses the borders between the floors: requests, outputs, completions, model versions.
+"""Requests, their outputs and completions, and the Engine that turns the one into the other.
 
 Knows nothing but the standard library.
 """
@@ -6,19 +6,16 @@ Knows nothing but the standard library.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from pathlib import Path
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NewType, Protocol, Self, TypeVar
+
+from sqlinfer.types.model_version import ModelVersion, Parameters
 
 Overflow = Literal["truncate", "error"]
 Task = Literal["", "generate", "summarize", "embed"]
 """What a default model is chosen for, "" for anything; models are registered for one, too."""
 
-ModelKind = Literal["generate", "embed", "classify", "rerank"]
-"""What a model's architecture can do: write text, embed it, classify it, score pairs of texts."""
-
-DTYPES = ("auto", "float32", "bfloat16", "float16", "int8")
 FinishReason = Literal["stop", "length", "error", "cancelled"]
 Float = NewType("Float", float)
 """A number of 32 bits, as embeddings have them: SQL's FLOAT, where float is DOUBLE."""
@@ -43,39 +40,6 @@ class AnyValue(str):
 
 Columns = NewType("Columns", str)
 """A text, or a struct of columns: one that the call lets reorder (reorder := true) comes as a JSON object."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parameters:
-    """How an answer is generated; None leaves the choice to the model's registration, then to the model.
-
-    max_tokens, min_tokens: bounds on the number of new tokens.
-    temperature: 0 is greedy.
-    top_p: probability mass of the tokens to sample from, 0..1.
-    top_k: number of tokens to sample from; 0: all.
-    num_beams: for encoder-decoder models only.
-    seed: of sampling.
-    stop: texts that end the answer and are cut from it.
-    """
-
-    max_tokens: int | None = None
-    min_tokens: int | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: int | None = None
-    num_beams: int | None = None
-    seed: int | None = None
-    stop: tuple[str, ...] | None = None
-
-    def over(self, defaults: Parameters) -> Parameters:
-        """These parameters, with what they leave open taken from defaults."""
-        if self == _UNSET:
-            return defaults
-        mine = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Parameters(**{k: getattr(defaults, k) if v is None else v for k, v in mine.items()})
-
-
-_UNSET = Parameters()
 
 
 def _never() -> bool:
@@ -316,57 +280,6 @@ Value = TypeVar("Value")
 Steps = Generator[AnyRequest | Sequence[AnyRequest], Any, Value]
 """What a function in steps returns: it yields a request, or a list of them, gets the output, or the list of
 outputs, back, and returns its value."""
-
-
-@dataclass(frozen=True, slots=True)
-class Script:
-    """The Python file of a model that is one."""
-
-    file: str
-    """Its path in the model's folder."""
-    returns: str
-    """The SQL type of a result."""
-    input_type: str = ""
-    """The SQL type that an input must have; "" for any."""
-
-
-@dataclass(frozen=True, slots=True)
-class ModelVersion:
-    """Weights under a name; never changes once registered.
-
-    name: as in SQL.
-    version: its number; 0 for a model that is not registered.
-    source: hub id or folder, as the user gave it.
-    path: the folder with the files.
-    fingerprint: hash of weights, tokenizer, configuration and of what the registration adds.
-    revision: commit of the hub repository, pinned.
-    task: "generate", "summarize", "embed", or "" to follow the model.
-    dtype: one of DTYPES.
-    parameters: defaults of its calls.
-    description: for people and for search.
-    tags: values by key.
-    trusted: whether pickled weights may be loaded.
-    settings: of the jobs that use it (JobSettings).
-    script: the file that is the model; None for weights.
-    """
-
-    name: str
-    version: int
-    source: str
-    path: Path
-    fingerprint: str
-    revision: str | None = None
-    task: str = ""
-    dtype: str = "auto"
-    parameters: Parameters = Parameters()
-    description: str = ""
-    tags: Mapping[str, str] = field(default_factory=dict)
-    trusted: bool = False
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    script: Script | None = None
-
-    def __str__(self) -> str:
-        return f"{self.name}/{self.version}" if self.version else self.name
 
 
 class Cancel(Protocol):
