@@ -7,37 +7,39 @@ from collections.abc import Iterable
 
 import numpy as np
 
-_COMPACT = 4_000_000
+_Digests = np.ndarray[tuple[int], np.dtype[np.uint64]]
 
 
 class DistinctCounter:
-    """Counts distinct keys; safe from several threads."""
+    """Counts distinct keys; safe from several threads.
+
+    Digests are kept in sorted arrays without a common element, each at least twice as long as the next, so that a key
+    is looked up in few of them and the count, which is asked for while rows are read, costs nothing.
+    """
 
     def __init__(self) -> None:
-        self._digests: list[np.ndarray[tuple[int], np.dtype[np.uint64]]] = []
+        self._arrays: list[_Digests] = []
         self._num_digests = 0
         self._lock = threading.Lock()
 
     def add(self, keys: Iterable[bytes]) -> None:
         """Note keys of at least eight bytes; equal ones count once."""
-        digests = np.unique(np.frombuffer(b"".join([key[:8] for key in keys]), dtype=np.uint64))
+        digests: _Digests = np.unique(np.frombuffer(b"".join([key[:8] for key in keys]), dtype=np.uint64))
         with self._lock:
-            self._digests.append(digests)
+            for array in self._arrays:
+                positions = np.minimum(np.searchsorted(array, digests), len(array) - 1)
+                digests = digests[array[positions] != digests]
+            if not len(digests):
+                return
             self._num_digests += len(digests)
-            if self._num_digests > _COMPACT:
-                self._compact()
+            while self._arrays and len(self._arrays[-1]) < 2 * len(digests):
+                digests = np.sort(np.concatenate([self._arrays.pop(), digests]))
+            self._arrays.append(digests)
 
     def count(self) -> int:
         """How many there were."""
-        with self._lock:
-            self._compact()
-            return self._num_digests
+        return self._num_digests
 
     def exceeds(self, most: int) -> bool:
         """Whether there were more."""
-        return self._num_digests > most and self.count() > most
-
-    def _compact(self) -> None:
-        if len(self._digests) > 1:
-            self._digests = [np.unique(np.concatenate(self._digests))]
-            self._num_digests = len(self._digests[0])
+        return self._num_digests > most
