@@ -15,7 +15,7 @@ from sqlinfer.engine import (
     read_prompt,
     unsupported_reason,
 )
-from sqlinfer.scoring import open_script
+from sqlinfer.scoring import open_scorer
 from sqlinfer.types import AnyRequest, Engine, ModelVersion, Predict
 
 
@@ -42,12 +42,12 @@ class Backend:
 TRANSFORMERS = Backend(
     get_engine, count_prompt_tokens, read_prompt, embedding_width, unsupported_reason, estimate_memory
 )
-SCRIPTS = Backend(
-    open_script,
+SCORERS = Backend(
+    open_scorer,
     count_prompt_tokens=lambda _, requests: [0] * len(requests),
-    read_prompt=lambda _, request: _script_input(request),
+    read_prompt=lambda _, request: _scored_value(request),
     embedding_width=lambda _: None,
-    unsupported_reason=lambda _, request: "" if isinstance(request, Predict) else "is a script: ai_predict runs it",
+    unsupported_reason=lambda _, request: "" if isinstance(request, Predict) else "is scored by ai_predict alone",
     estimate_memory=lambda *_: MemoryEstimate("cpu", "", 0, 0, 0),
     retries=True,
 )
@@ -55,17 +55,17 @@ BACKENDS: Mapping[str, Backend] = {"": TRANSFORMERS}
 """By the scheme of a version's source; "" for a folder, and for the id of a repository on the hub."""
 
 
-def _script_input(request: AnyRequest) -> str:
-    """What a script gets for a request, for people."""
+def _scored_value(request: AnyRequest) -> str:
+    """What a scorer gets for a request, for people."""
     if isinstance(request, Predict) and request.sql_type == "BLOB":
         return f"{len(b64decode(request.text)):,} bytes"
     return request.text
 
 
 def backend_of(version: ModelVersion) -> Backend:
-    """The backend of a version: that of scripts, or the one of its source's scheme, as "https" in https://example.org."""
-    if version.script is not None:
-        return SCRIPTS
+    """The backend of a version: that of scorers, or the one of its source's scheme, as "https" in https://example.org."""
+    if version.scorer is not None:
+        return SCORERS
     scheme = version.source.partition("://")[0]
     return BACKENDS[scheme if scheme in BACKENDS else ""]
 

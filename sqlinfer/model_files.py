@@ -76,12 +76,15 @@ def model_files(folder: Path, trusted: bool = False) -> list[Path]:
     return sorted({file for file in (*beside, *named) if file.is_file()})
 
 
-def script_files(folder: Path) -> list[Path]:
-    """The files of a scoring script's folder: all but hidden ones and what Python caches, as a script may read any."""
+def scorer_files(path: Path) -> list[Path]:
+    """The files of a model that worker processes score: it is one file, or a folder of which it may read any but hidden
+    ones and what Python caches."""
+    if path.is_file():
+        return [path]
     return sorted(
         file
-        for file in folder.rglob("*")
-        if file.is_file() and not any(_is_cache(part) for part in file.relative_to(folder).parts)
+        for file in path.rglob("*")
+        if file.is_file() and not any(_is_cache(part) for part in file.relative_to(path).parts)
     )
 
 

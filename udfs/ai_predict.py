@@ -13,4 +13,4 @@ def read(output: Probabilities | Json) -> str:
 
 
 def returns(model: ModelVersion) -> str:
-    return "VARCHAR" if model.script is None else model.script.returns
+    return "VARCHAR" if model.scorer is None else model.scorer.returns

@@ -32,11 +32,11 @@ def echo_versions(registry: Registry, versions: Sequence[ModelVersion], as_json:
 def generation_of(version: ModelVersion) -> dict[str, Any]:
     """The default parameters of a model's calls: those of the registration, then the model's own.
 
-    Of a model that does not generate: its labels, or how it embeds, and how many tokens it reads; of a script:
-    its types.
+    Of a model that does not generate: its labels, or how it embeds, and how many tokens it reads; of one
+    that worker processes score: its types.
     """
-    if version.script is not None:
-        return asdict(version.script)
+    if version.scorer is not None:
+        return asdict(version.scorer)
     from sqlinfer.engine import open_engine
     from sqlinfer.errors import ModelUnusable
 

@@ -56,19 +56,20 @@ def register(name: str, source: str, tags: tuple[str, ...], parameters: tuple[st
     sqlinfer models register qwen Qwen/Qwen3-0.6B --dtype bfloat16
     sqlinfer models register digits ./mnist --script score.py --returns INTEGER --input BLOB --trust
     """  # fmt: skip
-    from sqlinfer.scoring import read_script
+    from sqlinfer.scoring import read_scorer
     from sqlinfer.store.source import is_folder
 
-    script = read_script(*(options.pop(key) for key in ("script", "returns", "input_type")))
     as_json = options.pop("as_json")
     if is_folder(source):
         source = str(Path(source).expanduser().resolve())
+    types = {key: options.pop(key) for key in ("script", "returns", "input_type")}
+    scorer = read_scorer(source, trust=options["trust"], **types)
     values = key_values(parameters)
     settings = {key: values.pop(key) for key in NAMES if key in values}
     defaults = _parameters(values, f"models register {name}")
     with open_store(allow_download=True) as store:
         version = store.registry.register(
-            name, source, parameters=defaults, settings=settings, script=script, tags=key_values(tags), **options
+            name, source, parameters=defaults, settings=settings, scorer=scorer, tags=key_values(tags), **options
         )
         if as_json:
             echo_json(facts_of(store.registry, version))

@@ -31,7 +31,7 @@ def infer(requests: Iterator[AnyRequest], job: Job, version: ModelVersion, failu
     """
     settings = job.runtime.settings.over(version.settings)
     job.check_error_threshold(failures, settings)
-    if settings.mini_batch_size is not None and version.script is None:
+    if settings.mini_batch_size is not None and version.scorer is None:
         job.runtime.warn_once(_MINI_BATCH_SIZE)
     with logging_level(settings.logging_level), environment(settings.environment):
         engine = job.runtime.open_engine(replace(version, settings=asdict(settings)))

@@ -1,4 +1,4 @@
-"""An Engine whose model is a script: batches of rows go to worker processes, several at a time."""
+"""An Engine whose model runs in processes of its own: batches of rows go to worker processes, several at a time."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ MINI_BATCH_SIZE = 100
 _POLL_S = 0.1
 
 
-class ScriptEngine:
-    """Scores requests with a script.
+class ScoringEngine:
+    """Scores requests in worker processes.
 
     A batch that fails is tried again, max_retries times, then in halves, down to the row that does it: that row is an
-    error of its own. So a script that raises, hangs, exits or is killed costs no other row, and no other process.
+    error of its own. So a model that raises, hangs, exits or is killed costs no other row, and no other process.
 
-    version: has a script, and among its settings mini_batch_size, max_concurrency_per_instance (worker processes),
+    version: has a scorer, and among its settings mini_batch_size, max_concurrency_per_instance (worker processes),
         max_retries and timeout.
     """
 
     def __init__(self, version: ModelVersion) -> None:
-        assert version.script is not None
-        self._script = version.script
+        assert version.scorer is not None
+        self._scorer = scorer = version.scorer
         self._settings = settings = JobSettings(**version.settings)
-        self._result = read_type(self._script.returns)[1]
+        self._result = read_type(self._scorer.returns)[1]
         self._idle: queue.SimpleQueue[WorkerProcess] = queue.SimpleQueue()
         self._workers = [
-            WorkerProcess(version.path, self._script.file, self._result, str(version))
+            WorkerProcess(version.path, scorer.file, scorer.loader, str(version), self._result)
             for _ in range(settings.max_concurrency_per_instance)
         ]
         for worker in self._workers:
@@ -81,8 +81,8 @@ class ScriptEngine:
         error = ""
         for _ in range(tries):
             try:
-                rows = decode([request.text for request in batch], batch[0].sql_type, self._script.input_type)
-                outputs = encode(worker.score(rows, self._settings.timeout, stop), self._script.returns)
+                rows = decode([request.text for request in batch], batch[0].sql_type, self._scorer.input_type)
+                outputs = encode(worker.score(rows, self._settings.timeout, stop), self._scorer.returns)
                 return [Completion(*pair) for pair in zip(batch, map(Json, outputs), strict=True)]
             except (ScoringError, duckdb.Error) as failure:
                 error = str(failure).partition("\n")[0]
@@ -120,19 +120,19 @@ def _batches(requests: Iterable[AnyRequest], size: int) -> Iterator[list[Predict
         yield batch
 
 
-_OPEN: dict[tuple[object, ...], ScriptEngine] = {}
+_OPEN: dict[tuple[object, ...], ScoringEngine] = {}
 _OPEN_LOCK = threading.Lock()
 _MOST_OPEN = 4
 
 
-def open_script(version: ModelVersion) -> ScriptEngine:
+def open_scorer(version: ModelVersion) -> ScoringEngine:
     """The process's engine for a version under its settings; its workers wait for more between statements."""
     settings = JobSettings(**version.settings)
     environment = tuple(sorted(settings.environment.items()))
     bounds = (settings.mini_batch_size, settings.max_concurrency_per_instance, settings.max_retries, settings.timeout)
     key = (version.fingerprint, version.path, bounds, environment)
     with _OPEN_LOCK:
-        engine = _OPEN.pop(key, None) or ScriptEngine(version)
+        engine = _OPEN.pop(key, None) or ScoringEngine(version)
         _OPEN[key] = engine
         if len(_OPEN) > _MOST_OPEN:
             _OPEN.pop(next(iter(_OPEN))).close()

@@ -1,4 +1,4 @@
-"""One worker process of a script: started when it is needed, replaced when it ended or does not answer."""
+"""One worker process of a model: started when it is needed, replaced when it ended or does not answer."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pyarrow as pa
 
 from sqlinfer.scoring import worker
-from sqlinfer.scoring.worker import FAIL, LOAD, RUN, Channel, from_stream, to_stream
-from sqlinfer.types import Cancel
+from sqlinfer.scoring.worker import FAIL, LOAD, RUN, SIGN, Channel, from_stream, to_stream
+from sqlinfer.types import Cancel, Loader
 
 SCORING_OUTPUT = logging.getLogger("sqlinfer.scoring.output")
 """Where the lines go that scripts print: the log of a job listens here, and nobody else."""
@@ -42,17 +42,19 @@ class Cancelled(Exception):
 
 
 class WorkerProcess:
-    """Runs a script's batches, one after another; not safe from several threads.
+    """Scores a model's batches, one after another; not safe from several threads.
 
-    folder: the model's.
-    script: the file in it.
-    result: the Arrow type of a result.
+    path: the model's folder, or its file.
+    file: its name in the folder; "" if path says all.
+    loader: what reads it.
     name: of the model, for the log.
+    result: the Arrow type of a result.
     """
 
-    def __init__(self, folder: Path, script: str, result: pa.DataType, name: str) -> None:
-        schema = base64.b64encode(pa.schema([("output", result)]).serialize().to_pybytes()).decode()
-        self._model = json.dumps({"folder": str(folder), "script": script, "schema": schema}).encode()
+    def __init__(self, path: Path, file: str, loader: Loader, name: str, result: pa.DataType | None = None) -> None:
+        schema = pa.schema([("output", pa.null() if result is None else result)]).serialize().to_pybytes()
+        model = {"path": str(path), "file": file, "loader": loader, "schema": base64.b64encode(schema).decode()}
+        self._model = json.dumps(model).encode()
         self._name = name
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: socket.socket | None = None
@@ -61,14 +63,14 @@ class WorkerProcess:
 
     def score(self, rows: pa.Array, timeout_s: float | None, cancel: Cancel) -> pa.Array:
         """The results of rows. Raises ScoringError if there are none, Cancelled if cancel is set before there are."""
-        if self._process is None:
-            self._start()
-            try:
-                self._ask(LOAD, self._model, None if timeout_s is None else max(timeout_s, _LOAD_S), cancel)
-            except ScoringError:
-                self.close()
-                raise
+        self._load(timeout_s, cancel)
         return from_stream(self._ask(RUN, to_stream("input", rows), timeout_s, cancel))
+
+    def signature(self, cancel: Cancel) -> dict[str, Any]:
+        """What the model knows of its input and result, see loaders. Raises ScoringError if it cannot be loaded."""
+        self._load(None, cancel)
+        signature: dict[str, Any] = json.loads(self._ask(SIGN, b"", None, cancel))
+        return signature
 
     def close(self) -> None:
         """Kill the process and all that it started."""
@@ -80,6 +82,15 @@ class WorkerProcess:
             self._process.wait()
             self._log_output()
         self._process = self._connection = None
+
+    def _load(self, timeout_s: float | None, cancel: Cancel) -> None:
+        if self._process is None:
+            self._start()
+            try:
+                self._ask(LOAD, self._model, None if timeout_s is None else max(timeout_s, _LOAD_S), cancel)
+            except ScoringError:
+                self.close()
+                raise
 
     def _start(self) -> None:
         self._connection, theirs = socket.socketpair()
@@ -100,7 +111,7 @@ class WorkerProcess:
             if cancel.is_set():
                 raise Cancelled
             if deadline_s is not None and time.monotonic() > deadline_s:
-                raise ScoringError(f"the script gave no answer within the timeout of {timeout_s:g} s")
+                raise ScoringError(f"the model gave no answer within the timeout of {timeout_s:g} s")
 
         assert self._connection is not None
         channel = Channel(self._connection, check)
@@ -125,9 +136,9 @@ class WorkerProcess:
         status = self._process.returncode
         self.close()
         if status is None or status >= 0:
-            return f"the script ended its process (status {status})"
+            return f"the model ended its process (status {status})"
         name = signal.Signals(-status).name
-        return f"the script's process was ended by {name}{' (out of memory?)' if name == 'SIGKILL' else ''}"
+        return f"the model's process was ended by {name}{' (out of memory?)' if name == 'SIGKILL' else ''}"
 
     def _log_output(self) -> None:
         """Log what the script printed since the last time."""

@@ -10,7 +10,6 @@ import pyarrow as pa
 
 from sqlinfer.errors import SqlinferError
 from sqlinfer.sql_text import quote_literal
-from sqlinfer.types import Script
 
 _BLOB = re.compile(r'(?<!")\bBLOB\b(?!")')
 
@@ -24,19 +23,6 @@ def read_type(sql_type: str) -> tuple[str, pa.DataType]:
         except (duckdb.Error, ValueError) as error:
             reason = str(error).partition("\n")[0]
             raise SqlinferError(f"{sql_type!r} is not a SQL type ({reason}). As in: 'STRUCT(class INTEGER)'") from None
-
-
-def read_script(file: str | None, returns: str | None, input_type: str = "") -> Script | None:
-    """What a registration says of a script, its types as DuckDB writes them; None if it is no script."""
-    if file is None:
-        if returns or input_type:
-            raise SqlinferError(
-                "returns and input are the types of a script: name its file too, as script = 'score.py'"
-            )
-        return None
-    if not returns:
-        raise SqlinferError(f"{file}: say the SQL type of its result, as returns = 'STRUCT(class INTEGER, p DOUBLE)'")
-    return Script(file, read_type(returns)[0], read_type(input_type)[0] if input_type else "")
 
 
 def decode(texts: Sequence[str], sql_type: str, input_type: str = "") -> pa.Array:

@@ -1,18 +1,18 @@
-"""A process that runs a scoring script: it reads batches from a socket, and writes what the script makes of them.
-
+"""A process that scores a model: it reads batches from a socket, and writes what the model makes of them.
 Started as a file, so that it imports nothing of sqlinfer; the other end uses the same Channel. A frame is 4 bytes of
 kind, 8 bytes of length, little-endian, and so many bytes:
 
-    LOAD  folder, script and the Arrow schema of a result, in a JSON object   ->  GOOD  empty
-    RUN_  an Arrow stream with the column `input`                             ->  GOOD  an Arrow stream, column `output`
-                                                                              ->  FAIL  why, as UTF-8
+    LOAD  path, file, loader and the Arrow schema of a result, as JSON   ->  GOOD  empty
+    SIGN  empty                                                          ->  GOOD  the model's signature(), as JSON
+    RUN_  an Arrow stream with the column `input`                        ->  GOOD  an Arrow stream, column `output`
+                                                                         ->  FAIL  why, as UTF-8
 """
 
 from __future__ import annotations
 
 import base64
+import importlib
 import importlib.util
-import inspect
 import json
 import os
 import socket
@@ -27,7 +27,8 @@ from typing import Any
 
 import pyarrow as pa
 
-LOAD, RUN, GOOD, FAIL = b"LOAD", b"RUN_", b"GOOD", b"FAIL"
+LOAD, SIGN, RUN, GOOD, FAIL = b"LOAD", b"SIGN", b"RUN_", b"GOOD", b"FAIL"
+_LOADERS = "sqlinfer_loaders"
 _PARENT_CHECK_S = 1.0
 _POLL_S = 0.1
 _MOST_BYTES = 1 << 20
@@ -88,38 +89,21 @@ def from_stream(stream: bytes) -> pa.Array:
     return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
 
 
-def load(folder: Path, script: str) -> Callable[[Any], Any]:
-    """Import a script and prepare it; what scores a batch. The script has `init()` and `run(batch)`, or a class with
-    `load(path, device)` and `predict(batch)`."""
-    file = folder / script
-    os.environ["AZUREML_MODEL_DIR"] = os.environ["SQLINFER_MODEL_DIR"] = str(folder)
-    sys.path[:0] = list(dict.fromkeys([str(file.parent), str(folder)]))
-    spec = importlib.util.spec_from_file_location(file.stem, file)
+def load(path: Path, file: str, loader: str) -> Any:
+    """Read a model with a loader, by its name."""
+    os.environ["AZUREML_MODEL_DIR"] = os.environ["SQLINFER_MODEL_DIR"] = str(path if path.is_dir() else path.parent)
+    loaders = Path(__file__).with_name("loaders")
+    spec = importlib.util.spec_from_file_location(_LOADERS, loaders / "__init__.py", submodule_search_locations=[])
     assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[file.stem] = module
-    spec.loader.exec_module(module)
-    if callable(getattr(module, "run", None)):
-        getattr(module, "init", bool)()
-        return module.run  # type: ignore[no-any-return]  # the user's
-    classes = [
-        value
-        for value in vars(module).values()
-        if inspect.isclass(value) and value.__module__ == module.__name__ and hasattr(value, "predict")
-    ]
-    if len(classes) != 1:
-        raise TypeError(f"{script} has neither a function run(batch) nor one class with load(path, device) and predict")
-    model = classes[0]()
-    if hasattr(model, "load"):
-        model.load(str(folder), "cpu")
-    return model.predict  # type: ignore[no-any-return]  # the user's
+    sys.modules[_LOADERS] = package = importlib.util.module_from_spec(spec)
+    package.__path__ = [str(loaders)]
+    return importlib.import_module(f"{_LOADERS}.{loader}").load(path, file)
 
 
-def score(run: Callable[[Any], Any], rows: pa.Array, result: pa.DataType) -> pa.Array:
-    """What a script makes of rows: as many values. STRUCTs come to it as a DataFrame, all else as a list."""
+def score(predict: Callable[[Any], Any], rows: pa.Array, result: pa.DataType) -> pa.Array:
+    """What a model makes of rows: as many values. STRUCTs come to it as a DataFrame, all else as a list."""
     batch = _frame(rows) if pa.types.is_struct(rows.type) else rows.to_pylist()
-    values = _listed(run(batch), pa.types.is_struct(result))
+    values = _listed(predict(batch), pa.types.is_struct(result))
     if len(values) != len(rows):
         raise ValueError(f"the script returned {len(values)} values for {len(rows)} rows")
     return pa.array(values, type=result)
@@ -168,18 +152,20 @@ def _end_with_parent() -> None:
 
 
 def _serve(channel: Channel) -> None:
-    run: Callable[[Any], Any] = bool
+    model: Any = None
     result = pa.null()
     while True:
         kind, payload = channel.read()
         try:
+            answer = b""
             if kind == LOAD:
-                model = json.loads(payload)
-                result = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(model["schema"]))).field(0).type
-                run = load(Path(model["folder"]), model["script"])
-                answer = b""
+                asked = json.loads(payload)
+                result = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(asked["schema"]))).field(0).type
+                model = load(Path(asked["path"]), asked["file"], asked["loader"])
+            elif kind == SIGN:
+                answer = json.dumps(model.signature() if hasattr(model, "signature") else {}).encode()
             else:
-                answer = to_stream("output", score(run, from_stream(payload), result))
+                answer = to_stream("output", score(model.predict, from_stream(payload), result))
             kind = GOOD
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the script may raise anything
             kind, answer = FAIL, _explain(error)

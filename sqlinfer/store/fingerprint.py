@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sqlinfer.model_files import model_files, script_files
+from sqlinfer.model_files import model_files, scorer_files
 from sqlinfer.store.database import Database
 
 _SETTLED_NS = 2_000_000_000
@@ -21,12 +21,12 @@ _SETTLED_NS = 2_000_000_000
 def fingerprint(path: Path, extra: Mapping[str, Any], content_hash: Callable[[Path], str] | None = None) -> str:
     """32 hex digits; extra: what the registration adds, such as dtype, task and parameters.
 
-    With extra["trusted"], pickled weights and the model's own Python count too; with extra["script"], every file.
+    With extra["trusted"], pickled weights and the model's own Python count too; with extra["scorer"], every file.
     """
     content_hash = content_hash or hash_content
     hasher = hashlib.blake2b(b"sqlinfer model 1", digest_size=16)
-    files = script_files(path) if "script" in extra else model_files(path, bool(extra.get("trusted")))
-    entries = [[file.relative_to(path).as_posix(), content_hash(file)] for file in files]
+    files = scorer_files(path) if "scorer" in extra else model_files(path, bool(extra.get("trusted")))
+    entries = [[file.relative_to(path).as_posix() if file != path else file.name, content_hash(file)] for file in files]
     hasher.update(json.dumps([entries, extra], sort_keys=True).encode())
     return hasher.hexdigest()
 

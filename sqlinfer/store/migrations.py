@@ -148,7 +148,9 @@ ALTER TABLE versions ADD COLUMN script TEXT NOT NULL DEFAULT '';
 
 _CUT_OFF = "ALTER TABLE jobs ADD COLUMN cut_off INTEGER NOT NULL DEFAULT 0"
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _CLAIMS_AND_SWITCHES, _JOBS, _SCRIPTS, _CUT_OFF)
+_SCORERS = "ALTER TABLE versions RENAME COLUMN script TO scorer"
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _CLAIMS_AND_SWITCHES, _JOBS, _SCRIPTS, _CUT_OFF, _SCORERS)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

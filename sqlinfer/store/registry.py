@@ -16,9 +16,9 @@ from sqlinfer.store.database import Database, printable
 from sqlinfer.store.fingerprint import FileHashes, fingerprint
 from sqlinfer.store.lock import RegistryLock
 from sqlinfer.store.names import Reference, check_alias, check_name, parse_reference
-from sqlinfer.store.source import check_files, check_script, find_source, is_folder, is_hub_id
+from sqlinfer.store.source import check_files, check_scorer, find_source, is_folder, is_hub_id
 from sqlinfer.store.versions import add_version, read_versions
-from sqlinfer.types import DTYPES, ModelVersion, Parameters, Script, Task
+from sqlinfer.types import DTYPES, ModelVersion, Parameters, Scorer, Task
 
 TASKS: tuple[str, ...] = get_args(Task)
 
@@ -64,25 +64,23 @@ class Registry:
         trust: bool = False,
         fingerprint: str | None = None,
         settings: Mapping[str, Any] | None = None,
-        script: Script | None = None,
+        scorer: Scorer | None = None,
     ) -> ModelVersion:
         """Register a folder or hub id under a name; a name that is there gets its next version.
 
         The same files with the same parameters are the same version: registering them again adds none.
         description and tags, if given, are the name's from now on. fingerprint: what the model must have, or
         ModelUnusable. settings: of the jobs that use it; no part of what a version is, so that they may change.
-        script: the Python file that is the model; it needs trust.
+        scorer: how worker processes score it, of a model that no engine runs.
         """
         check_name(name)
         if name in self._builtins:
             raise SqlinferError(f"{name!r} is a built-in model. Choose another name.")
         _check_choice("task", task, TASKS)
         _check_choice("dtype", dtype, DTYPES)
-        if script is not None and not trust:
-            raise ModelUnusable(f"{name} runs the Python code of {script.file}. If you trust it, add --trust")
-        files = find_source(source, revision, trust, self._allow_download, script)
+        files = find_source(source, revision, trust, self._allow_download, scorer)
         model = ModelVersion(name, 0, source, files.path, "", files.revision, task, dtype, parameters, trusted=trust)
-        model = replace(model, settings=read_registration(settings or {}, f"model {name}"), script=script)
+        model = replace(model, settings=read_registration(settings or {}, f"model {name}"), scorer=scorer)
         model = self._with_fingerprint(model)
         _check_pinned(model, fingerprint)
         with self._database.writing() as connection:
@@ -282,8 +280,8 @@ class Registry:
         extra: dict[str, Any] = {"task": model.task, "dtype": model.dtype, "parameters": asdict(model.parameters)}
         try:
             extra |= {"trusted": model.trusted}
-            if model.script is not None:
-                extra["script"] = asdict(model.script)
+            if model.scorer is not None:
+                extra["scorer"] = asdict(model.scorer)
             return fingerprint(model.path, extra, self._hashes)
         except OSError as error:
             raise ModelUnusable(f"The files in {model.path} cannot be read: {error}") from error
@@ -301,8 +299,8 @@ class Registry:
         return replace(model, fingerprint=self._fingerprint(model))
 
     def _intact(self, model: ModelVersion) -> ModelVersion:
-        if model.script is not None:
-            check_script(model.path, model.script)
+        if model.scorer is not None:
+            check_scorer(model.path, model.scorer)
         elif model.path.is_dir():
             check_files(model.path, model.trusted)
         else:

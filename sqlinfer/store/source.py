@@ -17,12 +17,12 @@ from sqlinfer.model_files import (
     model_files,
     read_header,
     read_json,
-    script_files,
+    scorer_files,
     unread_patterns,
     weight_files,
 )
 from sqlinfer.redact import redact
-from sqlinfer.types import Script
+from sqlinfer.types import Scorer
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _PICKLES = ("*.bin", "*.pt", "*.pth")
@@ -51,26 +51,26 @@ def is_hub_id(source: str) -> bool:
 
 
 def find_source(
-    source: str, revision: str | None = None, trust: bool = False, download: bool = False, script: Script | None = None
+    source: str, revision: str | None = None, trust: bool = False, download: bool = False, scorer: Scorer | None = None
 ) -> SourceFiles:
     """The folder of a source, checked; a hub id comes from the local cache, and from the hub if download says so.
-    script: the Python file that is the model, in a folder that holds no other kind of model.
+    scorer: how worker processes score it; the model may be one file then, and its folder holds no other kind of model.
 
     ModelNotFound if there is none, ModelUnusable if files are missing, cut short or of a kind not allowed.
     """
     if is_folder(source):
         path = Path(source).expanduser().resolve()
-        if not path.is_dir():
+        if not path.is_dir() and not (scorer is not None and path.is_file()):
             raise ModelNotFound(f"There is no folder {path}. A model is a folder with config.json and *.safetensors.")
         if revision is not None:
             raise ModelNotFound(f"The folder {source} has no revision {revision}: only a hub id has revisions.")
-        if script is not None:
-            check_script(path, script)
+        if scorer is not None:
+            check_scorer(path, scorer)
         else:
             check_files(path, trust)
         return SourceFiles(path)
-    if script is not None:
-        raise ModelUnusable(f"{source!r}: a scoring script lies in a folder, written './path'")
+    if scorer is not None:
+        raise ModelUnusable(f"{source!r}: a model that worker processes score lies here, written './path'")
     if not is_hub_id(source):
         raise ModelNotFound(f"{source!r} is neither a folder ('./path') nor a hub id ('org/name').")
     if Path(source).is_dir():
@@ -128,14 +128,14 @@ def _snapshot(source: str, revision: str | None, trust: bool, local: bool) -> Pa
         ) from error
 
 
-def check_script(folder: Path, script: Script) -> None:
-    """Raise ModelUnusable unless the folder holds the script."""
-    file = folder / script.file
-    if not file.resolve().is_relative_to(folder.resolve()):
-        raise ModelUnusable(f"the script {script.file!r} lies outside of the model's folder {folder}")
-    if not file.is_file():
-        scripts = [other.relative_to(folder).as_posix() for other in script_files(folder) if other.suffix == ".py"]
-        raise ModelUnusable(f"{folder} holds no file {script.file!r}. {nearest(script.file, scripts)}".rstrip())
+def check_scorer(path: Path, scorer: Scorer) -> None:
+    """Raise ModelUnusable unless the model's file is there."""
+    file = path / scorer.file
+    if not file.resolve().is_relative_to(path.resolve()):
+        raise ModelUnusable(f"the file {scorer.file!r} lies outside of the model's folder {path}")
+    if not file.exists():
+        others = [other.relative_to(path).as_posix() for other in scorer_files(path) if other.suffix == file.suffix]
+        raise ModelUnusable(f"{path} holds no file {scorer.file!r}. {nearest(scorer.file, others)}".rstrip())
 
 
 def check_files(path: Path, trust: bool = False) -> None:

@@ -10,9 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sqlinfer.types import ModelVersion, Parameters, Script
+from sqlinfer.types import ModelVersion, Parameters, Scorer
 
-_COLUMNS = "name, version, source, path, fingerprint, revision, task, dtype, parameters, trusted, settings, script"
+_COLUMNS = "name, version, source, path, fingerprint, revision, task, dtype, parameters, trusted, settings, scorer"
 
 
 def add_version(connection: sqlite3.Connection, model: ModelVersion) -> int:
@@ -46,7 +46,7 @@ def add_version(connection: sqlite3.Connection, model: ModelVersion) -> int:
             parameters,
             model.trusted,
             settings,
-            "" if model.script is None else json.dumps(asdict(model.script)),
+            "" if model.scorer is None else json.dumps(asdict(model.scorer)),
             time.time(),
         ),
     )
@@ -67,7 +67,7 @@ def read_versions(connection: sqlite3.Connection, name: str | None = None) -> Se
 
 
 def _model(row: Sequence[Any], tags: Sequence[tuple[str, int, str, str]]) -> ModelVersion:
-    name, version, source, path, fingerprint, revision, task, dtype, parameters, trusted, settings, script, about = row
+    name, version, source, path, fingerprint, revision, task, dtype, parameters, trusted, settings, scorer, about = row
     defaults = json.loads(parameters)
     if "stop" in defaults:
         defaults["stop"] = tuple(defaults["stop"])
@@ -85,5 +85,9 @@ def _model(row: Sequence[Any], tags: Sequence[tuple[str, int, str, str]]) -> Mod
         tags={tag: value for owner, which, tag, value in tags if owner == name and which in (0, version)},
         trusted=bool(trusted),
         settings=json.loads(settings),
-        script=Script(**json.loads(script)) if script else None,
+        scorer=_scorer(json.loads(scorer)) if scorer else None,
     )
+
+
+def _scorer(fields: dict[str, Any]) -> Scorer:
+    return Scorer(**{**fields, "optional": tuple(fields.get("optional", ()))})

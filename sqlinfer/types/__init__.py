@@ -1,6 +1,6 @@
 """What crosses the borders between the floors: requests, outputs, completions, model versions."""
 
-from sqlinfer.types.model_version import DTYPES, ModelKind, ModelVersion, Parameters, Script
+from sqlinfer.types.model_version import DTYPES, Loader, ModelKind, ModelVersion, Parameters, Scorer
 from sqlinfer.types.requests import (
     AnyRequest,
     AnyValue,
@@ -49,6 +49,7 @@ __all__ = [
     "Float",
     "Generate",
     "Json",
+    "Loader",
     "ModelKind",
     "ModelVersion",
     "Output",
@@ -56,7 +57,7 @@ __all__ = [
     "Predict",
     "Probabilities",
     "Request",
-    "Script",
+    "Scorer",
     "SplitText",
     "Steps",
     "Task",

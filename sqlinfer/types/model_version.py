@@ -47,16 +47,24 @@ class Parameters:
 _UNSET = Parameters()
 
 
+Loader = Literal["script", "sklearn", "xgboost", "lightgbm", "onnx", "mlflow"]
+"""What reads a model that no engine runs: a Python file of the user's, or a library."""
+
+
 @dataclass(frozen=True, slots=True)
-class Script:
-    """The Python file of a model that is one."""
+class Scorer:
+    """A model that worker processes score, in place of an engine."""
 
     file: str
-    """Its path in the model's folder."""
+    """Its path in the model's folder; "" if the model's path is the file itself, or the whole folder."""
     returns: str
     """The SQL type of a result."""
     input_type: str = ""
-    """The SQL type that an input must have; "" for any."""
+    """The SQL type that an input must have; "" for any. The fields of a STRUCT are matched by name; one of the type
+    "NULL" takes any."""
+    loader: Loader = "script"
+    optional: tuple[str, ...] = ()
+    """The fields of input_type that may be missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +74,7 @@ class ModelVersion:
     name: as in SQL.
     version: its number; 0 for a model that is not registered.
     source: hub id or folder, as the user gave it.
-    path: the folder with the files.
+    path: the folder with the files, or the one file.
     fingerprint: hash of weights, tokenizer, configuration and of what the registration adds.
     revision: commit of the hub repository, pinned.
     task: "generate", "summarize", "embed", or "" to follow the model.
@@ -76,7 +84,7 @@ class ModelVersion:
     tags: values by key.
     trusted: whether pickled weights may be loaded.
     settings: of the jobs that use it (JobSettings).
-    script: the file that is the model; None for weights.
+    scorer: how worker processes score it; None for weights that an engine runs.
     """
 
     name: str
@@ -92,7 +100,7 @@ class ModelVersion:
     tags: Mapping[str, str] = field(default_factory=dict)
     trusted: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
-    script: Script | None = None
+    scorer: Scorer | None = None
 
     def __str__(self) -> str:
         return f"{self.name}/{self.version}" if self.version else self.name

@@ -208,8 +208,8 @@ class Predict(_ModelRequest):
     needs_text: ClassVar[bool] = False
 
     def for_version(self, version: ModelVersion) -> Predict | Classify:
-        """The request as a version takes it: a model that is no script classifies the text."""
-        return self if version.script is not None else Classify(self.text, self.overflow, parameters=self.parameters)
+        """The request as a version takes it: a model of an engine classifies the text."""
+        return self if version.scorer is not None else Classify(self.text, self.overflow, parameters=self.parameters)
 
 
 @dataclass(frozen=True, slots=True)

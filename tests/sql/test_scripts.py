@@ -122,7 +122,7 @@ def test_a_registration_that_cannot_work_is_refused(register: Register, options:
 
 def test_other_functions_refuse_a_script(con: Session, register: Register) -> None:
     register(SIZES, "INTEGER")
-    with pytest.raises(SqlinferError, match="is a script: ai_predict runs it"):
+    with pytest.raises(SqlinferError, match="is scored by ai_predict alone"):
         con.sql("SELECT ai_gen('hi', model := 'm')").fetchall()
 
 

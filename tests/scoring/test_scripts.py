@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from sqlinfer.scoring import SCORING_OUTPUT, ScriptEngine
-from sqlinfer.types import ModelVersion, Predict, Script
+from sqlinfer.scoring import SCORING_OUTPUT, ScoringEngine
+from sqlinfer.types import ModelVersion, Predict, Scorer
 
 Score = Callable[..., dict[str, Any]]
 
@@ -28,8 +28,8 @@ def score(tmp_path: Path) -> Iterator[Score]:
         script: str, texts: list[str], returns: str = "INTEGER", sql_type: str = "VARCHAR", **settings: Any
     ) -> dict[str, Any]:
         (tmp_path / "score.py").write_text(textwrap.dedent(script))
-        version = ModelVersion("m", 1, "", tmp_path, "f", script=Script("score.py", returns))
-        engines.append(ScriptEngine(replace(version, settings={"max_retries": 0, **settings})))
+        version = ModelVersion("m", 1, "", tmp_path, "f", scorer=Scorer("score.py", returns))
+        engines.append(ScoringEngine(replace(version, settings={"max_retries": 0, **settings})))
         requests = [Predict(text, sql_type, key=str(i).encode()) for i, text in enumerate(texts)]
         completions = list(engines[-1].generate(requests))
         assert sorted(c.request.key for c in completions) == sorted(r.key for r in requests)
@@ -108,15 +108,15 @@ def test_structs_come_as_a_frame(score: Score) -> None:
     [
         ("raise ValueError('bad row')", "ValueError: bad row (score.py, line 6)"),
         ("sys.exit(3)", "the script called sys.exit(3)"),
-        ("os._exit(4)", "the script ended its process (status 4)"),
-        ("os.kill(os.getpid(), signal.SIGSEGV)", "the script's process was ended by SIGSEGV"),
-        ("os.kill(os.getpid(), signal.SIGKILL)", "the script's process was ended by SIGKILL (out of memory?)"),
+        ("os._exit(4)", "the model ended its process (status 4)"),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "the model's process was ended by SIGSEGV"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "the model's process was ended by SIGKILL (out of memory?)"),
         ("return list(range(9))", "ValueError: the script returned 9 values for 1 rows"),
         ("return ['x' for _ in batch]", "ArrowInvalid: Could not convert 'x'"),
         ("return 7", "TypeError: the script returned a int, not a list"),
         ("return 'x' * len(batch)", "TypeError: the script returned a str, not a list"),
-        ("time.sleep(600)", "the script gave no answer within the timeout of 3 s"),
-        ("os.close(int(sys.argv[1])); time.sleep(600)", "the script"),
+        ("time.sleep(600)", "the model gave no answer within the timeout of 3 s"),
+        ("os.close(int(sys.argv[1])); time.sleep(600)", "the model"),
     ],
 )
 def test_a_row_that_breaks_the_script_costs_itself(score: Score, statement: str, error: str) -> None:
@@ -182,9 +182,9 @@ def test_several_workers_score_at_once(score: Score, tmp_path: Path) -> None:
 
 def test_a_stop_ends_a_script_that_hangs(tmp_path: Path) -> None:
     (tmp_path / "score.py").write_text("import time\ndef run(batch):\n    time.sleep(600)")
-    version = ModelVersion("m", 1, "", tmp_path, "f", script=Script("score.py", "INTEGER"))
+    version = ModelVersion("m", 1, "", tmp_path, "f", scorer=Scorer("score.py", "INTEGER"))
     cancel = threading.Event()
-    engine = ScriptEngine(version)
+    engine = ScoringEngine(version)
     threading.Timer(0.5, cancel.set).start()
     assert list(engine.generate([Predict("a")], cancel)) == []
     engine.close()
