@@ -120,6 +120,7 @@ def show(job_id: int, shows_log: bool, as_json: bool) -> None:
             "phases": ", ".join(f"{name} {duration(seconds)}" for name, seconds in job.phases.items()),
             "source": job.source,
             "models": ", ".join(job.models),
+            "written": "; ".join(f"{target} by {', '.join(models)}" for target, models in job.written.items()),
             "rows": f"{job.rows:,}",
             "requests": counted(job),
             "tokens": f"{job.prompt_tokens:,} read, {job.completion_tokens:,} written",

@@ -53,6 +53,8 @@ class Job:
     """Of all its statements."""
     _versions: dict[str, ModelVersion] = field(default_factory=dict)
     _unrecorded: Failures = field(default_factory=dict)
+    _written: dict[str, set[str]] = field(default_factory=dict)
+    _target: str | None = None
     _num_skipped: int = 0
     _updated_s: float = field(default_factory=time.monotonic)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -83,6 +85,25 @@ class Job:
     def note_version(self, version: ModelVersion) -> None:
         """Note a model version that a call named."""
         self._versions.setdefault(version.fingerprint, version)
+        if self._target is not None:
+            self._written[self._target].add(str(version))
+
+    @contextmanager
+    def writing(self, target: str | None) -> Iterator[None]:
+        """Note the model versions that are used inside as those of a table or file, unless writing it fails. Inside of
+        another target it is part of that one."""
+        if target is None or self._target is not None:
+            yield
+            return
+        before = set(self._written.get(target, ()))
+        self._written[target], self._target = set(before), target
+        try:
+            yield
+        except BaseException:
+            self._written[target] = before
+            raise
+        finally:
+            self._target = None
 
     def note_completion(self, completion: Completion, batch_fill: float) -> None:
         """Count a completion. batch_fill: how full its batch was, 0..1."""
@@ -155,7 +176,8 @@ class Job:
         assert self.job_id is not None
         jobs, usage = self.runtime.store.jobs, self.counts.usage
         models = [str(version) for version in self._versions.values()] or sorted({model for _, model in usage})
-        jobs.finish(self.job_id, state, error, models=models, **self.counts.as_record())
+        written = {target: sorted(versions) for target, versions in self._written.items() if versions}
+        jobs.finish(self.job_id, state, error, models=models, written=written, **self.counts.as_record())
         jobs.add_usage(self.job_id, [(*call, *amounts) for call, amounts in usage.items()])
         self._record_failures()
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from sqlinfer.backends import backend_of, open_engine
 from sqlinfer.config.job_settings import SettingsLayers
 from sqlinfer.errors import ModelUnusable, SqlinferError
-from sqlinfer.functions import Function, Functions
+from sqlinfer.functions import Functions
 from sqlinfer.inference.keyed_request import Route
 from sqlinfer.store import Store
 from sqlinfer.types import AnyRequest, Engine, ModelVersion
@@ -62,10 +62,9 @@ class Runtime:
         if is_last:
             self.store.close()
 
-    def route(self, function: Function, model: str | None, task: str) -> Route:
-        """Who answers a function's calls; model: a name as the user wrote it, or None."""
-        name = model or self.model or self._default(task)
-        return Route(function, self.store.registry.get(name))
+    def model_name(self, model: str | None, task: str) -> str:
+        """The name of the model that answers calls; model: as the user wrote it, or None for the default."""
+        return model or self.model or self._default(task)
 
     def check_kind(self, route: Route, request: AnyRequest) -> None:
         """Raise ModelUnusable, which names models that would do, if the model's kind cannot answer such a request."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import chdir, nullcontext
+from contextlib import ExitStack, chdir
 from functools import partial
 from graphlib import TopologicalSorter
 from typing import Any
@@ -134,7 +134,10 @@ class Build:
         """Run statements, as one job if the node has AI calls."""
         has_calls = node.materialized != "view" and session.statements.catalog.resolve(sql).is_ai
         recording = partial(session.job, show_progress=self.progress, retry_hint="sqlinfer retry")
-        with recording(sql, {"node": node.name}) if has_calls else nullcontext():
+        with ExitStack() as stack:
+            if has_calls:
+                job = stack.enter_context(recording(sql, {"node": node.name}))
+                stack.enter_context(job.writing(node.name if node.node_type != "test" else None))
             for text in texts:  # closing the session undoes what an error leaves open
                 session.execute(text)
 

@@ -13,7 +13,7 @@ from sqlinfer.sql.parsing.dependencies import Catalog, Dependencies
 from sqlinfer.sql.parsing.parameters import SqlValues
 from sqlinfer.sql.parsing.probe_queries import QUERY_VERBS, probe_queries
 from sqlinfer.sql.parsing.tokens import first_keyword, has_any, has_name, keywords, tokenize
-from sqlinfer.sql.parsing.written_targets import created_table, kept_table
+from sqlinfer.sql.parsing.written_targets import created_table, kept_table, written_target
 from sqlinfer.sql.rewrite.context import RewriteContext
 from sqlinfer.sql.rewrite.limit_before_select import sort_key_queries
 from sqlinfer.sql.rewrite.name_parameters import named_values
@@ -137,6 +137,11 @@ class Write(AiStatement):
     def created_table(self) -> str | None:
         """The table that it makes and that may not be there yet."""
         return created_table(self.sql)
+
+    @property
+    def target(self) -> str | None:
+        """The table or file whose rows it writes."""
+        return written_target(self.text, self.values)
 
 
 Statement = ModelCommand | SetCommand | Direct | Quiet | Query | Write

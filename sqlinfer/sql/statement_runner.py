@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -160,7 +160,7 @@ class StatementRunner:
             for values in rows:
                 self.run(self.plan(query, values, runs=True))
             return
-        with translated(self._evaluator), self._evaluator.runner.record(statement.text):
+        with translated(self._evaluator), self._evaluator.runner.record(statement.text), self._writing(statement):
             statement = self.bind(statement)
             each = [replace(statement, values=named_values(values)) for values in rows]
             by_row = [self.stages(one) for one in each]
@@ -230,7 +230,7 @@ class StatementRunner:
         return self._caller.call(self._connection.sql, sql, params=values)
 
     def _run_in_phases(self, statement: Query | Write, execute: RunSql) -> Any:
-        with self._evaluator.runner.record(statement.text) as job:
+        with self._evaluator.runner.record(statement.text) as job, self._writing(statement):
             if statement.unprobed:
                 _log.warning("Answers are computed chunk by chunk, as the statement runs: %s.", statement.unprobed)
             statement = self.prefetch_answers(statement)
@@ -240,6 +240,11 @@ class StatementRunner:
                 summary = ", ".join(f"{count} AS {name}" for name, count in job.counts.as_dict().items())
                 return execute(f"SELECT {summary}", None)
             return self._run_directly(statement, execute)
+
+    def _writing(self, statement: AiStatement) -> AbstractContextManager[None]:
+        """Within a job: note the model versions whose answers are in what a statement writes."""
+        target = statement.target if isinstance(statement, Write) and not self.is_summary_only else None
+        return self._evaluator.job.writing(target)
 
     def _run_directly(self, statement: DuckDBStatement, execute: RunSql) -> Any:
         """Hand a statement to DuckDB."""

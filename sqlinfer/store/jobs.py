@@ -44,6 +44,7 @@ class JobRecord:
     cut_off: texts that ended at max_tokens.
     phases: seconds of probe, infer and replay.
     peak_memory_bytes, peak_device_bytes: of the process, and on the GPU.
+    written: by table or file that it wrote, the model versions whose answers are in it.
     """
 
     job_id: int
@@ -69,6 +70,7 @@ class JobRecord:
     phases: Mapping[str, float]
     peak_memory_bytes: int
     peak_device_bytes: int
+    written: Mapping[str, Sequence[str]]
 
     @property
     def source(self) -> str:
@@ -153,14 +155,22 @@ class Jobs:
         self._set(job_id, counts)
 
     def finish(
-        self, job_id: int, state: JobState, error: str | None = None, models: Sequence[str] = (), **counts: Any
+        self,
+        job_id: int,
+        state: JobState,
+        error: str | None = None,
+        models: Sequence[str] = (),
+        written: Mapping[str, Sequence[str]] | None = None,
+        **counts: Any,
     ) -> None:
-        """Record the end of a job with its last counts and the models it used; error: the message of a failed one."""
+        """Record the end of a job with its last counts, the models it used, and by table or file that it wrote those
+        whose answers are in it; error: the message of a failed one."""
         if state not in ("done", "failed", "stopped", "interrupted"):
             raise ValueError(f"a job ends done, failed, stopped or interrupted, not {state}")
         _check_counts(counts)
         ending = {"state": state, "ended": time.time(), "error": error and _kept(error)}
-        self._set(job_id, counts | ending | {"models": json.dumps(list(models))})
+        lineage = {"models": json.dumps(list(models)), "written": json.dumps(redact_all(written or {}))}
+        self._set(job_id, counts | ending | lineage)
 
     def list(self, limit: int = 20) -> Sequence[JobRecord]:
         """The last jobs, newest first."""
@@ -273,6 +283,7 @@ def _job(row: Sequence[Any]) -> JobRecord:
     values["models"] = tuple(json.loads(values["models"]))
     values["settings"] = json.loads(values["settings"])
     values["phases"] = json.loads(values["phases"])
+    values["written"] = json.loads(values["written"])
     if values["state"] == "running" and not is_alive(values["pid"], process, touched):
         values["state"] = "killed"
     return JobRecord(**values)

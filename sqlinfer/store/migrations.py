@@ -150,7 +150,16 @@ _CUT_OFF = "ALTER TABLE jobs ADD COLUMN cut_off INTEGER NOT NULL DEFAULT 0"
 
 _SCORERS = "ALTER TABLE versions RENAME COLUMN script TO scorer"
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _CLAIMS_AND_SWITCHES, _JOBS, _SCRIPTS, _CUT_OFF, _SCORERS)
+_LINEAGE = """
+ALTER TABLE jobs ADD COLUMN written TEXT NOT NULL DEFAULT '{}';
+CREATE TABLE comparisons (
+    comparison_id INTEGER PRIMARY KEY,
+    created REAL NOT NULL,
+    result TEXT NOT NULL
+);
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _CLAIMS_AND_SWITCHES, _JOBS, _SCRIPTS, _CUT_OFF, _SCORERS, _LINEAGE)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import duckdb
 
 from sqlinfer.sql.parsing.parameters import SqlValues, parameter_value
 from sqlinfer.sql.parsing.parsed_calls import constant
-from sqlinfer.sql.parsing.tokens import closing, first_keyword, keywords, text_of, tokenize
+from sqlinfer.sql.parsing.tokens import Token, closing, first_keyword, keywords, text_of, tokenize
 
 Execute = Callable[..., duckdb.DuckDBPyConnection]
 
@@ -66,6 +66,26 @@ def kept_table(sql: str) -> str | None:
     return _created(sql, keeps=True)
 
 
+def written_target(sql: str, parameters: SqlValues = None) -> str | None:
+    """The table or file whose rows a statement writes, as written; None for other statements.
+
+    >>> [written_target(sql) for sql in (
+    ...     "CREATE OR REPLACE TABLE a AS FROM r", "WITH q AS (FROM r) INSERT OR IGNORE INTO main.b FROM q",
+    ...     "UPDATE c SET x = 1", "MERGE INTO d USING r ON true WHEN MATCHED THEN DELETE", "COPY r TO 'e.csv'",
+    ...     "CREATE VIEW f AS FROM r", "TABLE g")]
+    ['a', 'main.b', 'c', 'd', 'e.csv', None, None]
+    """
+    file = copied_file(sql, parameters)
+    if file is not None:
+        return file.name
+    tokens = tokenize(sql)
+    index = first_keyword(tokens, "TABLE", "INTO", "UPDATE", "SELECT", "FROM", "VIEW", "COPY")
+    if index is None or tokens[index].keyword not in ("TABLE", "INTO", "UPDATE") or tokens[0].keyword == "TABLE":
+        return None
+    name = tokens[index + 1 :]
+    return _table_name(sql, name[3:] if keywords(name[:3]) == ["IF", "NOT", "EXISTS"] else name)
+
+
 def _created(sql: str, *, keeps: bool) -> str | None:
     tokens = tokenize(sql)
     head = keywords(tokens[:5])
@@ -76,6 +96,11 @@ def _created(sql: str, *, keeps: bool) -> str | None:
         name = name[3:] if keeps else ()
     elif keeps:
         return None
+    return _table_name(sql, name)
+
+
+def _table_name(sql: str, name: Sequence[Token]) -> str | None:
+    """The name that some tokens begin with, with its schema and database."""
     if not name:
         return None
     end = 0

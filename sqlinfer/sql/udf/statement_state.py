@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 
 from sqlinfer.functions import Function
 from sqlinfer.inference.failures import Failures
@@ -13,6 +12,7 @@ from sqlinfer.sql.udf.call_metadata import NO_METADATA, CallMetadata
 from sqlinfer.sql.udf.field_order import FieldOrders
 from sqlinfer.sql.udf.pair_limit import PairLimit
 from sqlinfer.sql.udf.value_memo import ValueMemo
+from sqlinfer.types import ModelVersion
 
 
 class StatementState:
@@ -32,15 +32,22 @@ class StatementState:
         self.pairs = PairLimit()
         self.cause: Exception | None = None
         self._runtime = runtime
+        self._versions: dict[str, ModelVersion] = {}
         self._routes: dict[tuple[str, str | None, str, CallMetadata], Route] = {}
 
     def route(self, function: Function, model: str | None, task: str, metadata: CallMetadata = NO_METADATA) -> Route:
         """The route of a function's requests; model: a name as the user wrote it, or None."""
         key = (function.name, model, task, metadata)
         if key not in self._routes:
-            route = self._runtime.route(function, model, task)
-            self._routes[key] = replace(route, site=metadata.site, is_constant=metadata.is_constant)
+            version = self._version(self._runtime.model_name(model, task))
+            self._routes[key] = Route(function, version, metadata.site, metadata.is_constant)
         return self._routes[key]
+
+    def _version(self, name: str) -> ModelVersion:
+        """The version that a name means for the whole statement, whichever is deployed while it runs."""
+        if name not in self._versions:
+            self._versions[name] = self._runtime.store.registry.get(name)
+        return self._versions[name]
 
     def bound_pairs(self, functions: Collection[str]) -> None:
         """Bound the requests of functions that the statement computes for pairs of rows."""

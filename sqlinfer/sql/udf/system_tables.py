@@ -22,12 +22,16 @@ _TEXT, _WHOLE, _REAL, _TIME = ("VARCHAR", pa.string()), ("BIGINT", pa.int64()), 
     pa.timestamp("us"),
 )  # fmt: skip
 _TEXTS = ("VARCHAR[]", pa.list_(pa.string()))
+_WRITTEN = (
+    "STRUCT(target VARCHAR, models VARCHAR[])[]",
+    pa.list_(pa.struct([("target", pa.string()), ("models", _TEXTS[1])])),
+)
 _JOB = {
     "job": _WHOLE, "state": _TEXT, "started": _TIME, "ended": _TIME, "statement": _TEXT, "models": _TEXTS,
     "rows": _WHOLE, "requests": _WHOLE, "known": _WHOLE, "generated": _WHOLE, "failed": _WHOLE, "expected": _WHOLE,
     "prompt_tokens": _WHOLE, "completion_tokens": _WHOLE, "seconds": _REAL, "probe_seconds": _REAL,
     "infer_seconds": _REAL, "replay_seconds": _REAL, "batch_fill": _REAL, "peak_memory_bytes": _WHOLE,
-    "peak_device_bytes": _WHOLE, "error": _TEXT,
+    "peak_device_bytes": _WHOLE, "error": _TEXT, "written": _WRITTEN,
 }  # fmt: skip
 _USAGE = {
     "job": _WHOLE, "function": _TEXT, "model": _TEXT, "requests": _WHOLE, "failed": _WHOLE, "prompt_tokens": _WHOLE,
@@ -99,6 +103,7 @@ def _jobs(store: Store) -> list[dict[str, Any]]:
     for job in store.jobs.list(-1):
         row = {"job": job.job_id, **asdict(job), "models": list(job.models)}
         row |= {"started": _time(job.started), "ended": _time(job.ended)}
+        row["written"] = [{"target": target, "models": list(models)} for target, models in job.written.items()]
         rows.append(row | {f"{phase}_seconds": job.phases.get(phase) for phase in ("probe", "infer", "replay")})
     return rows
 
