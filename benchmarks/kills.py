@@ -24,6 +24,7 @@ import duckdb
 
 from sqlinfer.store import Store
 
+ROOT = Path(__file__).parents[1]
 PHASES = ("probe", "infer", "replay", "commit")
 NUM_ROWS = 300
 KEY_BYTES = 16
@@ -93,11 +94,12 @@ class Outcome:
 
 
 class Trial:
-    """A state folder, a database and a query of its own."""
+    """A state folder, a database and a query of its own. program: what Python runs with the words of a command."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, program: Sequence[str] = ("-m", "sqlinfer")) -> None:
         self.folder = folder
         self.home = folder / "home"
+        self.program = program
         self._random = random.Random(seed)
         (folder / "udfs").mkdir(parents=True)
         self.home.mkdir()
@@ -107,10 +109,10 @@ class Trial:
         """The run as a process; slow: the phase that takes longer."""
         work = 3_000_000 if slow == "commit" else 1
         (self.folder / "query.sql").write_text(QUERY.format(rows=NUM_ROWS, work=work))
-        environment = {**os.environ, "SQLINFER_HOME": str(self.home), "KILLS_FOLDER": str(self.folder)}
-        command = [sys.executable, "-m", "sqlinfer", "run", "query.sql", "--db", "t.duckdb", "--json"]
+        folders = {"SQLINFER_HOME": str(self.home), "KILLS_FOLDER": str(self.folder), "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, *self.program, "run", "query.sql", "--db", "t.duckdb", "--json"]
         return subprocess.Popen(
-            command, cwd=self.folder, env={**environment, "KILLS_SLOW": slow},
+            command, cwd=self.folder, env={**os.environ, **folders, "KILLS_SLOW": slow},
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
 
@@ -144,7 +146,7 @@ class Trial:
     def _right(self) -> list[tuple[int, str]]:
         """The rows of a run that nobody killed, with a state of its own."""
         if not _RIGHT:
-            unharmed = Trial(self.folder / "unharmed", seed=0)
+            unharmed = Trial(self.folder / "unharmed", 0, self.program)
             unharmed._finish()
             _RIGHT.extend(unharmed._table("t.duckdb"))
         return _RIGHT

@@ -8,7 +8,6 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -22,7 +21,9 @@ import sqlinfer
 from benchmarks.kills import PHASES, Trial
 from sqlinfer.errors import ModelUnusable
 from sqlinfer.store import Store
+from tests import slow_echo
 from tests.conftest import EchoEngine, write_model
+from tests.slow_echo import num_answers_in, wait_for_answers
 
 NUM_ROWS = 400
 SQL = f"""CREATE OR REPLACE TABLE t AS SELECT i, ai_gen('number ' || i, max_tokens := 12, min_tokens := 12) AS g
@@ -30,11 +31,11 @@ SQL = f"""CREATE OR REPLACE TABLE t AS SELECT i, ai_gen('number ' || i, max_toke
 
 
 def start(
-    folder: Path, database: str, sql: str = SQL, program: Sequence[str] = ("-m", "sqlinfer")
+    folder: Path, database: str, sql: str = SQL, program: Sequence[str] = slow_echo.PROGRAM
 ) -> subprocess.Popen[str]:
     (folder / "query.sql").write_text(sql)
-    command = [sys.executable, *program, "run", "query.sql", "--db", database, "--json"]
-    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    words = ("run", "query.sql", "--db", database, "--json")
+    return slow_echo.start(*words, cwd=folder, answer_s=0.005, program=program)
 
 
 def finish(run: subprocess.Popen[str]) -> dict[str, Any]:
@@ -48,26 +49,10 @@ def rows(database: Path) -> list[tuple[Any, ...]]:
         return list(session.execute("FROM t ORDER BY i").fetchall())
 
 
-def answers_in(home: Path) -> int:
-    if not (home / "state.db").is_file():
-        return 0
-    with Store(home) as store:
-        return int(store.answers.stats()["answers"])
-
-
-def wait_for_answers(home: Path, run: subprocess.Popen[str]) -> None:
-    until = time.monotonic() + 180
-    while time.monotonic() < until and run.poll() is None:
-        if answers_in(home):
-            return
-        time.sleep(0.05)
-    pytest.fail(f"no answers came: {run.communicate()}")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("phase", PHASES)
 def test_a_run_killed_in_any_phase_goes_on(tmp_path: Path, phase: str) -> None:
-    trial = Trial(tmp_path / "trial", seed=len(phase))
+    trial = Trial(tmp_path / "trial", seed=len(phase), program=slow_echo.PROGRAM)
     outcome = trial.kill_in(phase)
     assert outcome.was_killed
     assert (outcome.rows_lost, outcome.rows_wrong, outcome.asked_twice) == (0, 0, 0)
@@ -120,25 +105,25 @@ def test_a_copy_that_is_killed_leaves_no_part_of_a_file(home: Path, tmp_path: Pa
 
 def test_what_a_killed_process_claimed_is_asked_by_the_other(home: Path, tmp_path: Path) -> None:
     first, second = start(tmp_path, "a.duckdb"), start(tmp_path, "b.duckdb")
-    wait_for_answers(home, first)
+    wait_for_answers(home, run=first)
     first.send_signal(signal.SIGKILL)
     first.communicate()
     assert finish(second)["requests"] == NUM_ROWS
     assert [row[0] for row in rows(tmp_path / "b.duckdb")] == list(range(NUM_ROWS))
-    assert answers_in(home) == NUM_ROWS
+    assert num_answers_in(home) == NUM_ROWS
 
 
 @pytest.mark.slow
 def test_a_store_that_is_locked_for_ten_seconds_loses_nothing(home: Path, tmp_path: Path) -> None:
     run = start(tmp_path, "a.duckdb")
-    wait_for_answers(home, run)
+    wait_for_answers(home, run=run)
     other = sqlite3.connect(home / "state.db", isolation_level=None, timeout=30)
     other.execute("BEGIN IMMEDIATE")
     time.sleep(10)
     other.execute("ROLLBACK")
     other.close()
     assert finish(run)["generated"] == NUM_ROWS
-    assert answers_in(home) == NUM_ROWS
+    assert num_answers_in(home) == NUM_ROWS
 
 
 @pytest.fixture
@@ -169,7 +154,7 @@ def test_a_full_disk_costs_no_answer_that_was_kept(
     assert "The disk is full" in said
     assert "SQLINFER_HOME" in said
     assert "Traceback" not in said
-    kept = answers_in(home)
+    kept = num_answers_in(home)
     assert kept < NUM_ROWS
     filling.unlink()
     counts = finish(start(tmp_path, "a.duckdb"))
@@ -187,7 +172,7 @@ def test_a_full_disk_for_the_questions_is_told(
     assert "temporary file, which cannot grow" in said
     assert "SQLITE_TMPDIR=/path" in said
     assert "Traceback" not in said
-    assert answers_in(home) == 0
+    assert num_answers_in(home) == 0
 
 
 def test_a_model_that_is_replaced_under_its_name_gives_new_answers(home: Path, tmp_path: Path) -> None:
@@ -218,14 +203,16 @@ def test_answers_of_a_model_that_changes_while_it_loads_are_not_kept(home: Path,
         session.runtime.open_engine = load
         with pytest.raises(ModelUnusable, match=r"changed while they were read.*Run the statement again"):
             session.execute("SELECT ai_gen('a')")
-    assert answers_in(home) == 0
+    assert num_answers_in(home) == 0
 
 
 CLOCK = """
 import sys, time
 from pathlib import Path
 from sqlinfer.cli import main
+from tests.slow_echo import make_slow
 
+make_slow()
 now = time.time
 time.time = lambda: now() - (86400 if Path("back").exists() else 0)
 main(sys.argv[1:])
@@ -234,7 +221,7 @@ main(sys.argv[1:])
 
 def test_a_clock_that_goes_back_loses_nothing(home: Path, tmp_path: Path) -> None:
     run = start(tmp_path, "a.duckdb", program=("-c", CLOCK))
-    wait_for_answers(home, run)
+    wait_for_answers(home, run=run)
     (tmp_path / "back").touch()  # a day, while the run asks
     assert finish(run)["generated"] == NUM_ROWS
     again = finish(start(tmp_path, "b.duckdb", program=("-c", CLOCK)))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import pytest
 
 from sqlinfer.engine import BUILTINS
 from sqlinfer.store import Store
+from tests import slow_echo
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 SQL = "SELECT ai_query('org/name', 'hi', max_tokens := 2)"
@@ -78,10 +78,10 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     server.server_close()
 
 
-def run(*words: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
+def run(*words: str, program: Sequence[str] = slow_echo.PROGRAM) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in slow_echo.environment().items() if name != "HF_HUB_OFFLINE"}
     return subprocess.run(
-        [sys.executable, "-m", "sqlinfer", *words], env=environment, capture_output=True, text=True, check=False
+        [sys.executable, *program, *words], env=environment, capture_output=True, text=True, check=False
     )
 
 
@@ -98,7 +98,7 @@ def test_sql_fetches_nothing_and_a_pull_is_pinned(hub: Hub, home: Path, tmp_path
     assert (version.revision, version.path.name) == (COMMIT, COMMIT)
     assert f"fingerprint {version.fingerprint}" in pulled.stdout
     hub.asked.clear()
-    done = run("run", query)
+    done = run("run", query, program=("-m", "sqlinfer"))  # the weights are loaded, too
     assert (done.returncode, hub.asked) == (0, []), done.stderr
 
 

@@ -12,12 +12,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from sqlinfer.store import Store
 from sqlinfer.units import count
+from tests import slow_echo
+from tests.slow_echo import wait_for_answers
 
 NUM_REQUESTS = 600
 ASKING = f"""SELECT count(g) AS n FROM (
@@ -27,10 +30,12 @@ READING = "SELECT count(DISTINCT hash(a.i * b.i)) FROM range(100000) a(i), range
 PROBING = "SELECT ai_count_tokens('x' || i % 50000) FROM range(300000000) t(i) WHERE hash(i) % 7 = 1"
 
 
-def start(sql: str, folder: Path, *words: str) -> subprocess.Popen[str]:
+REAL = ("-m", "sqlinfer")
+
+
+def start(sql: str, folder: Path, *words: str, program: Sequence[str] = slow_echo.PROGRAM) -> subprocess.Popen[str]:
     (folder / "query.sql").write_text(sql)
-    command = [sys.executable, "-m", "sqlinfer", "run", "query.sql", *words]
-    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return slow_echo.start("run", "query.sql", *words, cwd=folder, answer_s=0.005, program=program)
 
 
 def end_of(run: subprocess.Popen[str]) -> tuple[str, str]:
@@ -42,21 +47,9 @@ def end_of(run: subprocess.Popen[str]) -> tuple[str, str]:
         pytest.fail(f"the run went on: {run.communicate()}")
 
 
-def wait_for_answers(home: Path, run: subprocess.Popen[str], num_answers: int = 1) -> None:
-    """Return as soon as another process has kept that many answers."""
-    until = time.monotonic() + 180  # a busy machine takes long to load a model
-    while time.monotonic() < until and run.poll() is None:
-        if (home / "state.db").is_file():
-            with Store(home) as store:
-                if store.answers.stats()["answers"] >= num_answers:
-                    return
-        time.sleep(0.05)
-    pytest.fail(f"no answers came: {run.communicate()}")
-
-
 def test_ctrl_c_stops_at_once_and_the_next_run_goes_on(home: Path, tmp_path: Path) -> None:
-    run = start(ASKING, tmp_path)
-    wait_for_answers(home, run)
+    run = start(ASKING, tmp_path, program=REAL)
+    wait_for_answers(home, run=run)
     run.send_signal(signal.SIGINT)
     _, said = end_of(run)
     assert run.returncode == 130
@@ -108,9 +101,9 @@ def test_a_reader_that_goes_away_is_no_traceback(tmp_path: Path) -> None:
 
 def test_a_terminal_sees_a_bar_and_a_pipe_does_not(tmp_path: Path) -> None:
     (tmp_path / "query.sql").write_text(ASKING)
-    command = [sys.executable, "-m", "sqlinfer", "run", "query.sql", "--format", "csv"]
+    command = [sys.executable, *slow_echo.PROGRAM, "run", "query.sql", "--format", "csv"]
     master, slave = os.openpty()
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    environment = {**slow_echo.environment(answer_s=0.005), "TERM": "xterm", "COLUMNS": "100"}
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=slave, env=environment) as run:
         os.close(slave)
         seen = b""
@@ -122,7 +115,7 @@ def test_a_terminal_sees_a_bar_and_a_pipe_does_not(tmp_path: Path) -> None:
     assert f"/{NUM_REQUESTS}".encode() in seen
     assert b"tokens/s" in seen
     assert b" left" in seen
-    piped = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
+    piped = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=True)
     assert b"asking" not in piped.stderr
 
 
@@ -150,6 +143,9 @@ def test_what_cannot_be_interrupted_ends_with_the_process(home: Path, tmp_path: 
 
 SESSION = """
 import signal, sys, sqlinfer
+if {is_echo}:
+    from tests.slow_echo import make_slow
+    make_slow()
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and so their children
 with sqlinfer.connect() as con:
     try:
@@ -159,13 +155,20 @@ with sqlinfer.connect() as con:
 """
 
 
-@pytest.mark.parametrize("method", ["execute", "sql"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_a_python_session_at_once(home: Path, tmp_path: Path, number: int, method: str) -> None:
-    (tmp_path / "session.py").write_text(SESSION.format(method=method))
-    command = [sys.executable, "session.py", ASKING]
-    run = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    wait_for_answers(home, run)
+@pytest.mark.parametrize(
+    ("method", "number", "is_echo"),
+    [
+        ("execute", signal.SIGINT, False),
+        ("execute", signal.SIGTERM, True),
+        ("sql", signal.SIGINT, True),
+        ("sql", signal.SIGTERM, True),
+    ],
+)
+def test_a_signal_stops_a_python_session_at_once(
+    home: Path, tmp_path: Path, number: int, method: str, is_echo: bool
+) -> None:
+    run = slow_echo.start(ASKING, cwd=tmp_path, program=("-c", SESSION.format(method=method, is_echo=is_echo)))
+    wait_for_answers(home, run=run)
     run.send_signal(number)
     said, _ = end_of(run)
     assert said == ("[(1,)]\n" if number == signal.SIGINT else "")

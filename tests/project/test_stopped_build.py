@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,9 +12,8 @@ from sqlinfer.store import Store
 from tests.conftest import EchoEngine
 from tests.project.conftest import Invoke, Rows, Write
 from tests.project.test_build import states
-from tests.slow_echo import PATIENCE_S, wait_for_answers
+from tests.slow_echo import PATIENCE_S, start, wait_for_answers
 
-ROOT = Path(__file__).parents[2]
 NUM_ROWS = 300
 """They take the slow engine a minute, so that the signal comes before the end on however busy a machine."""
 
@@ -36,9 +32,7 @@ def files(materialized: str, num_rows: int) -> Mapping[str, str]:
 
 def stop_a_build(home: Path, number: signal.Signals) -> str:
     """Send a signal to a build on a slow engine while `second` asks; what it said on stderr."""
-    command = [sys.executable, "-m", "tests.slow_echo", "build"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "SLOW_ECHO_S": "0.2"}
-    build = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    build = start("build", answer_s=0.2)
     wait_for_answers(home, 3 + 2 + 1)  # all of `first`, those of the build before, some of `second`
     build.send_signal(number)
     _, said = build.communicate(timeout=PATIENCE_S)

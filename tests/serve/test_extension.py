@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -20,7 +19,7 @@ from sqlinfer.serve.server import Server
 from tests.conftest import EchoEngine
 from tests.open_calls import MANIFOLD, each_way, one_by_one
 from tests.serve.conftest import Connect
-from tests.slow_echo import PATIENCE_S, wait_for_answers
+from tests.slow_echo import PATIENCE_S, start, wait_for_answers
 
 CASES = [
     ("ai_gen('hi')", "<hi>"),
@@ -173,8 +172,7 @@ def test_a_server_that_is_killed_in_mid_query_is_an_error_and_a_rerun_goes_on(
         assert con.execute(sql).fetchone() == (200,)
         process.terminate()
         assert process.wait(PATIENCE_S) == 0
-        assert process.stdout is not None
-        num_asked = int(process.stdout.read().split()[-1])
+        num_asked = int(process.communicate()[1].split()[-1])
     assert 0 < num_asked < 200
     con.close()
 
@@ -186,13 +184,7 @@ def kill_when_it_answers(pid: int, home: Path) -> None:
 
 def served(home: Path, answer_s: float = 0.02) -> subprocess.Popen[str]:
     """A process that serves a slow echo engine; it has begun to listen."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.slow_echo", "serve", "--model", "echo"],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=Path(__file__).parents[2],
-        env={**os.environ, "SLOW_ECHO_S": str(answer_s)},
-    )
+    process = start("serve", "--model", "echo", answer_s=answer_s)
     until_s = time.monotonic() + PATIENCE_S
     while not (home / "functions.sql").exists() or not socket_path().exists() or running_server() is None:
         assert process.poll() is None

@@ -22,6 +22,7 @@ from sqlinfer.errors import StoreUnusable
 from sqlinfer.store import Store
 from sqlinfer.store.rebuild import mark
 from tests.conftest import EchoEngine
+from tests.slow_echo import PATIENCE_S, start
 from tests.store.crowd import missing, put, spellings
 from tests.store.watched import is_unused
 
@@ -89,8 +90,9 @@ def test_a_run_beside_sessions_loses_no_answers(home: Path, tmp_path: Path, regi
         ask(first, "first", 5)
         elsewhere(home, "store.answers.stats()")
         ask(first, "second", 50)
-        program = [sys.executable, "-m", "tests.slow_echo", "run", str(query), "--model", "echo"]
-        subprocess.run(program, check=True, timeout=120)
+        run = start("run", str(query), "--model", "echo")
+        output = run.communicate(timeout=PATIENCE_S)
+        assert run.returncode == 0, output
         ask(first, "third", 20)
     with Store(home) as store:
         assert store.answers.stats()["answers"] == 80
