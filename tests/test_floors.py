@@ -18,6 +18,7 @@ FLOORS = {
     "redact": 0,
     "sql_text": 0,
     "units": 0,
+    "metrics": 0,
     "functions": 1,
     "config": 1,
     "model_files": 1,
@@ -42,6 +43,7 @@ SUB_FLOORS = {
         "udf": 3,
         "": 4,  # session, relation, plan, phases and the others
         "explain": 5,
+        "comparison": 6,
     },
     "engine": {
         "generation_settings": 0,

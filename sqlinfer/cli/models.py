@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from sqlinfer.cli.compare import compare
 from sqlinfer.cli.model_facts import echo_versions, facts_of, generation_of
 from sqlinfer.cli.state import key_values, open_store
 from sqlinfer.cli.tables import echo_facts, echo_json, echo_table, json_option
@@ -26,6 +27,9 @@ def models() -> None:
     sqlinfer models register short ./my-t5 --task summarize
     sqlinfer models default summarize short
     """
+
+
+models.add_command(compare)
 
 
 @models.command()

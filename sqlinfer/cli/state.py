@@ -65,9 +65,14 @@ def script_arguments(command: Command) -> Command:
 
 
 def session_options(command: Command) -> Command:
-    """The options of every command that runs SQL: --db, --set, --model."""
+    """The options of commands that run SQL: --db, --set, --model."""
+    model = click.option("--model", metavar="NAME", help="Default model: a registered name, a hub id or a ./folder.")
+    return database_options(model(command))
+
+
+def database_options(command: Command) -> Command:
+    """The options of every command that runs SQL: --db, --set."""
     for option in (
-        click.option("--model", metavar="NAME", help="Default model: a registered name, a hub id or a ./folder."),
         click.option(
             "settings", "--set", metavar="NAME=VALUE", multiple=True, callback=_pairs,
             help="Set a SQL variable, read with getvariable('NAME'); repeatable.",
@@ -160,7 +165,7 @@ def open_session(
     try:
         session = connect(
             db,
-            model=options["model"],
+            model=options.get("model"),
             store=store,
             udfs=function_folders(beside),
             allow_download=allow_download,

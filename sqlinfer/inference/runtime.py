@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 
 from sqlinfer.backends import backend_of, open_engine
 from sqlinfer.config.job_settings import SettingsLayers
@@ -41,6 +42,7 @@ class Runtime:
         self.inference_lock = threading.Lock()
         self._how_to_choose = "sqlinfer.connect(model='NAME')"
         self._num_sessions = 0
+        self._stand_in: tuple[frozenset[str], str] = (frozenset(), "")
         self._warnings: set[str] = set()
         self._counting = threading.RLock()  # the garbage collector may close a session at any place
         self.open_engine: Callable[[ModelVersion], Engine] = open_engine
@@ -64,7 +66,19 @@ class Runtime:
 
     def model_name(self, model: str | None, task: str) -> str:
         """The name of the model that answers calls; model: as the user wrote it, or None for the default."""
+        names, stand_in = self._stand_in
+        if model in names:
+            return stand_in
         return model or self.model or self._default(task)
+
+    @contextmanager
+    def standing_in(self, names: Collection[str], model: str) -> Iterator[None]:
+        """Let a model answer the calls that name one of some models."""
+        before, self._stand_in = self._stand_in, (frozenset(names), model)
+        try:
+            yield
+        finally:
+            self._stand_in = before
 
     def check_kind(self, route: Route, request: AnyRequest) -> None:
         """Raise ModelUnusable, which names models that would do, if the model's kind cannot answer such a request."""
@@ -80,7 +94,7 @@ class Runtime:
     def embedding_width(self, model: str | None) -> int | None:
         """Numbers in an embedding by a model, or by the default one; None if it is none that embeds."""
         try:
-            version = self.store.registry.get(model or self.model or self._default("embed"))
+            version = self.store.registry.get(self.model_name(model, "embed"))
             return backend_of(version).embedding_width(version)
         except SqlinferError:  # raised where the model runs
             return None
@@ -88,7 +102,7 @@ class Runtime:
     def find_model(self, name: str) -> ModelVersion | None:
         """The version behind a name; None if there is none that can be used."""
         try:
-            return self.store.registry.get(name)
+            return self.store.registry.get(self.model_name(name, ""))
         except SqlinferError:  # raised where the model runs
             return None
 

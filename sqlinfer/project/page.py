@@ -11,6 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 
 from sqlinfer.errors import SqlinferError
+from sqlinfer.project.answers_of_models import charts, lineage
 from sqlinfer.project.layout import HEIGHT, WIDTH, layout
 from sqlinfer.project.node import Column, Node
 from sqlinfer.project.project import Project
@@ -94,6 +95,8 @@ def page(project: Project, last: LastBuild, session: Session | None, num_rows: i
         totals=_totals(project, last),
         tokens=sum(job.prompt_tokens + job.completion_tokens for job in jobs),
         requests=sum(job.requests for job in jobs),
+        lineage=lineage(session.runtime.store) if session else (),
+        comparisons=charts(session.runtime.store) if session else (),
     )
 
 

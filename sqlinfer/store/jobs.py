@@ -169,7 +169,8 @@ class Jobs:
             raise ValueError(f"a job ends done, failed, stopped or interrupted, not {state}")
         _check_counts(counts)
         ending = {"state": state, "ended": time.time(), "error": error and _kept(error)}
-        lineage = {"models": json.dumps(list(models)), "written": json.dumps(redact_all(written or {}))}
+        kept = {_kept(target): list(versions) for target, versions in (written or {}).items()}
+        lineage = {"models": json.dumps(list(models)), "written": json.dumps(kept)}
         self._set(job_id, counts | ending | lineage)
 
     def list(self, limit: int = 20) -> Sequence[JobRecord]:

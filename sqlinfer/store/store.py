@@ -8,6 +8,7 @@ from types import TracebackType
 
 from sqlinfer.config.folders import state_folder
 from sqlinfer.store.answer_cache import AnswerCache
+from sqlinfer.store.comparisons import Comparisons
 from sqlinfer.store.database import TIMEOUT_S, Database
 from sqlinfer.store.jobs import Jobs
 from sqlinfer.store.leases import Lease
@@ -41,6 +42,7 @@ class Store:
         self.registry = Registry(self._database, builtins, defaults, allow_download)
         self.answers = AnswerCache(self._answers_database)
         self.jobs = Jobs(self._database, keep_texts=keep_answers)
+        self.comparisons = Comparisons(self._database)
 
     def lease(self) -> Lease:
         """A new, empty lease on requests; other processes see it if they share the answer cache."""

@@ -42,6 +42,8 @@ def page(invoke: Invoke, write: Write, root: Path, home: Path, tmp_path: Path) -
         store.registry.register(OTHER, str(tmp_path / "other"))
     write(FILES)
     invoke("build", code=1)
+    rows = "SELECT x, ai_gen(x) AS answer FROM (VALUES ('so <b>'), ('so so')) r(x)"
+    invoke("models", "compare", "echo", OTHER, "-c", rows, "--column", "answer", "--reference", "x")
     invoke("docs", "--output", "docs.html")
     return root / "docs.html"
 
@@ -57,6 +59,10 @@ def test_the_page_says_all_of_each_node_and_needs_nothing_else(page: Path, root:
     assert "1 row is wrong" in text
     assert f"<dd>echo/1, {OTHER}/1</dd>" in text
     assert "depends on broken, which failed" in text
+    assert re.search(rf'#answers_of_a_model_with_a_very_long_name_indeed">.*\n *<td>{OTHER}/1, echo/1</td>', text)
+    assert f"<h2>echo/1 and {OTHER}/1</h2>" in text
+    assert re.findall(r'class="agree" style="--share: (\d+)', text) == ["70", "70"]
+    assert "<th>&lt;so &lt;b&gt;&gt;</th>" in text
     assert text.count('<path d="M') == 7
     assert not re.findall(r"<script|<link rel=.stylesheet|https?://(?!www\.w3\.org)", text)
     assert str(root) not in text

@@ -199,8 +199,13 @@ def plan_numbered(session: Session, statement: AiStatement, first_site: int = 1)
 def run_without_output(session: Session, statement: Statement) -> None:
     """Run a statement that later ones may build on, with NULL for answers that are not cached; no file is written and
     the open transaction stays."""
-    if isinstance(statement, DuckDBStatement) and not isinstance(statement, Query) and statement.verb not in _SKIPPED:
+    if isinstance(statement, DuckDBStatement) and not isinstance(statement, Query) and runs_in_transaction(statement):
         session.statements.run_unanswered(statement)
+
+
+def runs_in_transaction(statement: Statement) -> bool:
+    """Whether a transaction that is rolled back undoes a statement, and outlives it."""
+    return not isinstance(statement, DuckDBStatement) or statement.verb not in _SKIPPED
 
 
 def _calls(probes: _Probes, costs: Mapping[CallKey, Estimate]) -> Iterator[CallEstimate]:
