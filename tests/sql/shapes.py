@@ -172,6 +172,10 @@ SHAPES = {
     ),
     "from first": Shape("FROM tickets SELECT ai_gen(team)", {"team0", "team1"}),
     "lateral": Shape("SELECT g FROM teams u, LATERAL (SELECT ai_gen(u.colour) AS g)", {"red", "blue"}),
+    "lateral with an option": Shape(
+        "SELECT g FROM teams u, LATERAL (SELECT ai_gen(u.colour, model := nullif('echo', u.colour)) AS g)",
+        {"red", "blue"},
+    ),
     "method call": Shape("SELECT body.summarize() FROM tickets", BODIES),
     "lambda over a list": Shape(
         "SELECT list_transform(['a', 'b'], lambda x: upper(x)), ai_gen(team) FROM tickets", {"team0", "team1"}

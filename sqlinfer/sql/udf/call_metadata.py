@@ -52,6 +52,6 @@ def is_constant(model: str) -> str:
 
 
 def missing(arguments: Mapping[str, str]) -> str:
-    """The SQL that names those of some arguments that are not given, NULL if all are. arguments: the SQL of each."""
+    """The SQL that names those of some arguments that are not given; empty if all are. arguments: the SQL of each."""
     names = [f"CASE WHEN typeof({sql}) = typeof({NOT_GIVEN}) THEN '{name}' END" for name, sql in arguments.items()]
-    return f"nullif(concat_ws(' and ', {', '.join(names)}), '')"
+    return f"concat_ws(' and ', {', '.join(names)})"

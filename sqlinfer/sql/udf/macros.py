@@ -33,9 +33,9 @@ def macro(
     arguments = [_cast(argument) for argument in function.arguments]
     if function.is_aggregate:
         arguments[0] = _texts(quote_identifier(function.arguments[0].name), is_list=not is_aggregated)
-    fields = {option: quote_identifier(option) for option in function.options} | {
-        CONSTANT: is_constant(quote_identifier("model"))
-    }
+    # coalesce(): of the value of another macro (nullif) in LATERAL, DuckDB 1.5 loses the name of the field
+    fields = {option: f"coalesce({quote_identifier(option)})" for option in function.options}
+    fields[CONSTANT] = is_constant(quote_identifier("model"))
     if required:
         fields[MISSING] = missing({argument: quote_identifier(argument) for argument in required})
     if is_numbered:
