@@ -55,7 +55,7 @@ def test_the_first_block_prints_what_the_readme_says(folder: Path) -> None:
     assert lines.index("```sql") < 6
     assert run_sql(sql) == output
     counts = json.loads(run_sql(sql, "--json").splitlines()[-1])
-    assert (counts["rows"], counts["requests"], counts["known"]) == (4, 196, 196)
+    assert (counts["rows"], counts["requests"], counts["known"]) == (4, 98, 98)
 
 
 def test_every_block_of_the_readme_runs(folder: Path) -> None:

@@ -47,7 +47,6 @@ class Budget:
         self._settings = settings
         self._counts = counts
         self._taken = self._ended = 0
-        self._computed_before = counts.computed
         self._is_cut = False
 
     @property
@@ -70,10 +69,12 @@ class Budget:
     def limited(self, requests: Iterable[AnyRequest]) -> Iterator[AnyRequest]:
         """The requests, up to max_requests."""
         bound = self._settings.max_requests
+        num_computed = self._counts.computed
         for request in requests:
-            if bound is not None and self._computed_before + self._taken >= bound:
+            if bound is not None and request.needs_weights and num_computed >= bound:
                 self._is_cut = True
                 return
+            num_computed += request.needs_weights
             self._taken += 1
             yield request
 

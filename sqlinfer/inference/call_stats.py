@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from sqlinfer.inference.distinct_counter import DistinctCounter
 from sqlinfer.inference.keyed_request import KeyedRequest, Route
-from sqlinfer.types import ModelVersion
+from sqlinfer.types import ModelVersion, SplitText
 
 
 class CallKey(NamedTuple):
@@ -48,12 +48,16 @@ class CallStats:
             self.rows[site, function] = self.rows.get((site, function), 0) + num_rows
 
     def count_requests(self, requests: Sequence[KeyedRequest], cached: Collection[bytes]) -> None:
-        """Count requests. cached: the keys of those that have an answer."""
+        """Count requests of a model; one that asks where to cut a text stands for those on its parts until it has an
+        answer. cached: the keys of those that have an answer."""
         by_call: dict[CallKey, list[bytes]] = {}
         with self._lock:
             for request in requests:
                 call = CallKey.of(request.route)
-                by_call.setdefault(call, []).append(request.key)
+                keys = by_call.setdefault(call, [])
+                is_for_parts = isinstance(request.draft, SplitText) and request.key not in cached
+                if request.needs_weights or is_for_parts:
+                    keys.append(request.key)
                 self.versions[call.fingerprint] = request.route.version
             for call, keys in by_call.items():
                 self.requests.setdefault(call, DistinctCounter()).add(keys)

@@ -14,7 +14,7 @@ from sqlinfer.config.job_settings import JobSettings
 from sqlinfer.inference.keyed_request import Route
 from sqlinfer.inference.request_spool import RequestSpool
 from sqlinfer.inference.runtime import Runtime
-from sqlinfer.types import AnyRequest
+from sqlinfer.types import AnyRequest, CountTokens
 
 _SAMPLE = 200
 _UNKNOWN_SPEED = (200.0, 20.0)
@@ -63,13 +63,16 @@ class Estimate:
 
 
 def samples(spool: RequestSpool) -> list[Sample]:
-    """A sample for each route that has requests."""
+    """A sample for each route that has requests of a model; one that asks where to cut a text stands for those on its
+    parts."""
     sampled = []
     for _, routes in spool.by_model():
         for route in routes:
             num_requests, num_characters = spool.measure([route])
             requests = spool.requests([route], every=max(1, num_requests // _SAMPLE))
-            sampled.append(Sample(route, num_requests, num_characters, list(islice(requests, _SAMPLE))))
+            sample = list(islice(requests, _SAMPLE))
+            if not all(isinstance(request, CountTokens) for request in sample):
+                sampled.append(Sample(route, num_requests, num_characters, sample))
     return sampled
 
 
@@ -95,8 +98,7 @@ def expect(runtime: Runtime, spool: RequestSpool, settings: Iterable[JobSettings
     """The least that spooled requests need of a budget, by the name of its bound; tokens are counted only if some
     bound needs them."""
     budgets = list(settings)
-    num_requests = spool.count()
-    expected: dict[str, float] = {"max_requests": num_requests}
+    expected: dict[str, float] = {"max_requests": spool.count_for_models()}
     by_tokens = any(budget.max_prompt_tokens is not None for budget in budgets)
     by_time = any(budget.max_seconds is not None for budget in budgets) and any(
         runtime.store.jobs.speed(version.fingerprint) for version, _ in spool.by_model()

@@ -10,7 +10,8 @@ from typing import Any
 
 from sqlinfer.engine import peak_memory
 from sqlinfer.inference.distinct_counter import DistinctCounter
-from sqlinfer.types import Completion, Probabilities, Text
+from sqlinfer.inference.keyed_request import KeyedRequest
+from sqlinfer.types import AnyRequest, Completion, Probabilities, Text
 from sqlinfer.units import count
 
 _LEAST_ANSWERS = 20
@@ -20,13 +21,15 @@ _ACTIVITIES = {"probe": "reading rows"}
 
 
 class JobCounters:
-    """The counts of one job.
+    """The counts of one job. A request here is one that a model answers: one that a tokenizer answers counts apart, as
+    tokenized, and as refused if it fails.
 
     rows: that its statements gave.
     generated: requests that a model answered.
     unanswered: requests that a model failed.
     refused: rows without a request, each a failed request.
     unread: answers that their function could not read.
+    tokenized: requests that needed no weights and have an answer.
     cancelled: requests that were ended because no call waited for them any more.
     cut_off: texts that ended at max_tokens.
     labels: by function and model, how often each of a request's choices was the likeliest.
@@ -41,6 +44,7 @@ class JobCounters:
         self.rows = 0
         self.generated = 0
         self.unanswered = self.refused = self.unread = 0
+        self.tokenized = self._tokenizing = 0
         self.cancelled = 0
         self.cut_off = 0
         self.labels: dict[tuple[str, str], Counter[str]] = {}
@@ -54,14 +58,18 @@ class JobCounters:
         self._started_s = time.perf_counter()
         self._requests = DistinctCounter()
 
-    def count_requests(self, keys: Iterable[bytes]) -> None:
+    def count_requests(self, requests: Iterable[KeyedRequest | AnyRequest]) -> None:
         """Count requests; equal ones count once."""
-        self._requests.add(keys)
+        self._requests.add(request.key for request in requests if request.needs_weights)
 
     def count_completion(self, completion: Completion, batch_fill: float = 0.0) -> None:
         """Count a completion of the engine. batch_fill: how full its batch was, 0..1."""
         is_cancelled = completion.is_cancelled
         is_failed = completion.output is None and not is_cancelled
+        if not completion.request.needs_weights:
+            self.tokenized += completion.output is not None
+            self.refused += is_failed
+            return
         route = completion.request.route
         name = ("", "") if route is None else (route.function.name, str(route.version))
         used = self.usage.setdefault(name, [0, 0, 0, 0])
@@ -105,10 +113,12 @@ class JobCounters:
         self.refused += counter == "refused"
         self.unread += counter == "unread"
 
-    def note_probe(self, num_rows: int, num_missing: int) -> None:
-        """Note the rows of all statements up to the one that was probed, and its requests that have no answer yet."""
+    def note_probe(self, num_rows: int, num_missing: int, num_untokenized: int = 0) -> None:
+        """Note the rows of all statements up to the one that was probed, and what has no answer yet: its requests, and
+        those of a tokenizer."""
         self.rows = num_rows
         self.expected = self.ended + num_missing
+        self._tokenizing = self.tokenized + num_untokenized
 
     @property
     def requests(self) -> int:
@@ -129,6 +139,11 @@ class JobCounters:
     def seconds(self) -> float:
         """Wall-clock seconds since the job began."""
         return time.perf_counter() - self._started_s
+
+    @property
+    def attempted(self) -> int:
+        """All of which some may have failed: requests, and those of a tokenizer."""
+        return max(self.requests, self.expected, self.ended) + max(self.tokenized, self._tokenizing)
 
     @property
     def computed(self) -> int:

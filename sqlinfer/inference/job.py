@@ -125,7 +125,7 @@ class Job:
     def check_error_threshold(self, failures: Failures, settings: JobSettings | None = None) -> None:
         """Stop the job once more requests failed than its threshold allows. settings: with those of a model."""
         counts, settings = self.counts, settings or self.runtime.settings.over()
-        if not settings.within_error_threshold(counts.failed, max(counts.requests, counts.expected, counts.ended)):
+        if not settings.within_error_threshold(counts.failed, counts.attempted):
             raise StoppedEarly(
                 f"The job stopped early: {count(counts.failed, 'request')} failed, and error_threshold is "
                 f"{settings.error_threshold}. {summary(failures.values(), self.retry_hint, self.job_id)}"

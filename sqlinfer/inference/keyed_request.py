@@ -48,6 +48,11 @@ class KeyedRequest:
         self.draft, self.key, self.order_key = draft, key, b""
 
     @property
+    def needs_weights(self) -> bool:
+        """Whether a model runs to answer it."""
+        return self.draft.needs_weights
+
+    @property
     def request(self) -> AnyRequest:
         """As the engine gets it."""
         return replace(self.draft, parameters=self.parameters, key=self.key, route=self.route)

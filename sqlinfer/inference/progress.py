@@ -34,6 +34,8 @@ def progress_line(now: Any, inference_s: float, before: tuple[int, int, int] = (
     seconds = max(inference_s, 1e-9)
     read, written = ((now.prompt_tokens - before[1]) / seconds, (now.completion_tokens - before[2]) / seconds)
     parts = [count(now.rows, "row")] if now.rows else []
+    if tokenized := getattr(now, "tokenized", 0):
+        parts.append(f"{count(tokenized, 'text')} tokenized")
     parts.append(f"asking {ended:,}/{count(expected, 'request')}")
     if now.failed:
         parts.append(f"{now.failed:,} failed")

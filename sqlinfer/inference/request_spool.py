@@ -18,7 +18,7 @@ from sqlinfer.inference.keyed_request import Route
 from sqlinfer.types import AnyRequest, Generate, ModelVersion
 
 _SCHEMA = """
-CREATE TABLE shared (id INTEGER PRIMARY KEY, request BLOB);
+CREATE TABLE shared (id INTEGER PRIMARY KEY, request BLOB, needs_weights INTEGER);
 CREATE TABLE requests (key BLOB UNIQUE, route INTEGER, shared INTEGER, prefix TEXT, size INTEGER,
   text TEXT);
 """
@@ -62,6 +62,11 @@ class RequestSpool:
     def count(self) -> int:
         """How many distinct requests are recorded."""
         return int(self._db.execute("SELECT count(*) FROM requests").fetchone()[0])
+
+    def count_for_models(self) -> int:
+        """How many of them need the weights of a model."""
+        sql = "SELECT count(*) FROM requests JOIN shared ON shared.id = shared WHERE needs_weights"
+        return int(self._db.execute(sql).fetchone()[0])
 
     def prefer(self, is_first: Callable[[Route], bool]) -> None:
         """Forget all other requests while there are requests of routes that come first."""
@@ -136,7 +141,9 @@ class RequestSpool:
                 self._shared.clear()
             number = self._shared[template] = self._num_shared
             self._num_shared += 1
-            self._db.execute("INSERT INTO shared VALUES (?, ?)", (number, pickle.dumps(template)))
+            self._db.execute(
+                "INSERT INTO shared VALUES (?, ?, ?)", (number, pickle.dumps(template), request.needs_weights)
+            )
         return number
 
 

@@ -34,19 +34,14 @@ def recorded_queue(runtime: Runtime, label: str) -> RequestQueue:
     stop = threading.Event()
 
     def run(version: ModelVersion, requests: Iterator[AnyRequest]) -> Iterator[Completion]:
-        keys: list[bytes] = []
-
-        def noted() -> Iterator[AnyRequest]:
+        def counted(job: Job) -> Iterator[AnyRequest]:
             for request in requests:
-                keys.append(request.key)
+                job.counts.count_requests([request])
+                job.counts.count_rows(1)
                 yield request
 
         with suppress(_Abandoned), JobRunner(runtime, stop).record(f"{label}: {version}") as job:
-            try:
-                yield from infer(noted(), job, version, {})
-            finally:
-                job.counts.count_requests(keys)
-                job.counts.count_rows(len(keys))
+            yield from infer(counted(job), job, version, {})
             if num_cancelled := queue.take_cancelled(version):
                 raise _Abandoned(f"{count(num_cancelled, 'request')} cancelled: the clients stopped waiting")
 

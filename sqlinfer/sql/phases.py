@@ -47,7 +47,8 @@ def prefetch_answers(evaluator: CallEvaluator, stages: Stages, num_rounds: int) 
                     num_missing = probed.spool.count()
                     if queries is stages[-1]:
                         probed.note_refused(job, statement.failures, num_rounds)
-                    job.counts.note_probe(rows_before + probed.num_rows, num_missing)
+                    num_for_models = probed.spool.count_for_models()
+                    job.counts.note_probe(rows_before + probed.num_rows, num_for_models, num_missing - num_for_models)
                     job.check_error_threshold(statement.failures)
                     rounds -= 0 if probed.spool.has_steps else 1
                     if num_missing == 0:

@@ -151,11 +151,11 @@ def test_explain_counts_and_asks_nothing(invoke: Invoke, query: Query) -> None:
              SELECT ai_gen(s, max_tokens := 5), ai_count_tokens(s) FROM t"""
     explained = json.loads(invoke("explain", query(sql), "--json").stdout)
     assert {"requests", "known", "prompt_tokens", "est_seconds"} < set(explained)
-    assert (explained["rows"], explained["requests"], explained["known"]) == (20, 14, 0)
+    assert (explained["rows"], explained["requests"], explained["known"]) == (20, 7, 0)
     assert explained["prompt_tokens"] > 14
     table = invoke("explain", query(sql)).stdout
     assert "ai_count_t" in table
-    assert "20 rows, 14 requests: 0 known, 14 to ask with" in table
+    assert "20 rows, 7 requests: 0 known, 7 to ask with" in table
     assert json.loads(invoke("answers", "stats", "--json").stdout)["answers"] == 0
 
 

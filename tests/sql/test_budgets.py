@@ -9,6 +9,7 @@ import pytest
 from sqlinfer.backends import TRANSFORMERS
 from sqlinfer.errors import StoppedEarly
 from sqlinfer.sql import Session
+from sqlinfer.sql.explain.explain import explain
 from sqlinfer.types import Request
 from tests.conftest import EchoEngine
 
@@ -104,3 +105,28 @@ class _Wordy(EchoEngine):
 def _pass_an_hour(con: Session, request: Request) -> str:
     con.evaluator.job.counts._started_s -= 3600
     return request.text
+
+
+def test_what_a_tokenizer_answers_is_no_request_and_costs_no_budget(con: Session, echo: EchoEngine) -> None:
+    con.execute("SET sqlinfer_max_requests = 2")
+    con.execute("SET sqlinfer_error_threshold = '20%'")
+    con.execute("SELECT ai_count_tokens('a ' || i) FROM range(40) r(i)")
+    con.execute(
+        "SELECT ai_count_tokens(x, on_error := 'null') FROM (SELECT unnest(['boom', 'a', 'b', 'c', 'd', 'e']) x)"
+    )
+    con.execute("SELECT summarize(x, overflow := 'hierarchical') FROM (VALUES ('a'), ('b')) v(x)")
+    assert [len(echo.asked), sum(request.needs_weights for request in echo.asked)] == [50, 2]
+    counts = [(job.requests, job.generated, job.failed) for job in con.runtime.store.jobs.list()]
+    assert counts == [(2, 2, 0), (1, 0, 1), (0, 0, 0)]
+
+
+def test_explain_counts_a_text_in_parts_once_and_tokens_of_no_model(con: Session, counted: None) -> None:
+    script = {
+        "s": "SELECT ai_count_tokens(x), summarize(x, overflow := 'hierarchical') FROM (VALUES ('a'), ('b')) v(x)"
+    }
+    before = explain(con, script)
+    con.execute(script["s"])
+    after = explain(con, script)
+    assert [(call.requests, call.known, call.to_ask) for call in before.calls] == [(0, 0, 0), (2, 0, 2)]
+    assert [(call.requests, call.known, call.to_ask) for call in after.calls] == [(0, 0, 0), (2, 2, 0)]
+    assert [(each.requests, each.known) for each in (before, after)] == [(2, 0), (2, 2)]

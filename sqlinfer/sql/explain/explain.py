@@ -108,6 +108,7 @@ class _Probes:
     """What the probes of all statements recorded.
 
     num_rows: that they gave.
+    num_for_models: requests that are not cached and need the weights of a model.
     refused: rows without a request.
     num_avoidable: requests that a LIMIT may make needless.
     sites: the calls of the scripts by number, each with file and line.
@@ -116,7 +117,7 @@ class _Probes:
     """
 
     def __init__(self) -> None:
-        self.num_rows = 0
+        self.num_rows = self.num_for_models = 0
         self.refused: Failures = {}
         self.num_avoidable = 0
         self.sites: dict[int, tuple[str, CallSite]] = {}
@@ -126,10 +127,13 @@ class _Probes:
     def add(self, statement: AiStatement, probed: Probed) -> None:
         """Take in what a probe of one statement recorded."""
         self.num_rows += probed.num_rows
+        self.num_for_models += probed.spool.count_for_models()
         self.refused |= probed.certain_refusals(statement.num_rounds)
+        sampled = samples(probed.spool)
         if statement.stopping:
-            self.num_avoidable += max(0, probed.spool.count() - max(map(first_limit, statement.stopping)))
-        for sample in samples(probed.spool):
+            num_missing = sum(sample.requests for sample in sampled)
+            self.num_avoidable += max(0, num_missing - max(map(first_limit, statement.stopping)))
+        for sample in sampled:
             key = CallKey.of(sample.route)
             if key in self.totals:
                 self.totals[key].add(sample)
@@ -154,12 +158,12 @@ def explain(session: Session, scripts: Mapping[str, str], defaults: Mapping[str,
     finally:
         session.execute("ROLLBACK")
     costs = {key: estimate(session.runtime, total) for key, total in probes.totals.items()}
-    requests = evaluator.job.counts.requests
     num_missing = sum(total.requests for total in probes.totals.values())
+    num_known = max(0, evaluator.job.counts.requests - probes.num_for_models)
     return Explanation(
         rows=probes.num_rows,
-        requests=requests,
-        known=max(0, requests - num_missing),
+        requests=num_known + num_missing,
+        known=num_known,
         avoidable=probes.num_avoidable,
         refused=len(probes.refused),
         refusal=next(map(str, probes.refused.values()), ""),

@@ -130,7 +130,7 @@ def _compute_chosen(session: Session, trace: _Trace, queries: Sequence[OpenReade
     missing = set[bytes]()
 
     def choose(requests: Sequence[KeyedRequest]) -> list[KeyedRequest]:
-        missing.update(request.key for request in requests)
+        missing.update(request.key for request in requests if request.needs_weights)
         return trace.choose(requests)
 
     with probe(session.evaluator, queries, choose) as probed:

@@ -164,7 +164,7 @@ class Evaluation:
         if is_computing:
             self._statement.orders.choose_now(requests)
         by_key = {request.key: request for request in requests}
-        self._job.counts.count_requests(by_key)
+        self._job.counts.count_requests(by_key.values())
         cached = self._cached(by_key)
         if self._mode.stats is not None:
             self._mode.stats.count_requests(requests, cached)
