@@ -27,6 +27,7 @@ FLOORS = {
     "scoring": 2,
     "backends": 3,
     "inference": 4,
+    "mlflow": 4,
     "sql": 5,
     "project": 6,
     "notebook": 7,
@@ -78,6 +79,7 @@ HOMES = {
     "sqlglot": {"sql"},
     "click": {"cli"},
     "jinja2": {"project"},
+    "mlflow": {"mlflow", "scoring"},
     "rich": {"cli"},
     "tools": set(),  # not in the wheel
 }

@@ -14,6 +14,7 @@ from sqlinfer.cli.functions import functions
 from sqlinfer.cli.init import init
 from sqlinfer.cli.jobs import jobs
 from sqlinfer.cli.ls import ls
+from sqlinfer.cli.mlflow import export, import_
 from sqlinfer.cli.models import models
 from sqlinfer.cli.preview import preview
 from sqlinfer.cli.run import run
@@ -36,6 +37,8 @@ def main() -> None:
     """
 
 
+models.add_command(import_)
+models.add_command(export)
 for command in (
     run,
     explain,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sqlinfer.cli.mlflow import is_recorded, mlflow_option
 from sqlinfer.cli.option_groups import GroupedCommand
 from sqlinfer.cli.progress import Watch, quiet_option
 from sqlinfer.cli.project import (
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 def _options(command: Command) -> Command:
     for option in (
         quiet_option,
+        mlflow_option,
         click.option("--json", "as_json", is_flag=True, help="Print the results of all nodes as one line of JSON."),
         click.option(
             "--threads", default=1, type=click.IntRange(1), show_default=True, help="Nodes built in parallel."
@@ -126,9 +128,11 @@ def retry(variables: str, **options: Any) -> None:
 
 
 def _build(project: Project, last: LastBuild, keys: Sequence[str], options: Mapping[str, Any]) -> None:
+    from sqlinfer.mlflow import record_job
     from sqlinfer.project import Build
 
     options = dict(options)
+    to_mlflow = is_recorded(options.pop("to_mlflow"))
     job_settings = take_job_settings(options)
     with project_session(project, options, job_settings) as session:
         building = Build(project, session, last, options["threads"])
@@ -138,6 +142,8 @@ def _build(project: Project, last: LastBuild, keys: Sequence[str], options: Mapp
         def ended(node: Any, result: Result) -> None:
             watch.stop()
             lines(node, result)
+            if to_mlflow:
+                record_job(session.runtime.store, result.job_id)
 
         building.progress, building.ended = watch, ended
         try:

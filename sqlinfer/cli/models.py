@@ -53,27 +53,25 @@ models.add_command(compare)
 @click.option("--trust", is_flag=True, help="Allow a script, or pickled weights: both run code of the model's author.")
 @json_option
 def register(name: str, source: str, tags: tuple[str, ...], parameters: tuple[str, ...], **options: Any) -> None:
-    """Register SOURCE, a folder ('./path') or a hub id ('org/name'), as the next version of NAME.
+    """Register SOURCE, a folder ('./path'), a hub id ('org/name') or an MLflow model, as the next version of NAME.
 
     \b
     sqlinfer models register short ./my-t5 --task summarize --set max_tokens=64 --tag team=news
     sqlinfer models register qwen Qwen/Qwen3-0.6B --dtype bfloat16
     sqlinfer models register digits ./mnist --script score.py --returns INTEGER --input BLOB --trust
     """  # fmt: skip
-    from sqlinfer.scoring import read_scorer
+    from sqlinfer.mlflow import register_model
     from sqlinfer.store.source import is_folder
 
     as_json = options.pop("as_json")
     if is_folder(source):
         source = str(Path(source).expanduser().resolve())
-    types = {key: options.pop(key) for key in ("script", "returns", "input_type")}
-    scorer = read_scorer(source, trust=options["trust"], **types)
     values = key_values(parameters)
     settings = {key: values.pop(key) for key in NAMES if key in values}
     defaults = _parameters(values, f"models register {name}")
     with open_store(allow_download=True) as store:
-        version = store.registry.register(
-            name, source, parameters=defaults, settings=settings, scorer=scorer, tags=key_values(tags), **options
+        version = register_model(
+            store.registry, name, source, parameters=defaults, settings=settings, tags=key_values(tags), **options
         )
         if as_json:
             echo_json(facts_of(store.registry, version))

@@ -7,7 +7,7 @@ import click
 _GROUPS = {
     "SQL and models": ("sql", "db", "settings", "model", "allow_download", "output_action", "ai_schema"),
     "Nodes": ("select", "exclude", "variables", "full_refresh", "threads"),
-    "Output": ("format_", "rows", "as_json", "quiet", "logging_level"),
+    "Output": ("format_", "rows", "as_json", "quiet", "logging_level", "to_mlflow"),
     "Running models": ("environment", "mini_batch_size", "max_concurrency_per_instance"),
     "Answers": ("no_store", "retry_failed"),
     "Failures": ("max_retries", "timeout", "error_threshold"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sqlinfer.cli.mlflow import mlflow_option, recorded
 from sqlinfer.cli.option_groups import GroupedCommand
 from sqlinfer.cli.progress import Watch, quiet_option
 from sqlinfer.cli.results import FORMATS, Format, Results
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 @click.option("--allow-download", is_flag=True, help="Download models that the SQL refers to by hub id.")
 @click.option("--no-store", is_flag=True, help="Discard the answers after the run.")
 @click.option("--retry-failed", is_flag=True, help="Run only the requests that failed in earlier jobs.")
+@mlflow_option
 @quiet_option
 @job_options
 def run(files: tuple[str, ...], sql: str | None, format_: Format, as_json: bool, **options: Any) -> None:
@@ -60,6 +62,7 @@ def run(files: tuple[str, ...], sql: str | None, format_: Format, as_json: bool,
     results = Results(format_)
     job_settings = take_job_settings(options)
     no_store, retry_failed, quiet = (options.pop(name) for name in ("no_store", "retry_failed", "quiet"))
+    to_mlflow = options.pop("to_mlflow")
     scripts = read_scripts(files, sql)
     settings = {**options, "files": list(files)}
     with open_session(options, scripts, not no_store, job_settings, options["allow_download"]) as session:
@@ -71,7 +74,8 @@ def run(files: tuple[str, ...], sql: str | None, format_: Format, as_json: bool,
         words = shlex.join(files if sql is None else ("-c", sql))
         hint = f"sqlinfer run {words} --retry-failed, with the options of this run"
         recording = session.job(text, settings, show_progress=watch, retry_hint=hint, only=only)
-        with _closing_line(session, quiet), stopping(lambda: [session]) as is_stopped, recording as job:
+        mlflow_run, closing_line = recorded(session, to_mlflow), _closing_line(session, quiet)
+        with mlflow_run, closing_line, stopping(lambda: [session]) as is_stopped, recording as job:
             _run(session, scripts, results, watch, is_stopped)
         if as_json:
             echo_json({"job": job.job_id, **job.counts.as_dict(), "seconds": round(job.counts.seconds, 3)})

@@ -11,8 +11,21 @@ from typing import Any
 from sqlinfer.config.job_settings import NAMES, read_settings
 from sqlinfer.errors import SqlinferError, nearest
 
-KEYS = ("name", "database", "model", "vars", "settings")
+KEYS = ("name", "database", "model", "vars", "settings", "mlflow")
+_MLFLOW_KEYS = ("tracking_uri", "experiment")
 _NAME = re.compile(r"\w[\w .-]{0,59}")
+
+
+@dataclass(frozen=True, slots=True)
+class MlflowSettings:
+    """Where jobs are recorded as runs.
+
+    tracking_uri: of the server; None leaves it to MLFLOW_TRACKING_URI, which stands above it.
+    experiment: its name; None leaves it to MLFLOW_EXPERIMENT_NAME, which stands above it.
+    """
+
+    tracking_uri: str | None = None
+    experiment: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +37,7 @@ class ProjectFile:
     model: the default model.
     vars: values of {{ var(..) }}.
     settings: of jobs.
+    mlflow: whether and where jobs are recorded in MLflow.
     """
 
     name: str | None = None
@@ -31,6 +45,7 @@ class ProjectFile:
     model: str | None = None
     vars: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    mlflow: MlflowSettings | None = None
 
 
 def read_project_file(path: Path | None) -> ProjectFile:
@@ -62,7 +77,20 @@ def read_project_file(path: Path | None) -> ProjectFile:
         model=content.get("model"),
         vars={str(name): value for name, value in (content.get("vars") or {}).items()},
         settings=read_settings(settings, str(path)),
+        mlflow=_read_mlflow(path, content["mlflow"] or {}) if "mlflow" in content else None,
     )
+
+
+def _read_mlflow(path: Path, content: Any) -> MlflowSettings:
+    if not isinstance(content, Mapping) or not all(isinstance(value, str) for value in content.values()):
+        raise SqlinferError(
+            f"{path}: expected texts below mlflow, as `mlflow:` with `experiment: news` indented below it, not "
+            f"{content!r}"
+        )
+    unknown = [str(key) for key in content if key not in _MLFLOW_KEYS]
+    if unknown:
+        raise SqlinferError(f"{path}: there is no key {unknown[0]} below mlflow. {nearest(unknown[0], _MLFLOW_KEYS)}")
+    return MlflowSettings(**content)
 
 
 def read_yaml(path: Path) -> Mapping[str, Any]:

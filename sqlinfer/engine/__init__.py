@@ -15,6 +15,7 @@ from sqlinfer.engine.engine_pool import (
     read_prompt,
     unsupported_reason,
 )
+from sqlinfer.engine.generation_settings import disregarded
 from sqlinfer.engine.input.grammar import compile_schema
 from sqlinfer.engine.input.text_splitter import split_points
 from sqlinfer.engine.model.builtin import BUILTINS, DEFAULTS, WEIGHTS
@@ -30,6 +31,7 @@ __all__ = [
     "close_all",
     "compile_schema",
     "count_prompt_tokens",
+    "disregarded",
     "embedding_width",
     "estimate_memory",
     "get_engine",

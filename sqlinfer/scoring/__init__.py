@@ -3,7 +3,8 @@ one of DuckDB."""
 
 from sqlinfer.scoring.engine import ScoringEngine, open_scorer
 from sqlinfer.scoring.output_log import logging_output
+from sqlinfer.scoring.probe import probe_scorer
 from sqlinfer.scoring.process import SCORING_OUTPUT
 from sqlinfer.scoring.registration import read_scorer
 
-__all__ = ["SCORING_OUTPUT", "ScoringEngine", "logging_output", "open_scorer", "read_scorer"]
+__all__ = ["SCORING_OUTPUT", "ScoringEngine", "logging_output", "open_scorer", "probe_scorer", "read_scorer"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any, get_args
 
 from sqlinfer.config.job_settings import read_registration
@@ -16,7 +17,7 @@ from sqlinfer.store.database import Database, printable
 from sqlinfer.store.fingerprint import FileHashes, fingerprint
 from sqlinfer.store.lock import RegistryLock
 from sqlinfer.store.names import Reference, check_alias, check_name, parse_reference
-from sqlinfer.store.source import check_files, check_scorer, find_source, is_folder, is_hub_id
+from sqlinfer.store.source import SourceFiles, check_files, check_scorer, find_source, is_folder, is_hub_id
 from sqlinfer.store.versions import add_version, read_versions
 from sqlinfer.types import DTYPES, ModelVersion, Parameters, Scorer, Task
 
@@ -33,7 +34,7 @@ class Registry:
 
     builtins: models that sqlinfer brings, by name; version 0, fingerprint "". defaults: the built-in default for each
     task, "" for any. allow_download: whether a hub id that is not in the local cache is fetched; off, it is an error.
-    lock: see RegistryLock.
+    lock: see RegistryLock. models_folder: where copies of models lie that have no folder of their own.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Registry:
         self._defaults = defaults or {}
         self._hashes = FileHashes(database)
         self._allow_download = allow_download
+        self.models_folder = (database.path or Path.cwd()).parent / "models"
         self.lock = RegistryLock(database)
 
     def register(  # noqa: PLR0913 - what a user may say of a model, by keyword
@@ -65,20 +67,22 @@ class Registry:
         fingerprint: str | None = None,
         settings: Mapping[str, Any] | None = None,
         scorer: Scorer | None = None,
+        files: SourceFiles | None = None,
     ) -> ModelVersion:
         """Register a folder or hub id under a name; a name that is there gets its next version.
 
         The same files with the same parameters are the same version: registering them again adds none.
         description and tags, if given, are the name's from now on. fingerprint: what the model must have, or
         ModelUnusable. settings: of the jobs that use it; no part of what a version is, so that they may change.
-        scorer: how worker processes score it, of a model that no engine runs.
+        scorer: how worker processes score it, of a model that no engine runs. files: the checked copy of a source that
+        is neither a folder nor a hub id.
         """
         check_name(name)
         if name in self._builtins:
             raise SqlinferError(f"{name!r} is a built-in model. Choose another name.")
         _check_choice("task", task, TASKS)
         _check_choice("dtype", dtype, DTYPES)
-        files = find_source(source, revision, trust, self._allow_download, scorer)
+        files = files or find_source(source, revision, trust, self._allow_download, scorer)
         model = ModelVersion(name, 0, source, files.path, "", files.revision, task, dtype, parameters, trusted=trust)
         model = replace(model, settings=read_registration(settings or {}, f"model {name}"), scorer=scorer)
         model = self._with_fingerprint(model)
@@ -198,6 +202,12 @@ class Registry:
         if not gone:
             raise SqlinferError(f"{name} has no tag {tag!r}. {nearest(tag, model.tags)}".rstrip())
 
+    def tags(self, name: str, version: int = 0) -> dict[str, str]:
+        """The tags of a name, or those of one version alone."""
+        with self._database.reading() as connection:
+            query = "SELECT tag, value FROM tags WHERE name = ? AND version = ? ORDER BY tag"
+            return {str(tag): str(value) for tag, value in connection.execute(query, (name, version))}
+
     def describe(self, name: str, text: str) -> None:
         """Set the description of a name."""
         self.versions(name)
@@ -303,6 +313,11 @@ class Registry:
             check_scorer(model.path, model.scorer)
         elif model.path.is_dir():
             check_files(model.path, model.trusted)
+        elif model.path.is_relative_to(self.models_folder):
+            raise ModelUnusable(
+                f"{model.path} is gone, the copy of {model.source}. "
+                f"Copy it again: sqlinfer models register {model.name} {model.source}"
+            )
         else:
             # The hub's cache may have been emptied since: the pinned revision is fetched again.
             source, revision = (str(model.path), None) if is_folder(model.source) else (model.source, model.revision)

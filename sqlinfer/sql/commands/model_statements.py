@@ -11,7 +11,7 @@ import pyarrow as pa
 from sqlinfer.config.job_settings import NAMES
 from sqlinfer.errors import SqlinferError
 from sqlinfer.functions.call_options import read_parameters
-from sqlinfer.scoring import read_scorer
+from sqlinfer.mlflow import register_model
 from sqlinfer.sql.parsing.tokens import Token, tokenize
 from sqlinfer.sql_text import unquote
 from sqlinfer.store import Registry
@@ -104,11 +104,11 @@ def _created(registry: Registry, words: _Words) -> pa.Table:
     registration: dict[str, Any] = {key: str(options.pop(key)) for key in _REGISTRATION if key in options}
     trust = options.pop("trust", False) is True
     types = {"returns": options.pop("returns", None), "input_type": options.pop("input", "")}
-    scorer = read_scorer(source, script=options.pop("script", None), trust=trust, **types)
+    types["script"] = options.pop("script", None)
     settings = {key: options.pop(key) for key in NAMES if key in options}
     parameters = read_parameters(options, f"CREATE MODEL {name}") if options else Parameters()
-    version = registry.register(
-        name, source, **registration, parameters=parameters, settings=settings, trust=trust, scorer=scorer
+    version = register_model(
+        registry, name, source, **registration, **types, parameters=parameters, settings=settings, trust=trust
     )
     return models_table([version])
 
