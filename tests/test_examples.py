@@ -6,15 +6,16 @@ Those that are named after a function run where docs/functions.md is checked.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
+from click.testing import CliRunner
 from rouge_score.rouge_scorer import RougeScorer
 
+from sqlinfer.cli import main
 from sqlinfer.functions import load_functions
 
 ROOT = Path(__file__).parents[1]
@@ -40,10 +41,11 @@ EXAMPLES = [path for path in ALL if path.stem in {*TRUE, *SUMMARIES} or path.ste
 
 
 def run(path: Path, cwd: Path, *words: str) -> tuple[str, dict[str, Any]]:
-    command = [sys.executable, "-m", "sqlinfer", "run", str(path), *words, "--json"]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    *rows, last = done.stdout.splitlines()
+    """Run a file as the command line does, in this process: its models are loaded once for all files."""
+    with chdir(cwd):
+        result = CliRunner().invoke(main, ["run", str(path), *words, "--json"])
+    assert result.exit_code == 0, result.stderr
+    *rows, last = result.stdout.splitlines()
     return "\n".join(rows), json.loads(last)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 from sqlinfer.store import Store
 from tests.cli.conftest import Invoke, last_json
 from tests.conftest import EchoEngine
+from tests.slow_echo import start
 
 Query = Callable[..., str]
 KEYS = ["job", "rows", "requests", "known", "generated", "failed", "prompt_tokens", "completion_tokens", "seconds"]
@@ -214,9 +214,8 @@ def test_who_answers_is_said_when_nobody_was_named(
 
 
 def test_the_word_about_a_built_in_model_is_one_line_on_stderr(query: Query) -> None:
-    command = [sys.executable, "-m", "sqlinfer", "run", query("SELECT ai_count_tokens('a lamp') AS n")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    (line,) = [line for line in done.stderr.splitlines() if "No model given" in line]
+    run = start("run", query("SELECT ai_count_tokens('a lamp') AS n"))
+    (line,) = [line for line in run.communicate()[1].splitlines() if "No model given" in line]
     assert line.startswith("No model given; using sqlinfer/tiny")
     assert "--model NAME" in line
     assert "sqlinfer models default NAME" in line
