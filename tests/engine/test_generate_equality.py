@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -23,8 +24,9 @@ DECODERS = ("llama", "qwen3", "gpt2")
 SHAPES = (*DECODERS, "t5", "bart")
 
 
+@lru_cache(maxsize=1024)
 def generate(engine: TransformersEngine, text: str, task: str = "generate", **options: object) -> str:
-    """The answer of transformers' own generate to one text."""
+    """The answer of transformers' own generate to one text, computed once for all cases of a test."""
     (request,) = requests([text], task=task)
     (sequence,) = engine.loaded.prompts.prepare([request])
     prompt = torch.tensor([sequence.prompt])
