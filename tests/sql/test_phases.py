@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import duckdb
@@ -13,39 +16,71 @@ from tests.conftest import EchoEngine
 from tests.sql.conftest import UDFS
 from tests.sql.shapes import ANGRY, BODIES, SETUP, SHAPES, Shape
 
+Open = Callable[[int], Session]
 
-def run_plainly(connection: duckdb.DuckDBPyConnection, shape: Shape) -> list[tuple[object, ...]]:
-    """What DuckDB says of a shape without phases: only the reserved name is spelled as a plain connection needs it."""
-    for statement in SETUP.replace("summarize(", "ai_summarize(").split(";"):
-        connection.execute(statement)
-    sql = shape.sql.replace("summarize(", "ai_summarize(")
-    for statement in sql.split("; ")[:-1]:
-        connection.execute(statement)
-    last = sql.split("; ")[-1]
-    connection.execute(last, shape.parameters) if shape.parameters else connection.execute(last)
+
+@pytest.fixture(scope="module")
+def tickets_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with what SETUP makes, which costs as much as a shape, made once."""
+    path = tmp_path_factory.mktemp("tickets") / "tickets.duckdb"
+    with sqlinfer.connect(path, store=False, udfs=[UDFS]) as session:
+        session.execute(SETUP)
+    return path
+
+
+@pytest.fixture
+def open_tickets(tickets_file: Path, tmp_path: Path, registered: None, echo: EchoEngine) -> Iterator[Open]:
+    """Opens sessions on the echo model, each on a copy of the database of its own."""
+    with ExitStack() as stack:
+
+        def open_copy(number: int) -> Session:
+            copy = shutil.copy(tickets_file, tmp_path / f"{number}.duckdb")
+            session = stack.enter_context(sqlinfer.connect(copy, model="echo", udfs=[UDFS]))
+            session.runtime.open_engine = lambda version: echo
+            return session
+
+        yield open_copy
+
+
+def run(session: Session, shape: Shape) -> list[str]:
+    """The rows that a shape gives, or that its query shows, in any order."""
+    session.execute(shape.sql, shape.parameters)
     if shape.shows:
-        connection.execute(shape.shows)
-    return sorted(map(repr, connection.fetchall()))
+        session.execute(shape.shows)
+    return sorted(map(repr, session.fetchall()))
+
+
+def run_plainly(path: Path, shape: Shape) -> list[str]:
+    """What DuckDB says of a shape without phases: only the reserved name is spelled as a plain connection needs it."""
+    *before, last = shape.sql.replace("summarize(", "ai_summarize(").split("; ")
+    with (
+        duckdb.connect(str(path)) as connection,
+        sqlinfer.register(connection, model="echo", store=False, udfs=[UDFS]) as registration,
+    ):
+        registration.runtime.open_engine = lambda version: EchoEngine()
+        for statement in before:
+            connection.execute(statement)
+        connection.execute(last, shape.parameters) if shape.parameters else connection.execute(last)
+        if shape.shows:
+            connection.execute(shape.shows)
+        return sorted(map(repr, connection.fetchall()))
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_a_shape_gives_the_rows_of_direct_mode_and_asks_each_needed_question_once(
-    name: str, con: Session, echo: EchoEngine, direct: duckdb.DuckDBPyConnection
+def test_a_shape_gives_the_rows_of_direct_mode_asks_each_needed_question_once_and_a_rerun_nothing(
+    name: str, open_tickets: Open, echo: EchoEngine, tickets_file: Path, tmp_path: Path
 ) -> None:
     shape = SHAPES[name]
-    con.execute(SETUP)
-    con.execute(shape.sql, shape.parameters)
-    if shape.shows:
-        con.execute(shape.shows)
-    rows = sorted(map(repr, con.fetchall()))
+    rows = run(open_tickets(1), shape)
     assert sorted(echo.texts) == sorted(shape.asks)
-    assert rows == run_plainly(direct, shape)
+    assert rows == run_plainly(shutil.copy(tickets_file, tmp_path / "plain.duckdb"), shape)
+    assert run(open_tickets(2), shape) == rows
+    assert len(echo.asked) == len(shape.asks)
 
 
 @pytest.mark.parametrize("name", [name for name, shape in SHAPES.items() if not shape.shows])
-def test_a_relation_asks_as_the_statement_does(name: str, con: Session, echo: EchoEngine) -> None:
-    shape = SHAPES[name]
-    con.execute(SETUP)
+def test_a_relation_asks_as_the_statement_does(name: str, open_tickets: Open, echo: EchoEngine) -> None:
+    shape, con = SHAPES[name], open_tickets(1)
     relation = con.sql(shape.sql, params=shape.parameters)
     assert echo.asked == [] or (shape.parameters and duckdb.__version__.startswith("1."))
     assert relation is not None
@@ -54,21 +89,6 @@ def test_a_relation_asks_as_the_statement_does(name: str, con: Session, echo: Ec
     con.execute(shape.sql, shape.parameters)
     assert sorted(map(repr, con.fetchall())) == sorted(map(repr, rows))
     assert len(echo.asked) == len(shape.asks)
-
-
-@pytest.mark.parametrize("name", SHAPES)
-def test_a_rerun_asks_nothing(name: str, con: Session, echo: EchoEngine, echo_folder: Path) -> None:
-    shape = SHAPES[name]
-    con.execute(SETUP)
-    con.execute(shape.sql, shape.parameters)
-    con.fetchall()
-    asked = len(echo.asked)
-    with sqlinfer.connect(model="echo", udfs=[UDFS]) as again:
-        again.runtime.open_engine = lambda version: echo
-        again.execute(SETUP)
-        again.execute(shape.sql, shape.parameters)
-        again.fetchall()
-    assert len(echo.asked) == asked
 
 
 def test_copy_writes_the_rows(con: Session, echo: EchoEngine, tmp_path: Path) -> None:
