@@ -81,6 +81,9 @@ HOMES = {
     "jinja2": {"project"},
     "mlflow": {"mlflow", "scoring"},
     "rich": {"cli"},
+    "starlette": {"serve"},
+    "uvicorn": {"serve"},
+    "prometheus_client": {"serve"},
     "tools": set(),  # not in the wheel
 }
 SQLGLOT_FILES = {"sql/parsing/dml_to_select.py", "sql/udf/type_dialects.py"}

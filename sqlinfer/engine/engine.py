@@ -77,24 +77,31 @@ class TransformersEngine:
         """The role of the model, which its configuration tells."""
         return Generator(self.loaded) if self.loaded.model_kind == "generate" else EncoderRunner(self.loaded)
 
-    def generate(self, requests: Iterable[AnyRequest], cancel: Cancel | None = None) -> Iterator[Completion]:
+    def generate(self, requests: Iterable[AnyRequest | None], cancel: Cancel | None = None) -> Iterator[Completion]:
         """Yield one completion a request, in order of finishing; a bad request is an error of its own.
 
-        requests are pulled in windows, so the iterable may be endless. cancel: once set, the iterator ends
-        within a step, unfinished requests unanswered. Raises ModelUnusable.
+        requests are pulled in windows, so the iterable may be endless. A None among them, while some are unfinished,
+        says that none waits now: a step is run, and then the iterable is asked again. cancel: once set, the iterator
+        ends within a step, unfinished requests unanswered. Raises ModelUnusable.
         """
         runner, windows = self.runner, split_windows(requests)
         loop: StepLoop | None = None
+        none_waits = False
         with ExitStack() as stack:
             try:
                 while not (cancel is not None and cancel.is_set()):
-                    if loop is not None and not loop.wants_requests:
+                    if loop is not None and (none_waits or not loop.wants_requests):
+                        none_waits = False
                         finished = loop.poll(POLL_S)
                         if finished is None:
                             return
                         self.batch_fill = loop.utilization
                         yield from map(runner.complete, finished)
                     elif (window := next(windows, None)) is not None:
+                        if loop is not None and not window:
+                            loop.add([])  # the next step may run
+                            none_waits = True
+                            continue
                         prepared = self._prepare(window, cancel)
                         if runnable := [p for p in prepared if not isinstance(p, Completion)]:
                             loop = loop or stack.enter_context(self._open_loop())

@@ -10,11 +10,16 @@ WINDOW_REQUESTS = 1024
 WINDOW_CHARACTERS = 8 << 20
 
 
-def split_windows(requests: Iterable[AnyRequest]) -> Iterator[list[AnyRequest]]:
-    """Requests in lists that are bounded in number and in text."""
+def split_windows(requests: Iterable[AnyRequest | None]) -> Iterator[list[AnyRequest]]:
+    """Requests in lists that are bounded in number and in text. A None ends the list, which may be empty: more may
+    come, and the next list is asked for later."""
     window: list[AnyRequest] = []
     characters = 0
     for request in requests:
+        if request is None:
+            yield window
+            window, characters = [], 0
+            continue
         window.append(request)
         characters += len(request.text) + len(getattr(request, "instruction", ""))
         if len(window) >= WINDOW_REQUESTS or characters >= WINDOW_CHARACTERS:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from sqlinfer.types import AnyRequest, Choose, Classify, CountTokens, Embed, Generate, Parameters, Predict, SplitText
@@ -19,8 +20,15 @@ KEY_BYTES = 16
 _FLOATS = ("temperature", "top_p")
 _START = hashlib.blake2b(b"sqlinfer answer 2", digest_size=KEY_BYTES)
 _Rest = tuple[str, str, str, str, str, tuple[str, ...]]  # instruction, task, overflow, schema, query, choices
+
+
+def _rest_of_generate(request: Generate) -> _Rest:
+    task = "prompt" if request.is_prompt else "chat" if request.turns else request.task
+    return request.instruction, task, request.overflow, request.schema, "", tuple(chain(*request.turns))
+
+
 _REST: Mapping[type[AnyRequest], Callable[[Any], _Rest]] = {
-    Generate: lambda r: (r.instruction, r.task, r.overflow, r.schema, "", ()),
+    Generate: _rest_of_generate,
     SplitText: lambda r: (r.instruction, r.task, "split", r.schema, "", ()),
     Choose: lambda r: (r.instruction, "generate", r.overflow, "", r.query, r.choices),
     Embed: lambda r: ("", "embed", r.overflow, "", "", ()),

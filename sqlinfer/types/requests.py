@@ -142,6 +142,10 @@ class Generate(_ModelRequest):
     translate reads them by its own prefix; the instruction names them for others."""
     reorder: bool = False
     """The text is a JSON object whose fields may be reordered, so that more prompts share a prefix."""
+    turns: tuple[tuple[str, str], ...] = ()
+    """The chat before the text, each turn with its role: "system", "user" or "assistant"."""
+    is_prompt: bool = False
+    """The text is the whole prompt: no chat template and no prefix of a task goes around it."""
 
     output_type: ClassVar = Text
     is_decoded: ClassVar[bool] = True

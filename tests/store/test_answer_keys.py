@@ -27,6 +27,9 @@ def test_key_has_16_bytes_and_is_the_same_in_each_run() -> None:
         replace(BASE, task="summarize"),
         replace(BASE, overflow="truncate"),
         replace(BASE, schema='{"type": "object"}'),
+        replace(BASE, turns=(("system", "short"),)),
+        replace(BASE, turns=(("user", "short"),)),
+        replace(BASE, is_prompt=True),
         SplitText("text", "instruction", parameters=BASE.parameters),
         *(
             replace(BASE, parameters=replace(BASE.parameters, **changed))

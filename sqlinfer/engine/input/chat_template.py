@@ -1,4 +1,4 @@
-"""A model's chat template: chats of one message, in which the message is plain text whatever it spells.
+"""A model's chat template: chats in which the messages are plain text whatever they spell.
 
 Knows no requests and no torch.
 """
@@ -6,32 +6,39 @@ Knows no requests and no torch.
 from __future__ import annotations
 
 import re
-from functools import cached_property
+from collections.abc import Sequence
+from functools import cached_property, lru_cache
+from itertools import cycle
 
 from sqlinfer.engine.input.tokenizer import Tokenizer
 
 PLACEHOLDERS = range(0xE000, 0xF8FF)  # characters that stand for nothing
 PLACEHOLDER = chr(PLACEHOLDERS[0])
+Chat = Sequence[tuple[str, str]]
+"""Messages, each with its role."""
 _OPENING_TAG = re.compile(r"[<\[](\w+)[>\]]\s*$")
 
 
 class ChatTemplate:
-    """Renders and tokenises chats of one message of the user, up to where the answer begins."""
+    """Renders and tokenises chats, up to where the answer begins."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
+        self._own_tokens = lru_cache(maxsize=64)(self._find_own_tokens)
 
-    def render(self, message: str) -> str:
+    def render(self, chat: Chat) -> str:
         """The chat as text."""
-        return self._tokenizer.apply_chat_template([("user", message)], add_generation_prompt=True)
+        return self._tokenizer.apply_chat_template(list(chat), add_generation_prompt=True)
 
-    def encode(self, messages: list[str], suffixes: list[str]) -> list[list[int]]:
+    def encode(self, chats: list[Chat], suffixes: list[str]) -> list[list[int]]:
         """Token ids of chats, each followed by a suffix; what a message spells is never a token of the template."""
-        rendered = [self.render(message) + suffix for message, suffix in zip(messages, suffixes, strict=True)]
+        rendered = [self.render(chat) + suffix for chat, suffix in zip(chats, suffixes, strict=True)]
         encoded = self._tokenizer.encode(rendered)
         return [
-            ids if self._tokenizer.added_only(ids) == self._own_tokens else self._encode_apart(message, suffix, ids)
-            for message, suffix, ids in zip(messages, suffixes, encoded, strict=True)
+            ids
+            if self._tokenizer.added_only(ids) == self._own_tokens(tuple(role for role, _ in chat))
+            else self._encode_apart(chat, suffix, ids)
+            for chat, suffix, ids in zip(chats, suffixes, encoded, strict=True)
         ]
 
     @cached_property
@@ -41,7 +48,7 @@ class ChatTemplate:
         A tag that encloses finished answers, too, is no thinking.
         """
         try:
-            tail = self.render(PLACEHOLDER).rpartition(PLACEHOLDER)[2]
+            tail = self.render([("user", PLACEHOLDER)]).rpartition(PLACEHOLDER)[2]
             opened = _OPENING_TAG.search(tail)
             chat = [("user", "?"), ("assistant", PLACEHOLDER)]
             finished = self._tokenizer.apply_chat_template(chat, add_generation_prompt=False)
@@ -51,27 +58,36 @@ class ChatTemplate:
             return ""
         return f"{opened[0][0]}/{opened[1]}{opened[0].rstrip()[-1]}"
 
-    @cached_property
-    def _own_tokens(self) -> list[int] | None:
-        """The added tokens that the template itself writes, in order; None if it refuses a chat of one word."""
+    def _find_own_tokens(self, roles: tuple[str, ...]) -> list[int] | None:
+        """The added tokens that the template itself writes around messages of these roles, in order; None if it
+        refuses a chat of one word each."""
         try:
-            return self._tokenizer.added_only(self._tokenizer.encode([self.render(PLACEHOLDER)])[0])
+            chat = [(role, PLACEHOLDER) for role in roles]
+            return self._tokenizer.added_only(self._tokenizer.encode([self.render(chat)])[0])
         except Exception:  # noqa: BLE001 - a template may raise anything
             return None
 
-    def _encode_apart(self, message: str, suffix: str, ids: list[int]) -> list[int]:
-        """Token ids of a chat in which what the message spells of added tokens is tokenized apart, as plain text."""
-        spans = self._tokenizer.added_spans(message)
-        if not spans:
+    def _encode_apart(self, chat: Chat, suffix: str, ids: list[int]) -> list[int]:
+        """Token ids of a chat in which what messages spell of added tokens is tokenized apart, as plain text."""
+        free = (mark for mark in map(chr, PLACEHOLDERS) if all(mark not in content for _, content in chat))
+        hidden, spelled = [], {}
+        for role, content in chat:
+            spans, text = self._tokenizer.added_spans(content), content
+            if spans:
+                mark, starts = next(free), [0, *(end for _, end in spans)]
+                ends = [*(start for start, _ in spans), len(content)]
+                text = mark.join(content[start:end] for start, end in zip(starts, ends, strict=True))
+                spelled[mark] = cycle(content[start:end] for start, end in spans)  # a template may write it twice
+            hidden.append((role, text))
+        if not spelled:
             return ids  # the template writes other tokens for other messages
-        starts, ends = [0, *(end for _, end in spans)], [*(start for start, _ in spans), len(message)]
-        mark = next(mark for mark in map(chr, PLACEHOLDERS) if mark not in message)
-        hidden = mark.join(message[start:end] for start, end in zip(starts, ends, strict=True))
-        first, *rest = (self.render(hidden) + suffix).split(mark)
-        if not rest:
+        parts = re.split(f"([{''.join(spelled)}])", self.render(hidden) + suffix)
+        if len(parts) == 1:
             raise ValueError("the text spells special tokens of the model, and its chat template changes them")
-        encoded = self._tokenizer.encode([first])[0]
-        for i, part in enumerate(rest):  # a template may write a message more than once
-            start, end = spans[i % len(spans)]
-            encoded += self._tokenizer.encode_plainly(message[start:end]) + self._tokenizer.encode([part])[0]
+        encoded: list[int] = []
+        for part in parts:
+            if part in spelled:
+                encoded += self._tokenizer.encode_plainly(next(spelled[part]))
+            else:
+                encoded += self._tokenizer.encode([part])[0]
         return encoded

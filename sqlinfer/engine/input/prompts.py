@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sqlinfer.engine.generation_settings import Defaults, GenerationSettings, constrained_settings
-from sqlinfer.engine.input.chat_template import ChatTemplate
+from sqlinfer.engine.input.chat_template import Chat, ChatTemplate
 from sqlinfer.engine.input.choice_trie import ChoiceTrie, build_choice_trie, scored_settings
 from sqlinfer.engine.input.grammar import Grammars
 from sqlinfer.engine.input.text_splitter import split_points
@@ -135,7 +135,7 @@ class PromptBuilder:
         if sequence.constraint is not None:
             return sequence.constraint.text(output), reason, None
         text, start = self.decode(output), len(self.decode(output[: settings.min_tokens]))
-        if tag := self._template.closing_tag if self._template else "":
+        if tag := self._closing_tag(sequence.request):
             answer = self._tokenizer.after(tag, output)
             if answer is None:
                 problem = f"the model was still thinking when its {len(output)} tokens were used up"
@@ -146,6 +146,10 @@ class PromptBuilder:
         if stops:
             return text[: min(stops)], "stop", None
         return text, reason, None
+
+    def _closing_tag(self, request: AnyRequest) -> str:
+        """What ends the model's thinking before its answer; "" if it answers at once."""
+        return "" if self._template is None or is_whole_prompt(request) else self._template.closing_tag
 
     def count(self, requests: Series[AnyRequest]) -> list[int]:
         """Prompt tokens of each request; 0 for one that fails."""
@@ -158,17 +162,21 @@ class PromptBuilder:
         prefix = self._task_prefix(request)
         if prefix is not None:
             return prefix + text
-        message = message_of(request, text)
-        return message if self._template is None else self._template.render(message) + self._suffix(request)
+        chat = chat_of(request, text)
+        if self._template is None:
+            return "\n\n".join(content for _, content in chat)
+        return self._template.render(chat) + self._suffix(request)
 
     def _suffix(self, request: Prompted) -> str:
         """What follows a chat: the end of the model's thinking, where the answer leaves no room for it."""
-        if self._template is None or not (isinstance(request, Choose) or request.schema):
-            return ""
-        return f"\n{self._template.closing_tag}\n\n" if self._template.closing_tag else ""
+        has_no_room = isinstance(request, Choose) or request.schema
+        tag = self._closing_tag(request) if has_no_room else ""
+        return f"\n{tag}\n\n" if tag else ""
 
     def _task_prefix(self, request: Prompted) -> str | None:
         """The prefix of a model trained for the task; None for a model that follows instructions."""
+        if is_whole_prompt(request):
+            return ""
         if not self.defaults.is_encoder_decoder:
             return None
         if isinstance(request, Generate) and request.languages:
@@ -215,8 +223,10 @@ class PromptBuilder:
     def _encode_prompts(self, pairs: Series[tuple[Prompted, str]]) -> list[list[int]]:
         if self._template is None:
             return self._tokenizer.encode([self.render(request, text) for request, text in pairs])
-        messages = [message_of(request, text) for request, text in pairs]
-        return self._template.encode(messages, [self._suffix(request) for request, _ in pairs])
+        prompts = iter(self._tokenizer.encode_prompts([text for request, text in pairs if is_whole_prompt(request)]))
+        chats = [(request, chat_of(request, text)) for request, text in pairs if not is_whole_prompt(request)]
+        encoded = iter(self._template.encode([chat for _, chat in chats], [self._suffix(each) for each, _ in chats]))
+        return [next(prompts if is_whole_prompt(request) else encoded) for request, _ in pairs]
 
     def _prepare_one(self, request: Prompted, prompt: list[int]) -> Sequence | Completion:
         """The sequence of a request, its text truncated if it must and may be; or the completion of a SplitText."""
@@ -332,6 +342,16 @@ class PromptBuilder:
         return f"{subject} tokens, and model {self.version} reads {limit} besides {answer}. {remedy}{fewer}."
 
 
+def chat_of(request: Prompted, text: str) -> Chat:
+    """The messages of a request with this text: the turns before it, and the user's."""
+    return [*(request.turns if isinstance(request, Generate) else ()), ("user", message_of(request, text))]
+
+
 def message_of(request: Prompted, text: str) -> str:
-    """The message of a request with this text: the instruction, an empty line, the text."""
+    """The user's message of a request with this text: the instruction, an empty line, the text."""
     return f"{request.instruction}\n\n{text}" if request.instruction else text
+
+
+def is_whole_prompt(request: AnyRequest) -> bool:
+    """Whether the text of a request is all that the model reads."""
+    return isinstance(request, Generate) and request.is_prompt

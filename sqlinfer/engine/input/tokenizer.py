@@ -61,6 +61,15 @@ class Tokenizer:
 
     def encode(self, texts: list[str], as_plain_text: bool = False) -> list[list[int]]:
         """Token ids of texts. as_plain_text: no special token is recognised in them, or added."""
+        is_written = not as_plain_text and not self.is_chat
+        return self._encode(texts, add_special_tokens=is_written, split_special_tokens=as_plain_text or is_written)
+
+    def encode_prompts(self, texts: list[str]) -> list[list[int]]:
+        """Token ids of texts that are whole prompts: the model's special tokens are around them and, of a model for
+        chats, may be spelled in them."""
+        return self._encode(texts, add_special_tokens=True, split_special_tokens=not self.is_chat)
+
+    def _encode(self, texts: list[str], *, add_special_tokens: bool, split_special_tokens: bool) -> list[list[int]]:
         if not texts:
             return []
         for text in texts:
@@ -68,8 +77,8 @@ class Tokenizer:
         with self._lock:
             ids: list[list[int]] = self._tokenizer(
                 texts,
-                add_special_tokens=not as_plain_text and not self.is_chat,
-                split_special_tokens=as_plain_text or not self.is_chat,
+                add_special_tokens=add_special_tokens,
+                split_special_tokens=split_special_tokens,
                 verbose=False,
             )["input_ids"]
         return ids

@@ -1,0 +1,66 @@
+"""The requests of one call in the running batch, from the side of asyncio: its events come from the batch's thread."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from http import HTTPStatus
+from typing import Any
+
+from starlette.requests import ClientDisconnect
+
+from sqlinfer.errors import Interrupted
+from sqlinfer.inference.live_batch import LiveBatches, QueueFull
+from sqlinfer.serve.http.errors import ApiError
+from sqlinfer.types import AnyRequest, Completion, ModelVersion
+
+
+class Submission:
+    """Submits requests. Raises ApiError if the queue is full."""
+
+    def __init__(self, batches: LiveBatches, version: ModelVersion, requests: Sequence[AnyRequest]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._events: asyncio.Queue[tuple[int, Any]] = asyncio.Queue()
+        self._num_unfinished = len(requests)
+        self._is_cancelled = False
+        if len(requests) > batches.max_requests:
+            raise ApiError(400, f"{len(requests):,} answers in one call; the most are {batches.max_requests:,}")
+        try:
+            batches.submit(version, [self._bound(request, index) for index, request in enumerate(requests)])
+        except QueueFull as error:
+            raise ApiError(HTTPStatus.TOO_MANY_REQUESTS, str(error), code="queue_full") from None
+
+    def cancel(self) -> None:
+        """Say that nobody waits any more: what is unfinished leaves the batch at its next step."""
+        self._is_cancelled = True
+
+    async def events(self) -> AsyncIterator[tuple[int, Any]]:
+        """What comes of the requests, each with its position: at last the completion of each. Raises ApiError for a
+        request that failed, and ClientDisconnect for one that was cancelled."""
+        while self._num_unfinished:
+            index, event = await self._events.get()
+            if isinstance(event, BaseException):
+                status = HTTPStatus.SERVICE_UNAVAILABLE if isinstance(event, Interrupted) else 500
+                raise ApiError(status, str(event) or type(event).__name__)
+            if isinstance(event, Completion):
+                self._num_unfinished -= 1
+                if event.is_cancelled:
+                    raise ClientDisconnect
+                if event.error is not None:
+                    raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE if event.is_retryable else 400, event.error)
+            yield index, event
+
+    async def completions(self) -> list[Completion]:
+        """The completions, in the order of the requests."""
+        completions = [pair async for pair in self.events() if isinstance(pair[1], Completion)]
+        return [completion for _, completion in sorted(completions, key=lambda pair: pair[0])]
+
+    def _bound(self, request: AnyRequest, index: int) -> AnyRequest:
+        return replace(request, route=partial(self._put, index), is_cancelled=lambda: self._is_cancelled)
+
+    def _put(self, index: int, event: Any) -> None:
+        with suppress(RuntimeError):  # the server has ended
+            self._loop.call_soon_threadsafe(self._events.put_nowait, (index, event))
