@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from sqlinfer.cli.compare import compare
+from sqlinfer.cli.deployment import read_options
 from sqlinfer.cli.model_facts import echo_versions, facts_of, generation_of
 from sqlinfer.cli.state import key_values, open_store
 from sqlinfer.cli.tables import echo_facts, echo_json, echo_table, json_option
@@ -33,8 +34,11 @@ models.add_command(compare)
 
 
 @models.command()
-@click.argument("name")
-@click.argument("source")
+@click.argument("name", required=False)
+@click.argument("source", required=False)
+@click.option("--from", "file", metavar="FILE", type=click.Path(exists=True, dir_okay=False),
+              help="Read a batch deployment's YAML; options and arguments here win.")  # fmt: skip
+@click.option("--name", "endpoint", metavar="NAME", help="With --from: the name, in place of the endpoint's.")
 @click.option("--task", default="", help="generate, summarize or embed.  [default: any task]")
 @click.option("--dtype", default="auto", help="auto, float32, bfloat16, float16, or int8 on a CPU.")
 @click.option("--revision", help="Commit, branch or tag of a hub repository; the commit is pinned.")
@@ -52,31 +56,46 @@ models.add_command(compare)
 @click.option("--input", "input_type", metavar="TYPE", default="", help="The SQL type that a script takes.")
 @click.option("--trust", is_flag=True, help="Allow a script, or pickled weights: both run code of the model's author.")
 @json_option
-def register(name: str, source: str, tags: tuple[str, ...], parameters: tuple[str, ...], **options: Any) -> None:
+def register(
+    name: str | None, source: str | None, tags: tuple[str, ...], parameters: tuple[str, ...], **options: Any
+) -> None:
     """Register SOURCE, a folder ('./path'), a hub id ('org/name') or an MLflow model, as the next version of NAME.
 
     \b
     sqlinfer models register short ./my-t5 --task summarize --set max_tokens=64 --tag team=news
     sqlinfer models register qwen Qwen/Qwen3-0.6B --dtype bfloat16
     sqlinfer models register digits ./mnist --script score.py --returns INTEGER --input BLOB --trust
+    sqlinfer models register --from deployment.yml
     """  # fmt: skip
     from sqlinfer.mlflow import register_model
     from sqlinfer.store.source import is_folder
 
-    as_json = options.pop("as_json")
+    as_json, file, name = options.pop("as_json"), options.pop("file"), options.pop("endpoint") or name
+    deployment = None if file is None else read_options(file, name, source, options)
+    if deployment is not None:
+        name, source, options = deployment.name, deployment.source, options | dict(deployment.options)
+    if name is None or source is None:
+        raise click.UsageError("Missing arguments 'NAME SOURCE', or --from FILE.")
     if is_folder(source):
         source = str(Path(source).expanduser().resolve())
     values = key_values(parameters)
-    settings = {key: values.pop(key) for key in NAMES if key in values}
+    settings, labels = {key: values.pop(key) for key in NAMES if key in values}, key_values(tags)
+    if deployment is not None:
+        settings, labels = {**deployment.settings, **settings}, {**deployment.tags, **labels}
     defaults = _parameters(values, f"models register {name}")
     with open_store(allow_download=True) as store:
         version = register_model(
-            store.registry, name, source, parameters=defaults, settings=settings, tags=key_values(tags), **options
+            store.registry, name, source, parameters=defaults, settings=settings, tags=labels, **options
         )
+        if deployment is not None:
+            deployment.set_alias(store.registry, version)
         if as_json:
-            echo_json(facts_of(store.registry, version))
-        else:
-            click.echo(f"{version} is registered: {version.path}")
+            unused = {} if deployment is None else {"unused": dict(deployment.unused)}
+            echo_json(facts_of(store.registry, version) | unused)
+            return
+    click.echo(f"{version} is registered: {version.path}")
+    if deployment is not None:
+        deployment.echo()
 
 
 @models.command()
