@@ -1,0 +1,5 @@
+"""The command line, in an empty folder."""
+
+from tests.cli.conftest import invoke
+
+__all__ = ["invoke"]
