@@ -26,6 +26,7 @@ from sqlinfer.types import (
     SplitText,
     Steps,
     Text,
+    TextOrBlob,
     yes_or_no,
 )
 
@@ -56,6 +57,7 @@ __all__ = [
     "SqlinferError",
     "Steps",
     "Text",
+    "TextOrBlob",
     "answer_type",
     "calibrated",
     "connect",

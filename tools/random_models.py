@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -55,7 +56,6 @@ _SEEDED = threading.Lock()  # threads share torch's random numbers
 
 def build(shape: Shape, folder: Path | str, *, seed: int = 0, size: Size | None = None) -> Path:
     """Write a model of this shape into folder: weights, configuration, tokenizer. Equal calls write equal files."""
-    import torch
     import transformers
 
     from sqlinfer.engine.model.weights import quiet
@@ -64,11 +64,10 @@ def build(shape: Shape, folder: Path | str, *, seed: int = 0, size: Size | None 
         raise SqlinferError(f"Unknown shape {shape!r}. {nearest(shape, get_args(Shape))}")
     size = size or Size()
     folder = Path(folder)
-    with _SEEDED, torch.random.fork_rng(devices=[]), quiet():
-        torch.manual_seed(seed)
+    with seeded(seed), quiet():
         config, kind = BUILDERS[shape](size)
         model = getattr(transformers, kind)(config)
-        _randomise(model, size)
+        randomise(model, size)
         if shape == "bert":
             write_sentence_transformer(folder, size)
         else:
@@ -78,7 +77,17 @@ def build(shape: Shape, folder: Path | str, *, seed: int = 0, size: Size | None 
     return folder
 
 
-def _randomise(model: Any, size: Size) -> None:
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Let torch draw from a seed inside, and go on afterwards as if nothing was drawn."""
+    import torch
+
+    with _SEEDED, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+def randomise(model: Any, size: Size) -> None:
     """Give every matrix weights wide enough that the answer depends on the whole prompt."""
     import torch
 

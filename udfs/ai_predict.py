@@ -4,7 +4,7 @@ from sqlinfer import AnyValue, Json, ModelVersion, Predict, Probabilities
 
 
 def ai_predict(model: str, input: AnyValue, overflow: Literal["truncate", "error"] = "truncate") -> Predict:
-    """Predict with a model of yours, by its name: the label of a text, or what a script makes of any value."""
+    """Predict with a model of yours, by its name: the label of a text or an image, or what it makes of any value."""
     return Predict(input.text, input.sql_type, overflow)
 
 

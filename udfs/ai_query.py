@@ -1,7 +1,7 @@
 import json
 from typing import Any
 
-from sqlinfer import Parameters, Request, SqlinferError, Steps, answer_type
+from sqlinfer import AnyValue, Parameters, Request, SqlinferError, Steps, answer_type
 from sqlinfer.functions.call_options import read_parameters
 from sqlinfer.types import Columns
 
@@ -13,7 +13,7 @@ def ai_query(
     failOnError: bool = True,
     modelParameters: dict[str, Any] | None = None,
     responseFormat: str = "",
-    files: list[str] | str | None = None,
+    files: list[AnyValue] | None = None,
     reorder: bool = False,
 ) -> Steps[Any]:
     """Answer a request with a model named by its registered name, hub id or folder.
@@ -21,19 +21,19 @@ def ai_query(
     returnType: a SQL type or a JSON schema that the answer is held to. responseFormat: the same as Databricks has it;
     the value of a JSON schema is text. failOnError := false: the value is STRUCT(response, errorMessage), and a failed
     row has a message in place of a response. modelParameters: a STRUCT of max_tokens, temperature and the like.
-    files: as Databricks has it; refused, as no model here reads files.
+    files: an image, or a list of images, as BLOBs, for a model that reads images; NULL for none.
     reorder := true: request is a struct of columns, {'body': body, 'product': product}. It is asked as a JSON object
     whose columns stand in the order in which most prompts begin alike, as a shared prefix is read once: the column
     with the fewest distinct values comes first. The first statement that asks such columns chooses their order, once it
     knows all its questions; the order is kept with the answers and holds from then on, so that more rows do not ask the
     old ones again. On plain connections the first chunk of rows chooses.
     """
-    check(files=files)
     if reorder and not request.startswith("{"):
         raise SqlinferError("reorder needs a struct of columns, as in ai_query('m', {'body': body}, reorder := true)")
     try:
         schema, is_typed = _held_to(returnType, responseFormat)
-        answer = yield Request(request, schema=schema, parameters=_parameters(modelParameters), reorder=reorder)
+        parameters, images = _parameters(modelParameters), _images(files or [])
+        answer = yield Request(request, schema=schema, parameters=parameters, reorder=reorder, files=images)
         value = json.loads(answer) if is_typed else answer
     except (SqlinferError, ValueError) as error:
         if failOnError:
@@ -48,13 +48,19 @@ def returns(returnType: str = "", failOnError: bool = True, responseFormat: str 
     return sql_type if failOnError else f"STRUCT(response {sql_type}, errorMessage VARCHAR)"
 
 
-def check(modelParameters: dict[str, Any] | None = None, files: list[str] | str | None = None) -> None:
+def check(modelParameters: dict[str, Any] | None = None, files: list[AnyValue] | None = None) -> None:
     _parameters(modelParameters)
-    if files is not None:
-        raise SqlinferError(
-            "files cannot be given: models here read text, and no images, sound or other files. Put a file's text into "
-            "the request, as in request := 'Summarize: ' || (SELECT content FROM read_text('notes.txt'))"
-        )
+    _images(files or [])
+
+
+def _images(files: list[AnyValue]) -> tuple[bytes, ...]:
+    for file in files:
+        if file.sql_type != "BLOB":
+            raise SqlinferError(
+                f"files must be an image as a BLOB, or a list of them, not the {file.sql_type} {file.text[:100]!r}. "
+                "Read files: files => content, in a query FROM read_blob('*.png'). A text belongs into the request"
+            )
+    return tuple(blob for file in files for blob in file.blobs)
 
 
 def _parameters(parameters: dict[str, Any] | None) -> Parameters:

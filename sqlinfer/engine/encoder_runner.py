@@ -9,6 +9,7 @@ from collections.abc import Sequence as Series
 from typing import TYPE_CHECKING, Any
 
 from sqlinfer.engine.input.encoder_inputs import EncoderInput
+from sqlinfer.engine.input.image_inputs import ImageInput
 from sqlinfer.engine.loaded_model import LoadedModel
 from sqlinfer.engine.scheduler import Limits
 from sqlinfer.types import AnyRequest, Choose, Completion
@@ -18,12 +19,12 @@ if TYPE_CHECKING:
 
 
 class EncoderRunner:
-    """Embeds, classifies or reranks with an encoder."""
+    """Embeds, classifies or reranks with an encoder of texts or images."""
 
     def __init__(self, loaded: LoadedModel) -> None:
         self._loaded = loaded
 
-    def prepare(self, requests: Series[AnyRequest]) -> list[EncoderInput | Completion]:
+    def prepare(self, requests: Series[AnyRequest]) -> Series[EncoderInput | ImageInput | Completion]:
         """An input for each request, or the completion of one that needs no model."""
         return self._loaded.inputs.prepare(requests)
 
@@ -33,7 +34,7 @@ class EncoderRunner:
 
         encoder = self._loaded.encoder
         if limits is not None:
-            encoder.max_tokens = min(encoder.max_tokens, limits.max_prefill_tokens)
+            encoder.bound(limits.max_prefill_tokens)
         return EncoderLoop(encoder, self._loaded.check_runs)
 
     def complete(self, finished: Completion) -> Completion:
@@ -45,17 +46,21 @@ class EncoderRunner:
         return self._loaded.inputs.count(requests)
 
     def read_prompt(self, request: AnyRequest) -> str:
-        """The text of a request, after its query if it has one."""
+        """The text of a request, after its query if it has one, or what stands for an image."""
         query = request.query if isinstance(request, Choose) else ""
-        return f"{query}\n\n{request.text}" if query else request.text
+        return f"{query}\n\n{request.excerpt}" if query else request.excerpt
 
     def describe(self) -> dict[str, Any]:
         """How much the model reads, and its labels or how it embeds, under its kind."""
         limits, head = self._loaded.inputs.limits, self._loaded.pooling_head
-        facts: dict[str, Any] = {"max_tokens": limits.max_tokens}
+        facts: dict[str, Any] = {"max_tokens": limits.max_tokens} if limits.max_tokens else {}
+        if limits.media != "texts":
+            facts["reads"] = limits.media
         if limits.labels:
             facts["labels"] = list(limits.labels)
+        if limits.kind == "embed":
+            facts["dimensions"] = self._loaded.embedding_width
         if head:
-            facts |= {"dimensions": self._loaded.embedding_width, "pooling": list(head.pooling)}
+            facts["pooling"] = list(head.pooling)
             facts["normalized"] = bool(head.layers) and head.layers[-1] is None
         return {self._loaded.model_kind: facts}

@@ -51,9 +51,10 @@ def embedding_width(version: ModelVersion) -> int | None:
 def unsupported_reason(version: ModelVersion, request: AnyRequest) -> str:
     """Why a model of its kind cannot answer such a request, to follow its name; "" if it can. From the model's
     files alone. Raises ModelUnusable."""
-    if model_kind.guess_model_kind(version) in model_kind.answering_kinds(request):
+    if model_kind.guess_support(version, request):
         return ""
-    return model_kind.unsupported_reason(get_engine(version).loaded.model_kind, request)
+    loaded = get_engine(version).loaded
+    return model_kind.unsupported_reason(loaded.model_kind, loaded.media, request)
 
 
 def close_all() -> None:

@@ -12,8 +12,10 @@ from weakref import WeakSet
 
 from sqlinfer.engine.batch.batch import Batch
 from sqlinfer.engine.input.encoder_inputs import EncoderInputs
+from sqlinfer.engine.input.image_inputs import ImageInputs
+from sqlinfer.engine.input.image_prompts import ImagePromptBuilder
 from sqlinfer.engine.input.prompts import PromptBuilder
-from sqlinfer.engine.model.model_kind import find_model_kind
+from sqlinfer.engine.model.model_kind import Media, find_media, find_model_kind
 from sqlinfer.types import ModelKind, ModelVersion
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ class LoadedModel:
         self._lock = threading.RLock()
         self._config: Any = None
         self._prompts: PromptBuilder | None = None
-        self._inputs: EncoderInputs | None = None
+        self._inputs: EncoderInputs | ImageInputs | None = None
         self._model: Any = None
         self._encoder: Encoder | None = None
         self._paged: PagedModel | None = None
@@ -65,15 +67,28 @@ class LoadedModel:
         return find_model_kind(self.version, self.config)
 
     @property
+    def media(self) -> Media:
+        """What the model reads."""
+        return find_media(self.config)
+
+    @property
+    def _encodes_images(self) -> bool:
+        return self.media != "texts" and self.model_kind != "generate"
+
+    @property
     def pooling_head(self) -> PoolingHead | None:
-        """How a model that embeds pools its states; None for another kind."""
+        """How a model that embeds texts pools their states; None for another kind."""
         from sqlinfer.engine.model.pooling import load_head
 
-        return load_head(self.version, self.config)
+        return load_head(self.version, self.config) if self.media == "texts" else None
 
     @property
     def embedding_width(self) -> int | None:
         """Numbers in an embedding; None if the model does not embed."""
+        from sqlinfer.engine.model.pooling import feature_width
+
+        if self.model_kind == "embed" and self._encodes_images:
+            return feature_width(self.config)
         head = self.pooling_head
         return head.width(self.config.hidden_size) if head else None
 
@@ -87,12 +102,13 @@ class LoadedModel:
             return self._prompts
 
     @property
-    def inputs(self) -> EncoderInputs:
-        """The tokenizer side of an encoder; needs no weights."""
-        from sqlinfer.engine.input.load import load_inputs
+    def inputs(self) -> EncoderInputs | ImageInputs:
+        """The side of an encoder that makes its inputs, a tokenizer or an image processor; needs no weights."""
+        from sqlinfer.engine.input.load import load_image_inputs, load_inputs
 
         with self._lock:
-            self._inputs = self._inputs or load_inputs(self.version, self.config)
+            load = load_inputs if self.media == "texts" else load_image_inputs
+            self._inputs = self._inputs or load(self.version, self.config)
             return self._inputs
 
     @property
@@ -118,16 +134,28 @@ class LoadedModel:
 
     def _probe(self, model: Any) -> ModelTraits:
         """What a short text shows of the model just loaded; its inputs fit its tables of positions from now on."""
-        from sqlinfer.engine.model.probe import probe_model
+        from sqlinfer.engine.model.probe import ModelTraits, probe_model
         from sqlinfer.engine.model.weights import refusing
 
+        if self._encodes_images:
+            return ModelTraits(None, None, False)
         with refusing(self.version):
             traits = probe_model(model)
         if self.model_kind == "generate":
+            self._check_images(model)
             self._is_refitted = self.prompts.fit(traits.encoder, traits.decoder)
         else:
             self._is_refitted = self.inputs.fit(traits.encoder)
         return traits
+
+    def _check_images(self, model: Any) -> None:
+        """Raise ModelUnusable if prompts with images are not computed as the model does it alone."""
+        from sqlinfer.engine.batch.image_decoder import find_fault
+        from sqlinfer.engine.model.weights import UPGRADE, refusing, unusable
+
+        with refusing(self.version):
+            if isinstance(self.prompts, ImagePromptBuilder) and (fault := find_fault(model, self.prompts.samples())):
+                raise unusable(self.version, fault, UPGRADE)
 
     def check_runs(self) -> None:
         """Raise ModelUnusable unless the model still answers a short text, after it has failed with another."""
@@ -135,7 +163,10 @@ class LoadedModel:
         from sqlinfer.engine.model.weights import refusing
 
         with refusing(self.version):
-            run_short_text(self.model)
+            if self.model_kind == "generate":
+                run_short_text(self.model)
+            else:
+                self.encoder.check()
 
     def load_and_fit(self) -> bool:
         """Load the weights, if they are not. Whether their tables of positions have shown other limits than the files
@@ -146,14 +177,18 @@ class LoadedModel:
     @property
     def encoder(self) -> Encoder:
         """The weights of an encoder with its pooling or classification head."""
-        from sqlinfer.engine.batch.encoder import Encoder
+        from sqlinfer.engine.batch.image_encoder import ImageEncoder
+        from sqlinfer.engine.batch.text_encoder import TextEncoder
         from sqlinfer.engine.model.weights import refusing
 
         with self._lock:
             model, inputs, head = self.model, self.inputs, self.pooling_head
             if self._encoder is None:
                 with refusing(self.version):
-                    self._encoder = Encoder(model, inputs.limits, head, self._traits)
+                    if isinstance(inputs, ImageInputs):
+                        self._encoder = ImageEncoder(model, inputs.limits, inputs.samples())
+                    else:
+                        self._encoder = TextEncoder(model, inputs.limits, head, self._traits)
                 self._warn_of_solo(self._encoder.solo_reason)
             return self._encoder
 
@@ -200,12 +235,15 @@ class LoadedModel:
 
     def open_batch(self) -> Batch:
         """An empty batch of the fastest kind that model and device allow: packed, or else padded."""
+        from sqlinfer.engine.batch.image_decoder import ImageDecoderBatch
         from sqlinfer.engine.batch.packed_decoder import PackedDecoderBatch
         from sqlinfer.engine.batch.padded_decoder import PaddedDecoderBatch
         from sqlinfer.engine.batch.padded_seq2seq import PaddedSeq2SeqBatch
         from sqlinfer.engine.batch.paged_decoder import PagedDecoderBatch
 
         with self._lock:
+            if self.media != "texts":
+                return ImageDecoderBatch(self.model)
             if self.config.is_encoder_decoder:
                 return PaddedSeq2SeqBatch(self.model)
             on_other = self.model.device.type not in ("cpu", "cuda")

@@ -8,6 +8,7 @@ from sqlinfer.types import AnyRequest
 
 WINDOW_REQUESTS = 1024
 WINDOW_CHARACTERS = 8 << 20
+FILE_CHARACTERS = 64 << 10  # at least, as a small image is large once it is decoded
 
 
 def split_windows(requests: Iterable[AnyRequest | None]) -> Iterator[list[AnyRequest]]:
@@ -22,6 +23,7 @@ def split_windows(requests: Iterable[AnyRequest | None]) -> Iterator[list[AnyReq
             continue
         window.append(request)
         characters += len(request.text) + len(getattr(request, "instruction", ""))
+        characters += sum(max(len(file), FILE_CHARACTERS) for file in request.files)
         if len(window) >= WINDOW_REQUESTS or characters >= WINDOW_CHARACTERS:
             yield window
             window, characters = [], 0

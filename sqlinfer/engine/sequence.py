@@ -41,6 +41,8 @@ class Sequence:
         """For each of its slots the one, among them, that it continues: beams fork and die."""
         self.num_uncomputed_tokens = 0
         """Tokens of the output that are not in the KV cache yet."""
+        self.images: dict[str, Any] | None = None
+        """The model's arguments for the images of the prompt, if it has some."""
         self.choice_trie: Any = None
         """Choices (choice_trie), if the request is scored."""
         self.constraint: Any = None

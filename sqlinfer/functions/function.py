@@ -41,12 +41,30 @@ class Argument:
     @property
     def is_text(self) -> bool:
         """Whether it takes any type, and comes as a text."""
-        return self.python_type in (str, Columns, AnyValue)
+        return self.python_type in (str, Columns) or self.is_any_value or self.is_files
+
+    @property
+    def is_any_value(self) -> bool:
+        """Whether it comes as an AnyValue."""
+        return isinstance(self.python_type, type) and issubclass(self.python_type, AnyValue)
+
+    @property
+    def is_files(self) -> bool:
+        """Whether it takes a BLOB or a list of them, and comes as a list of AnyValue."""
+        return self.python_type in (list[AnyValue], list[AnyValue] | None)
+
+    def check_constant(self, value: Any, function: str) -> Any:
+        """The same as check, of a value as it is written: no macro has made a text of it."""
+        if self.is_files:
+            return [AnyValue.of(item) for item in (value if isinstance(value, list) else [value])]
+        return self.check(str(value) if self.is_text else value, function)
 
     def check(self, value: Any, function: str) -> Any:
         """The value as the function's author wants it; an error names function, argument and value."""
-        if self.python_type is AnyValue:
-            return AnyValue(value)
+        if self.is_any_value:
+            return self.python_type(value)
+        if self.is_files and isinstance(value, list):
+            return [AnyValue(item) for item in value if item is not None]
         if _fits(value, self.python_type):
             return float(value) if self.python_type is float else value
         raise SqlinferError(f"{function}: {self.name} must be {_words(self.python_type)}, not {value!r}")

@@ -39,7 +39,7 @@ class Failure:
         """The failure of a request; None if it has an answer, or was cancelled."""
         if completion.output is not None or completion.is_cancelled:
             return None
-        route, text = completion.request.route, completion.request.text
+        route, text = completion.request.route, completion.request.excerpt
         return cls(route.function.name, str(route.version), text[:EXCERPT], completion.error or "no answer")
 
     @property

@@ -20,7 +20,7 @@ from sqlinfer.types import AnyRequest, Generate, ModelVersion
 _SCHEMA = """
 CREATE TABLE shared (id INTEGER PRIMARY KEY, request BLOB, needs_weights INTEGER);
 CREATE TABLE requests (key BLOB UNIQUE, route INTEGER, shared INTEGER, prefix TEXT, size INTEGER,
-  text TEXT);
+  text TEXT, files BLOB);
 """
 _PREFIX = 256
 _REMEMBERED = 65_536
@@ -51,11 +51,19 @@ class RequestSpool:
         threads."""
         with self._lock:
             rows = [
-                (r.key, self._route_id(r.route), self._shared_id(r), _prefix(r), len(r.text), _stored(r.text))
+                (
+                    r.key,
+                    self._route_id(r.route),
+                    self._shared_id(r),
+                    _prefix(r),
+                    len(r.text),
+                    _stored(r.text),
+                    _packed(r),
+                )
                 for r in requests
             ]
             with _finding_room():
-                added = self._db.executemany("INSERT OR IGNORE INTO requests VALUES (?, ?, ?, ?, ?, ?)", rows)
+                added = self._db.executemany("INSERT OR IGNORE INTO requests VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
             self.num_added += added.rowcount
             self.has_steps |= has_steps
 
@@ -98,14 +106,15 @@ class RequestSpool:
             )
         shared = -1
         for (rowid,) in rowids:
-            key, route_id, shared_id, text = self._db.execute(
-                "SELECT key, route, shared, text FROM requests WHERE rowid = ?", (rowid,)
+            key, route_id, shared_id, text, packed = self._db.execute(
+                "SELECT key, route, shared, text, files FROM requests WHERE rowid = ?", (rowid,)
             ).fetchone()
             if shared_id != shared:
                 (stored,) = self._db.execute("SELECT request FROM shared WHERE id = ?", (shared_id,)).fetchone()
                 shared, template = shared_id, pickle.loads(stored)
             text = text if isinstance(text, str) else text.decode("utf-8", "surrogatepass")
-            yield replace(template, text=text, key=key, route=self.routes[route_id])
+            files = pickle.loads(packed) if packed else ()
+            yield replace(template, text=text, files=files, key=key, route=self.routes[route_id])
 
     def measure(self, routes: Sequence[Route]) -> tuple[int, int]:
         """How many requests some routes have, and how many characters their texts have in all."""
@@ -134,7 +143,7 @@ class RequestSpool:
         return len(self.routes) - 1
 
     def _shared_id(self, request: AnyRequest) -> int:
-        template = replace(request, text="", key=b"", route=None)
+        template = replace(request, text="", files=(), key=b"", route=None)
         number = self._shared.get(template)
         if number is None:
             if len(self._shared) >= _REMEMBERED:  # instructions that differ from row to row: let go of old ones
@@ -163,6 +172,10 @@ def _finding_room() -> Iterator[None]:
 def _prefix(request: AnyRequest) -> str | bytes:
     """What requests are ordered by, besides all that they share: so do they share prefixes."""
     return _stored(request.text[:_PREFIX]) if isinstance(request, Generate) and request.reorder else ""
+
+
+def _packed(request: AnyRequest) -> bytes | None:
+    return pickle.dumps(request.files) if request.files else None
 
 
 def _stored(text: str) -> str | bytes:

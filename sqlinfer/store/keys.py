@@ -59,10 +59,14 @@ class AnswerKeys:
         # One read: another thread may replace it meanwhile.
         last, last_rest, copy = self._last
         rest = _REST[type(request)](request)
+        if request.files:
+            rest = (*rest[:1], f"{rest[1]} with {len(request.files)} files", *rest[2:])
         if holding is not last or rest != last_rest:
             copy = _shared(self._fingerprint, self._function_hash, rest, holding).copy
             self._last = (holding, rest, copy)
         hasher = copy()
+        for file in request.files:
+            hasher.update(hashlib.sha256(file).digest())
         hasher.update(request.text.encode("utf-8", "surrogatepass"))
         return hasher.digest()
 

@@ -27,6 +27,8 @@ from sqlinfer.types.requests import (
     Steps,
     Task,
     Text,
+    TextOrBlob,
+    describe_blobs,
     yes_or_no,
 )
 
@@ -62,5 +64,7 @@ __all__ = [
     "Steps",
     "Task",
     "Text",
+    "TextOrBlob",
+    "describe_blobs",
     "yes_or_no",
 ]

@@ -6,6 +6,7 @@ Knows nothing but the standard library.
 from __future__ import annotations
 
 from array import array
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NewType, Protocol, Self, TypeVar
@@ -29,6 +30,12 @@ class AnyValue(str):
 
     __slots__ = ()
 
+    @classmethod
+    def of(cls, value: object) -> Self:
+        """A value that Python has: bytes are a BLOB, and all else comes as a text."""
+        text = f"BLOB\n{b64encode(value).decode()}" if isinstance(value, bytes) else f"VARCHAR\n{value}"
+        return cls(text)
+
     @property
     def sql_type(self) -> str:
         return self.partition("\n")[0]
@@ -37,6 +44,22 @@ class AnyValue(str):
     def text(self) -> str:
         return self.partition("\n")[2]
 
+    @property
+    def blobs(self) -> tuple[bytes, ...]:
+        """The bytes of a BLOB; nothing of a value of another type."""
+        return (b64decode(self.text),) if self.sql_type == "BLOB" else ()
+
+    @property
+    def excerpt(self) -> str:
+        """The value for people."""
+        return describe_blobs(self.blobs) or self.text
+
+
+class TextOrBlob(AnyValue):
+    """A text, whose type is then "", or a BLOB; see AnyValue. Any other value comes as a text."""
+
+    __slots__ = ()
+
 
 Columns = NewType("Columns", str)
 """A text, or a struct of columns: one that the call lets reorder (reorder := true) comes as a JSON object."""
@@ -44,6 +67,15 @@ Columns = NewType("Columns", str)
 
 def _never() -> bool:
     return False
+
+
+def describe_blobs(blobs: Sequence[bytes]) -> str:
+    """Files, in place of their content.
+
+    >>> describe_blobs([b"abc"])
+    'BLOB (3 bytes)'
+    """
+    return ", ".join(f"BLOB ({len(blob):,} bytes)" for blob in blobs)
 
 
 if TYPE_CHECKING:
@@ -110,6 +142,8 @@ class _ModelRequest:
     """The row's own part."""
     parameters: Parameters = field(default=Parameters(), kw_only=True)
     """How the answer is generated; part of every answer's key."""
+    files: tuple[bytes, ...] = field(default=(), kw_only=True, repr=False)
+    """Images that the text is about; an image alone has no text."""
     key: bytes = field(default=b"", kw_only=True, compare=False)
     """Names the answer; an engine hands it back."""
     route: Any = field(default=None, kw_only=True, compare=False)
@@ -123,6 +157,11 @@ class _ModelRequest:
     """Whether a model runs to answer it; a tokenizer is enough else."""
     is_decoded: ClassVar[bool] = False
     """Whether the answer is decoded token by token."""
+
+    @property
+    def excerpt(self) -> str:
+        """The row's own part for people."""
+        return self.text or describe_blobs(self.files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +217,7 @@ class Choose(_ModelRequest):
 
 @dataclass(frozen=True, slots=True)
 class Embed(_ModelRequest):
-    """Asks for the embedding of a text."""
+    """Asks for the embedding of a text, or of an image."""
 
     overflow: Overflow = "error"
     """As of Generate."""
@@ -189,7 +228,7 @@ class Embed(_ModelRequest):
 
 @dataclass(frozen=True, slots=True)
 class Classify(_ModelRequest):
-    """Asks a classifier for the probability of each of its labels."""
+    """Asks a classifier of texts or images for the probability of each of its labels."""
 
     overflow: Overflow = "error"
     """As of Generate."""
@@ -212,8 +251,11 @@ class Predict(_ModelRequest):
     needs_text: ClassVar[bool] = False
 
     def for_version(self, version: ModelVersion) -> Predict | Classify:
-        """The request as a version takes it: a model of an engine classifies the text."""
-        return self if version.scorer is not None else Classify(self.text, self.overflow, parameters=self.parameters)
+        """The request as a version takes it: one of an engine classifies the text, or a BLOB's image."""
+        if version.scorer is not None:
+            return self
+        files = AnyValue(f"{self.sql_type}\n{self.text}").blobs
+        return Classify("" if files else self.text, self.overflow, parameters=self.parameters, files=files)
 
 
 @dataclass(frozen=True, slots=True)

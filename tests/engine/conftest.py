@@ -46,10 +46,17 @@ def found(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 @pytest.fixture(scope="session")
 def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Folder of the tiny model of a shape."""
-    from tools import random_models
+    from tools import random_image_models, random_models
 
     root = tmp_path_factory.mktemp("models")
-    return lambda shape: root / shape if (root / shape).exists() else random_models.build(shape, root / shape)
+
+    def folder(shape: str) -> Path:
+        if (root / shape).exists():
+            return root / shape
+        builder = random_image_models if shape in random_image_models.BUILDERS else random_models
+        return builder.build(shape, root / shape)
+
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -77,7 +77,10 @@ def test_a_type_that_is_none_is_data_where_errors_are(con: Session) -> None:
         ("summarize(t, overflow := 'cut')", "summarize: overflow must be 'truncate' or 'hierarchical' or 'error'"),
         ("ai_agg(t, 'why?', overflow := 'cut')", "ai_agg: overflow must be 'hierarchical' or 'error', not 'cut'"),
         ("ai_query('echo', t, modelParameters := {'max_tokens': 0})", "modelParameters: max_tokens must be"),
-        ("ai_query('echo', t, files => ['a.png'])", "ai_query: files cannot be given: models here read text"),
+        (
+            "ai_query('echo', t, files => ['a.png'])",
+            "files must be an image as a BLOB, or a list of them, not the VARCHAR 'a",
+        ),
     ],
 )
 def test_bad_constants_are_refused_whatever_on_error_says(

@@ -30,6 +30,7 @@ from sqlinfer.types import (
     Probabilities,
     SplitText,
     Text,
+    TextOrBlob,
 )
 
 PARAMETERS = Parameters(max_tokens=7)
@@ -57,7 +58,7 @@ CALLS: tuple[tuple[str, dict[str, Any], list[str]], ...] = (
     ),
     ("ai_complete", {"model": "m", "prompt": "t"}, ["fa1d0551b1d4902c4fc9853e7e69ffd3"]),
     ("ai_count_tokens", {"text": "t"}, ["83b46631429eea970c2e45b1bdf119bd"]),
-    ("ai_embed", {"text": "t"}, ["605ebfe2c858fbce94a2104f3d1f71b7"]),
+    ("ai_embed", {"text": TextOrBlob("\nt")}, ["605ebfe2c858fbce94a2104f3d1f71b7"]),
     ("ai_extract", {"text": "t", "fields": ["a"]}, ["e26dd17319a620568ff4c3329971696f"]),
     ("ai_extract", {"text": "t", "fields": ["a"], "overflow": "hierarchical"}, ["750480c4ce2659e4532507648b20c4b0"]),
     ("ai_filter", {"text": "t", "condition": "c"}, ["eead6e78d10af2b6175d682854f464e9"]),

@@ -6,6 +6,8 @@ Knows no sampling: it turns token ids into logits.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -41,7 +43,7 @@ class PaddedDecoderBatch:
     @torch.inference_mode()
     def prefill(self, rows: list[Sequence]) -> torch.Tensor:
         """Add rows and run their prompts. Returns their logits (rows, vocab)."""
-        logits, cache, mask = self._run_prompts([row.token_ids for row in rows])
+        logits, cache, mask = self._run_prompts(rows)
         for row in rows:
             row.num_uncomputed_tokens = 0
         running, self.rows = self.rows, []  # a merge that breaks off leaves no row behind
@@ -53,8 +55,9 @@ class PaddedDecoderBatch:
         self.rows = running + rows
         return logits
 
-    def _run_prompts(self, texts: list[list[int]]) -> tuple[torch.Tensor, Any, torch.Tensor]:
-        """Logits (texts, vocab), cache and mask of the token ids of texts. A prefix that all share is run once."""
+    def _run_prompts(self, rows: list[Sequence]) -> tuple[torch.Tensor, Any, torch.Tensor]:
+        """Logits (rows, vocab), cache and mask of the token ids of rows. A prefix that all share is run once."""
+        texts = [row.token_ids for row in rows]
         cache, _ = kv.new_cache(self.model.config)
         shared = self._shared_length(texts)
         if shared:
@@ -125,10 +128,16 @@ class PaddedDecoderBatch:
         return None
 
     def _forward(
-        self, ids: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, cache: Any, num_logits: int = 1
+        self,
+        ids: torch.Tensor,
+        mask: torch.Tensor,
+        positions: torch.Tensor,
+        cache: Any,
+        num_logits: int = 1,
+        images: Mapping[str, torch.Tensor] = MappingProxyType({}),
     ) -> torch.Tensor:
-        """Logits (rows, num_logits, vocab) after the last tokens."""
-        options = {"cache_params" if self._is_mamba else "past_key_values": cache}
+        """Logits (rows, num_logits, vocab) after the last tokens. images: the model's arguments for those of rows."""
+        options = {"cache_params" if self._is_mamba else "past_key_values": cache, **images}
         if self._can_keep_logits:
             options["logits_to_keep"] = num_logits
         if self._takes_positions:

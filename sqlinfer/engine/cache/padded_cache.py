@@ -31,7 +31,8 @@ def new_cache(config: Any) -> tuple[DynamicCache, bool]:
 def has_plain_cache(config: Any) -> bool:
     """Whether a model's cache is keys and values and nothing else; recurrent models also use their weights in other
     ways than by matmuls."""
-    return new_cache(config)[1]
+    has_layers = hasattr(config.get_text_config(decoder=True), "num_hidden_layers")  # as convolutions have not
+    return has_layers and new_cache(config)[1]
 
 
 def _num_layers(config: Any) -> int | None:

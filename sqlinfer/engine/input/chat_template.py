@@ -26,9 +26,9 @@ class ChatTemplate:
         self._tokenizer = tokenizer
         self._own_tokens = lru_cache(maxsize=64)(self._find_own_tokens)
 
-    def render(self, chat: Chat) -> str:
-        """The chat as text."""
-        return self._tokenizer.apply_chat_template(list(chat), add_generation_prompt=True)
+    def render(self, chat: Chat, num_images: int = 0) -> str:
+        """The chat as text. num_images: before its last message."""
+        return self._tokenizer.apply_chat_template(list(chat), add_generation_prompt=True, num_images=num_images)
 
     def encode(self, chats: list[Chat], suffixes: list[str]) -> list[list[int]]:
         """Token ids of chats, each followed by a suffix; what a message spells is never a token of the template."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence as Series
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from sqlinfer.engine.model.model_kind import unsupported_reason
+from sqlinfer.engine.model.model_kind import Media, unsupported_reason
 from sqlinfer.engine.sequence import failed
 from sqlinfer.errors import first_line, nearest
 from sqlinfer.types import (
@@ -43,12 +43,22 @@ class EncoderInput:
     type_ids: list[int]
     truncated: bool = False
 
+    @property
+    def num_tokens(self) -> int:
+        """Tokens that the model reads."""
+        return len(self.ids)
+
+    @property
+    def description(self) -> str:
+        """What it is, for messages."""
+        return f"text of {len(self.ids)} tokens"
+
 
 @dataclass(frozen=True, slots=True)
 class EncoderLimits:
     """What an encoder takes.
 
-    kind: what the model is for.
+    kind: what the model is for. media: what it reads.
     max_tokens: of a text, special tokens counted.
     vocabulary: token ids are below it.
     labels: a classifier's, in the order of its logits.
@@ -62,6 +72,7 @@ class EncoderLimits:
     labels: tuple[str, ...] = ()
     prompt: str = ""
     is_lower_case: bool = False
+    media: Media = "texts"
 
 
 class EncoderInputs:
@@ -99,7 +110,7 @@ class EncoderInputs:
     def _unsupported_reason(self, request: AnyRequest) -> str:
         """Why the model cannot answer a request; "" if it can."""
         labels, model = self.limits.labels, f"model {self.version}"
-        if reason := unsupported_reason(self.limits.kind, request):
+        if reason := unsupported_reason(self.limits.kind, self.limits.media, request):
             return f"{model} {reason}"
         if self.limits.kind != "classify" or not isinstance(request, Choose):
             return ""

@@ -11,9 +11,11 @@ from typing import Any
 
 from sqlinfer.engine.generation_settings import Defaults, disregarded
 from sqlinfer.engine.input.encoder_inputs import EncoderInputs, EncoderLimits
+from sqlinfer.engine.input.image_inputs import ImageInputs
+from sqlinfer.engine.input.image_prompts import ImagePromptBuilder
 from sqlinfer.engine.input.prompts import ContextLimits, PromptBuilder
 from sqlinfer.engine.input.tokenizer import PINNED_DATE
-from sqlinfer.engine.model.model_kind import find_model_kind
+from sqlinfer.engine.model.model_kind import find_media, find_model_kind
 from sqlinfer.engine.model.pooling import load_head
 from sqlinfer.engine.model.weights import LOCAL, RELATIVE_POSITIONS, quiet, unusable
 from sqlinfer.errors import first_line
@@ -27,7 +29,10 @@ END_MARK = "sqlinfer"
 
 def load_prompts(version: ModelVersion, config: Any) -> PromptBuilder:
     """The prompt builder of a model that generates. Raises ModelUnusable."""
-    tokenizer = _load_tokenizer(version)
+    processor = _load_processor(version, "AutoProcessor") if find_media(config) != "texts" else None
+    tokenizer = processor.tokenizer if processor else _load_tokenizer(version)
+    if processor and tokenizer.chat_template is None:
+        tokenizer.chat_template = processor.chat_template
     if "strftime_now" in str(tokenizer.chat_template):
         logger.warning("%s: its chat template has a date: it is always %s", version, PINNED_DATE.isoformat())
     generation = _load_generation(version)
@@ -50,6 +55,8 @@ def load_prompts(version: ModelVersion, config: Any) -> PromptBuilder:
         vocabulary=int(decoder.vocab_size),
         decoder_start=_decoder_start(version, config, generation) if is_encoder_decoder else (),
     )
+    if processor:
+        return ImagePromptBuilder(version, processor, defaults, context)
     return PromptBuilder(version, tokenizer, defaults, context)
 
 
@@ -74,19 +81,53 @@ def load_inputs(version: ModelVersion, config: Any) -> EncoderInputs:
     tokenizer = _load_tokenizer(version)
     if not tokenizer.is_fast:
         raise unusable(version, "its tokenizer has no tokenizer.json", "Convert it with transformers")
-    head = load_head(version, config)
-    bounds = [head and head.max_tokens, _positions(config, "encoder"), tokenizer.model_max_length]
+    head, media = load_head(version, config), find_media(config)
+    text = config.get_text_config()
+    bounds = [head and head.max_tokens, _positions(text, "encoder"), tokenizer.model_max_length]
     tokenizer.model_max_length = int(1e30)
     kind = find_model_kind(version, config)
     limits = EncoderLimits(
         kind=kind,
         max_tokens=min((int(bound) for bound in bounds if bound), default=UNKNOWN_LENGTH),
-        vocabulary=int(config.vocab_size),
-        labels=tuple(config.id2label[i] for i in range(config.num_labels)) if kind == "classify" else (),
+        vocabulary=int(text.vocab_size),
+        labels=_labels(config) if kind == "classify" else (),
         prompt=head.prompt if head else "",
         is_lower_case=bool(head and head.is_lower_case),
+        media=media,
     )
     return EncoderInputs(version, tokenizer, limits)
+
+
+def load_image_inputs(version: ModelVersion, config: Any) -> ImageInputs:
+    """The inputs of a model that embeds or classifies images, and perhaps texts. Raises ModelUnusable."""
+    texts = load_inputs(version, config) if find_media(config) != "images" else None
+    kind = find_model_kind(version, config)
+    labels = _labels(config) if kind == "classify" else ()
+    limits = texts.limits if texts else EncoderLimits(kind, 0, 0, labels, media="images")
+    return ImageInputs(version, _load_processor(version, "AutoImageProcessor"), limits, texts)
+
+
+def _labels(config: Any) -> tuple[str, ...]:
+    return tuple(config.id2label[i] for i in range(config.num_labels))
+
+
+def _load_processor(version: ModelVersion, name: str) -> Any:
+    """What makes tensors of images, of one of transformers' automatic classes. Pillow's, whatever else is installed, as
+    the others give other numbers."""
+    import transformers
+
+    try:
+        import PIL  # noqa: F401
+    except ImportError:
+        raise unusable(version, "it reads images, and Pillow is missing", 'pip install "sqlinfer[images]"') from None
+    try:
+        with quiet():
+            return getattr(transformers, name).from_pretrained(version.path, backend="pil", **LOCAL)
+    except Exception as error:
+        problem = f"its image processor cannot be loaded ({first_line(error)})"
+        raise unusable(
+            version, problem, "Copy preprocessor_config.json or processor_config.json into the folder"
+        ) from error
 
 
 def _load_tokenizer(version: ModelVersion) -> Any:

@@ -17,7 +17,7 @@ from sqlinfer.engine.input.grammar import Grammars
 from sqlinfer.engine.input.text_splitter import split_points
 from sqlinfer.engine.input.tokenizer import Tokenizer
 from sqlinfer.engine.input.translation import translation_prefix
-from sqlinfer.engine.model.model_kind import unsupported_reason
+from sqlinfer.engine.model.model_kind import Media, unsupported_reason
 from sqlinfer.engine.sequence import Sequence, failed
 from sqlinfer.errors import first_line
 from sqlinfer.types import (
@@ -67,13 +67,16 @@ class PromptBuilder:
     context: its limits.
     """
 
+    media: Media = "texts"
+    """What the model reads."""
+
     def __init__(self, version: ModelVersion, tokenizer: Any, defaults: Defaults, context: ContextLimits) -> None:
         self.version = version
         self.defaults = defaults
         self.context = context
         is_chat = tokenizer.chat_template is not None and not defaults.is_encoder_decoder
         self._has_language_codes = hasattr(tokenizer, "src_lang") or hasattr(tokenizer, "source_lang")
-        self._tokenizer = Tokenizer(tokenizer, is_chat)
+        self._tokenizer = Tokenizer(tokenizer, is_chat, is_in_parts=self.media != "texts")
         self._template = ChatTemplate(self._tokenizer) if is_chat else None
         self._choice_trie = lru_cache(maxsize=256)(self._build_choice_trie)
         self._grammars = Grammars(tokenizer, context.vocabulary, defaults.eos)
@@ -82,15 +85,14 @@ class PromptBuilder:
         """A sequence for each request, or the completion of one that needs no model: counted, split or failed."""
         prepared: list[Sequence | Completion] = []
         for request, prompt in zip(requests, self._encode_all(requests), strict=True):
-            if isinstance(prompt, str):
+            if reason := unsupported_reason("generate", self.media, request):
+                prepared.append(failed(request, f"model {self.version} {reason}"))
+            elif isinstance(prompt, str):
                 prepared.append(failed(request, prompt))
             elif isinstance(request, CountTokens):
                 prepared.append(Completion(request, Count(len(prompt)), prompt_tokens=len(prompt)))
             elif isinstance(request, Prompted):
                 prepared.append(self._prepare_one(request, prompt))
-            else:
-                reason = unsupported_reason("generate", request)
-                prepared.append(failed(request, f"model {self.version} {reason}", len(prompt)))
         return prepared
 
     def fit(self, encoder: PositionTable | None, decoder: PositionTable | None) -> bool:

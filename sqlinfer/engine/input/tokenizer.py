@@ -18,10 +18,12 @@ class Tokenizer:
     """A tokenizer of transformers behind a lock, as it is not safe among threads.
 
     is_chat: whether prompts are chats, in which only the template's own special tokens are special.
+    is_in_parts: whether the chat template takes a message as a list of texts and images.
     """
 
-    def __init__(self, tokenizer: Any, is_chat: bool) -> None:
+    def __init__(self, tokenizer: Any, is_chat: bool, is_in_parts: bool = False) -> None:
         self.is_chat = is_chat
+        self._is_in_parts = is_in_parts
         self._tokenizer = tokenizer
         self._lock = threading.RLock()
         added = tokenizer.added_tokens_decoder.items()
@@ -46,13 +48,22 @@ class Tokenizer:
         _, found_mark, text = self.decode(token_ids).partition(mark)
         return text if found_mark else None
 
-    def apply_chat_template(self, chat: list[tuple[str, str]], *, add_generation_prompt: bool) -> str:
-        """A chat of (role, content) as the model's template writes it, without thinking if that can be chosen."""
+    def apply_chat_template(
+        self, chat: list[tuple[str, str]], *, add_generation_prompt: bool, num_images: int = 0
+    ) -> str:
+        """A chat of (role, content) as the model's template writes it, without thinking if that can be chosen.
+
+        num_images: before the content of the last message.
+        """
+        messages: list[dict[str, Any]] = [{"role": role, "content": content} for role, content in chat]
+        for message in messages if self._is_in_parts else ():
+            images = [{"type": "image"}] * (num_images if message is messages[-1] else 0)
+            message["content"] = [*images, {"type": "text", "text": message["content"]}]
         with self._lock:
             _pin_date(self._tokenizer.get_chat_template())
             return str(
                 self._tokenizer.apply_chat_template(
-                    [{"role": role, "content": content} for role, content in chat],
+                    messages,
                     tokenize=False,
                     add_generation_prompt=add_generation_prompt,
                     enable_thinking=False,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sqlinfer.engine.model.device import cache_bytes_per_token, free_memory, pick_device
+from sqlinfer.engine.model.model_kind import find_media
 from sqlinfer.engine.model.weights import load_config, read_headers
 from sqlinfer.model_files import TensorHeader
 from sqlinfer.types import ModelVersion
@@ -55,7 +56,7 @@ def estimate_memory(version: ModelVersion, num_tokens: int) -> MemoryEstimate:
         device=str(device),
         dtype=precision.name,
         weights_bytes=_weights_bytes(version, precision.dtype.itemsize),
-        row_bytes=cache_bytes_per_token(config, precision.dtype) * num_tokens,
+        row_bytes=cache_bytes_per_token(config, precision.dtype) * num_tokens if find_media(config) != "images" else 0,
         free_bytes=free_memory(device),
     )
 

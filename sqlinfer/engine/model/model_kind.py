@@ -1,4 +1,4 @@
-"""The kind of a model: it generates, embeds, classifies or reranks; and which kinds answer a request.
+"""The kind of a model: it generates, embeds, classifies or reranks, texts or images; and what answers a request.
 
 Knows no torch: configuration and folder decide.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 from sqlinfer.types import (
     AnyRequest,
@@ -22,11 +22,13 @@ from sqlinfer.types import (
     SplitText,
 )
 
+Media = Literal["texts", "images", "texts and images"]
+IMAGE_CLASSIFIER = "ForImageClassification"
 MODULES = "modules.json"  # sentence-transformers writes it
 DOES: Mapping[ModelKind, str] = {
     "generate": "writes text",
-    "embed": "embeds texts",
-    "classify": "classifies texts",
+    "embed": "embeds",
+    "classify": "classifies",
     "rerank": "scores pairs of texts",
 }
 _FOR: Mapping[ModelKind, str] = {
@@ -51,22 +53,33 @@ def find_model_kind(version: ModelVersion, config: Any) -> ModelKind:
     heads = config.architectures or []
     if any(head.endswith("ForSequenceClassification") for head in heads):
         return "rerank" if config.num_labels == 1 else "classify"
+    if any(IMAGE_CLASSIFIER in head for head in heads):
+        return "classify"
     if version.task == "embed" or (version.path / MODULES).is_file():
         return "embed"
     is_encoder = any(_is_encoder(head) for head in heads) and not config.is_encoder_decoder
     return "embed" if is_encoder else "generate"
 
 
-def guess_model_kind(version: ModelVersion) -> ModelKind | None:
-    """The kind by config.json alone, without transformers, which knows the defaults but takes seconds to load; None if
-    the file cannot be read."""
+def find_media(config: Any) -> Media:
+    """What a model reads: one with a vision tower images, too; one of images alone has channels and no vocabulary."""
+    if getattr(config, "vision_config", None) is not None:
+        return "texts and images"
+    is_visual = any(IMAGE_CLASSIFIER in head for head in config.architectures or ()) or hasattr(config, "num_channels")
+    return "images" if is_visual and not hasattr(config, "vocab_size") else "texts"
+
+
+def guess_support(version: ModelVersion, request: AnyRequest) -> bool:
+    """Whether a model answers a request, by config.json alone, without transformers, which takes seconds to load but
+    knows defaults that may show more; nor does it if the file cannot be read."""
     try:
         config = json.loads((version.path / "config.json").read_text(encoding="utf-8"))
-        fields = {name: config.get(name) for name in ("architectures", "is_encoder_decoder")}
         labels = len(config.get("id2label") or {}) or config.get("num_labels", 2)
+        needed = {"architectures": None, "is_encoder_decoder": None}
+        fields = SimpleNamespace(**(needed | config | {"num_labels": labels}))
     except (OSError, ValueError, AttributeError, TypeError):
-        return None
-    return find_model_kind(version, SimpleNamespace(num_labels=labels, **fields))
+        return False
+    return not unsupported_reason(find_model_kind(version, fields), find_media(fields), request)
 
 
 def _is_encoder(head: str) -> bool:
@@ -80,10 +93,26 @@ def answering_kinds(request: AnyRequest) -> tuple[ModelKind, ...]:
     return (*kinds, "rerank") if is_pair else kinds
 
 
-def unsupported_reason(kind: ModelKind, request: AnyRequest) -> str:
-    """Why a model of a kind cannot answer a request, to follow its name; "" if it can."""
+def unsupported_reason(kind: ModelKind, media: Media, request: AnyRequest) -> str:
+    """Why a model of a kind that reads such media cannot answer a request, to follow its name; "" if it can."""
     kinds = answering_kinds(request)
-    if kind in kinds:
-        return ""
-    required = " or ".join(DOES[other] for other in kinds)
-    return f"{DOES[kind]}{_FOR[kind]}, and this needs one that {required}"
+    does = describe_kind(kind, media)
+    if kind not in kinds:
+        required = " or ".join(describe_kind(other, "images" if request.files else "texts") for other in kinds)
+        return f"{does}{_FOR[kind]}, and this needs one that {required}"
+    if request.files and media == "texts":
+        return f"{does}, and this needs one that reads images"
+    if not request.files and media == "images":
+        return f"{does}, and this is a text. An image is a BLOB, as read_blob('*.png') has it in the column content"
+    return ""
+
+
+def describe_kind(kind: ModelKind, media: Media) -> str:
+    """What a model does, to follow its name.
+
+    >>> describe_kind("classify", "images")
+    'classifies images'
+    """
+    if kind == "generate":
+        return DOES[kind] + (" about texts and images" if media == "texts and images" else "")
+    return DOES[kind] if kind == "rerank" else f"{DOES[kind]} {media}"

@@ -93,6 +93,17 @@ def read_head(folder: Path, config: Any) -> PoolingHead:
     )
 
 
+def feature_width(config: Any) -> int | None:
+    """Dimensions of a model's embeddings of images; None if its configuration does not say."""
+    parts = (
+        (config, "projection_dim"),
+        (getattr(config, "vision_config", None), "hidden_size"),
+        (config, "hidden_size"),
+    )
+    width = next((value for part, name in parts if (value := getattr(part, name, None))), None)
+    return width or next(iter(getattr(config, "hidden_sizes", [])[-1:]), None)
+
+
 def load_layers(head: PoolingHead, device: torch.device) -> list[Any]:
     """The layers after the pooling, in float32, as callables on (rows, width). Raises ValueError, OSError, KeyError."""
     import torch

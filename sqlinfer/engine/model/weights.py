@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlinfer.engine.model.device import free_memory, is_out_of_memory
-from sqlinfer.engine.model.model_kind import DOES, find_model_kind
+from sqlinfer.engine.model.model_kind import IMAGE_CLASSIFIER, describe_kind, find_media, find_model_kind
 from sqlinfer.errors import ModelUnusable, SqlinferError, describe, first_line
 from sqlinfer.model_files import (
     CONFIG,
@@ -91,7 +91,8 @@ def load_model(version: ModelVersion, config: Any, device: torch.device, dtype: 
     weights_class = _class(model_kind, config)
     with refusing(version, f"cannot be built from its {CONFIG}", "Fetch the file again"):
         _check_size(version, weights_class, config, headers, device, dtype)
-    with refusing(version, "cannot be loaded", f"Register a model that {DOES[model_kind]}"):
+    does = describe_kind(model_kind, find_media(config))
+    with refusing(version, "cannot be loaded", f"Register a model that {does}"):
         model, report = weights_class.from_pretrained(
             version.path,
             config=config,
@@ -155,7 +156,8 @@ def _check_report(version: ModelVersion, model_kind: ModelKind, model: Any, repo
         raise unusable(version, f"{name} {shapes}", MIXED)
     if missing := [key for key in sorted(report["missing_keys"]) if model_kind != "embed" or "pooler." not in key]:
         problem = f"its weights lack {len(missing)} tensors that the architecture needs, among them {missing[0]}"
-        raise unusable(version, problem, f"Register a model that {DOES[model_kind]}, with all its weights")
+        does = describe_kind(model_kind, find_media(model.config))
+        raise unusable(version, problem, f"Register a model that {does}, with all its weights")
     kinds = {_without_numbers(name) for name in model.state_dict()}
     prefix = f"{model.base_model_prefix}."
     kinds |= {name.removeprefix(prefix) for name in kinds} | {prefix + name for name in kinds}
@@ -175,8 +177,12 @@ def _class(model_kind: ModelKind, config: Any) -> Any:
     """The class of transformers that loads such a model."""
     import transformers
 
+    media = find_media(config)
     names = {"embed": "AutoModel", "classify": CLASSIFIER, "rerank": CLASSIFIER}
+    if media == "images" and model_kind == "classify":
+        names["classify"] = f"AutoModel{IMAGE_CLASSIFIER}"
     writer = "AutoModelForSeq2SeqLM" if config.is_encoder_decoder else "AutoModelForCausalLM"
+    writer = writer if media == "texts" else "AutoModelForImageTextToText"
     return getattr(transformers, names.get(model_kind, writer))
 
 

@@ -51,7 +51,7 @@ class ParsedCall:
         argument = next((a for a in self.function.arguments if a.name.lower() == name.lower()), None)
         if value is None or argument is None:
             return value
-        return argument.check(str(value) if argument.is_text else value, self.function.name)
+        return argument.check_constant(value, self.function.name)
 
     def constants(self, of: Callable[..., Any]) -> dict[str, Any] | None:
         """The arguments that a function of the file takes, by name; None if one of them is no constant."""

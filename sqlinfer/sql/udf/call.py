@@ -15,7 +15,7 @@ from sqlinfer.functions import Function
 from sqlinfer.inference.keyed_request import KeyedRequest
 from sqlinfer.sql.udf.request_builder import NO_ARGUMENTS, RequestBuilder
 from sqlinfer.store import KEY_BYTES
-from sqlinfer.types import AnyRequest, AnyValue, Json, Output
+from sqlinfer.types import AnyRequest, Json, Output
 
 
 class Call:
@@ -59,7 +59,7 @@ class Call:
     def excerpt(self) -> str:
         named = zip(self.function.arguments, self._row, strict=False)
         argument, value = next((pair for pair in named if pair[0].name != "model"), (None, ""))
-        return str(AnyValue(value).text if argument and argument.python_type is AnyValue else value)[:EXCERPT]
+        return (argument.python_type(value).excerpt if argument and argument.is_any_value else str(value))[:EXCERPT]
 
     def begin(self) -> str | None:
         """Check the arguments and hand them to the author's code, unless a NULL among them makes the value NULL.
@@ -141,7 +141,7 @@ class Call:
         for draft in drafts:
             if not isinstance(draft, AnyRequest) or not isinstance(draft.text, str):
                 raise TypeError(f"it must {verb} a Request with a text, not {draft!r}")
-        if step == 1 and drafts[0].needs_text and not drafts[0].text.strip():
+        if step == 1 and drafts[0].needs_text and not drafts[0].text.strip() and not drafts[0].files:
             return  # of nothing a model makes something up: the value is NULL, as it is for NULL
         self.requests = [self._builder.build(draft, self._bound, step) for draft in drafts]
 

@@ -220,7 +220,7 @@ class Evaluation:
             last = call.requests[-1]
             excerpt = encode(answers[-1])[:EXCERPT]
             message = f"{call.function.path} cannot use the answer {excerpt!r}: {type(error).__name__}: {error}"
-            failure = Failure(call.function.name, str(last.route.version), last.draft.text[:EXCERPT], message)
+            failure = Failure(call.function.name, str(last.route.version), last.draft.excerpt[:EXCERPT], message)
             self._fail(call, last.key, failure, "unread")
             return False
 

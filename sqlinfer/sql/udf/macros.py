@@ -9,7 +9,7 @@ from sqlinfer.functions import RETURNS, Argument, Function
 from sqlinfer.sql.internal_names import CONSTANT, MISSING, SITE
 from sqlinfer.sql.udf.call_metadata import NOT_GIVEN, is_constant, missing
 from sqlinfer.sql_text import quote_identifier, quote_literal
-from sqlinfer.types import AnyValue, Columns
+from sqlinfer.types import AnyValue, Columns, TextOrBlob
 
 MakeCall = Callable[[list[str], str], str]
 """From the SQL of the arguments, and of the options as a struct, the SQL of a call."""
@@ -56,8 +56,12 @@ def _default(argument: Argument, is_checked_later: bool) -> str:
 def _cast(argument: Argument) -> str:
     """Texts take any type; the other kinds are checked when they come."""
     name = quote_identifier(argument.name)
+    if argument.python_type is TextOrBlob:
+        return f"CASE WHEN typeof({name}) = 'BLOB' THEN {_blob(name)} ELSE chr(10) || {name}::VARCHAR END"
     if argument.python_type is AnyValue:
         return _value(name)
+    if argument.is_files:
+        return _files(name)
     if argument.python_type is Columns:
         return f"CASE WHEN {quote_identifier('reorder')} THEN to_json({name})::VARCHAR ELSE {name}::VARCHAR END"
     return f"{name}::VARCHAR" if argument.is_text else name
@@ -71,6 +75,20 @@ def _value(value: str) -> str:
         f"WHEN {is_json} THEN to_json({value})::VARCHAR ELSE {value}::VARCHAR END"
     )
     return f"typeof({value}) || chr(10) || {text}"
+
+
+def _blob(value: str) -> str:
+    return f"'BLOB' || chr(10) || base64(TRY_CAST({value} AS BLOB))"
+
+
+def _files(value: str) -> str:
+    """A BLOB, or the BLOBs of a list, as texts; a value of another type goes along, for its error."""
+    return (
+        f"CASE WHEN typeof({value}) LIKE '%NULL%' THEN NULL WHEN typeof({value}) = 'BLOB' THEN [{_blob(value)}] "
+        f"WHEN typeof({value}) = 'BLOB[]' "
+        f"THEN list_transform(TRY_CAST({value} AS BLOB[]), lambda _file: {_blob('_file')}) "
+        f"ELSE [typeof({value}) || chr(10) || {value}::VARCHAR] END"
+    )
 
 
 def _texts(value: str, is_list: bool) -> str:
