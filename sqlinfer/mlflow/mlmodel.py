@@ -67,19 +67,20 @@ def _inference_config(
 
 
 def other_versions(model: MlModel) -> list[str]:
-    """Where Python and the libraries that it was logged with differ: "scikit-learn 1.2.0 (here 1.9.1)"."""
+    """Where Python and the installed libraries are not those that it was logged with: "numpy 1.2 (here 2.4)"."""
     here = platform.python_version()
     python = str(model.flavors.get(PYFUNC, {}).get("python_version") or here)
     different = [] if python.split(".")[:2] == here.split(".")[:2] else [f"Python {python} (here {here})"]
     return different + [
         f"{name} {version} (here {installed})"
         for name, version in _pinned(model.folder)
-        if (installed := _installed(name)) != version
+        if (installed := _installed(name)) not in (None, version)
     ]
 
 
-def missing_libraries(model: MlModel) -> list[str]:
-    """The libraries of its requirements.txt that are not installed here, as pip takes them."""
+def absent_libraries(model: MlModel) -> list[str]:
+    """The pinned libraries of its requirements.txt that are not installed, as pip takes them. They may be here by
+    another name, as xgboost-cpu is."""
     return [f"{name}=={version}" for name, version in _pinned(model.folder) if _installed(name) is None]
 
 

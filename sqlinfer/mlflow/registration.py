@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlinfer.errors import ModelUnusable, SqlinferError
 from sqlinfer.mlflow.client import open_client
-from sqlinfer.mlflow.mlmodel import MLMODEL, TRANSFORMERS, MlModel, missing_libraries, other_versions, read_mlmodel
+from sqlinfer.mlflow.mlmodel import MLMODEL, TRANSFORMERS, MlModel, absent_libraries, other_versions, read_mlmodel
 from sqlinfer.mlflow.source import MlflowSource, download, is_mlflow_uri, keep, pin, staging
 from sqlinfer.mlflow.transformers_flavor import TASKS, assemble
 from sqlinfer.scoring import probe_scorer, read_scorer
@@ -81,15 +81,14 @@ def _read_scorer(uri: str, model: MlModel, trust: bool, types: dict[str, Any]) -
     """How worker processes score an MLflow model, tried out. An error names the versions that it was logged with."""
     if not trust:
         raise ModelUnusable(f"{uri} can run code of its author. If you trust it, add --trust")
-    if missing := missing_libraries(model):
-        raise ModelUnusable(f"{uri} needs libraries that are not installed: pip install {' '.join(missing)}")
     different = ", ".join(other_versions(model))
     try:
         scorer = probe_scorer(model.folder, "mlflow", **types)
     except ModelUnusable as error:
-        if not different:
-            raise
-        raise ModelUnusable(f"{error}. It was logged with other versions: {different}") from error
+        reason = f". It was logged with other versions: {different}" if different else ""
+        absent = absent_libraries(model)
+        install = f". To install what is missing: pip install {' '.join(absent)}" if absent else ""
+        raise ModelUnusable(f"{error}{reason}{install}") from error
     if different:
         _log.warning("%s was logged with other versions, which may change its results: %s", uri, different)
     return scorer

@@ -29,13 +29,7 @@ def probe_scorer(path: Path, loader: Loader, returns: str | None = None, input_t
     returns = returns or signature.get("returns")
     if not returns:
         raise ModelUnusable(f"{path} has no signature that says its result. Say it: --returns 'STRUCT(class INTEGER)'")
-    input_type = input_type or _input_type(signature.get("input") or "")
+    columns = ", ".join(f"{quote_identifier(name)} {kind}" for name, kind in signature.get("input", {}).items())
+    input_type = input_type or (f"STRUCT({columns})" if columns else signature.get("list", ""))
     optional: Sequence[Any] = signature.get("optional") or ()
     return Scorer("", read_type(returns)[0], read_type(input_type)[0] if input_type else "", loader, tuple(optional))
-
-
-def _input_type(columns: dict[str, str] | str) -> str:
-    """A STRUCT of named columns, or the type of an input without a name."""
-    if isinstance(columns, str):
-        return columns
-    return f"STRUCT({', '.join(f'{quote_identifier(name)} {sql_type}' for name, sql_type in columns.items())})"

@@ -50,7 +50,7 @@ class _Pyfunc:
         if self._inputs:
             names = [spec.get("name") for spec in self._inputs]
             types = [_sql_type(spec) for spec in self._inputs]
-            signature["input"] = dict(zip(names, types, strict=True)) if all(names) else types[0]
+            signature |= {"input": dict(zip(names, types, strict=True))} if all(names) else {"list": types[0]}
             signature["optional"] = [spec["name"] for spec in self._inputs if spec.get("required") is False]
         if self._outputs:
             types = [_sql_type(spec) for spec in self._outputs]
@@ -72,7 +72,7 @@ def _sql_type(spec: dict[str, Any]) -> str:
     """The SQL type of a column, a property or a tensor."""
     kind = spec["type"]
     if kind == "tensor":
-        shape = spec["tensor-spec"]["shape"][1:]
+        shape = list(spec["tensor-spec"]["shape"])[1:]
         dimensions = [] if shape == [1] else shape
         return _DTYPES.get(spec["tensor-spec"]["dtype"], "VARCHAR") + "[]" * len(dimensions)
     if kind == "array":
