@@ -103,6 +103,7 @@ class AiStatement(DuckDBStatement):
     num_rounds: how often a probe can find more requests.
     unguarded: the same statement without guards, for the case that they do not fit it; None if it has none.
     over_pairs: the functions that it computes for pairs of rows of two tables; None until it is bound.
+    target: the table or file whose rows it writes; None if it writes none.
     """
 
     queries: tuple[str, ...] = ()
@@ -112,6 +113,7 @@ class AiStatement(DuckDBStatement):
     num_rounds: int = 0
     unguarded: AiStatement | None = None
     over_pairs: frozenset[str] | None = None
+    target: str | None = None
 
     def without_guards(self) -> Self:
         """The statement as it is without guards."""
@@ -138,11 +140,6 @@ class Write(AiStatement):
         """The table that it makes and that may not be there yet."""
         return created_table(self.sql)
 
-    @property
-    def target(self) -> str | None:
-        """The table or file whose rows it writes."""
-        return written_target(self.text, self.values)
-
 
 Statement = ModelCommand | SetCommand | Direct | Quiet | Query | Write
 
@@ -166,7 +163,8 @@ def plan(text: str, context: RewriteContext, catalog: Catalog, runs: bool = Fals
         sql = apply_passes(OUTPUT_PASSES, sql, context)
     names, columns, views = dependencies.names, dependencies.columns, dependencies.views
     context = replace(context, ai_names=names, ai_columns=columns, views=views)
-    return _plan_phases(text, sql, context, dependencies)
+    target = written_target(dependencies.prepared or text, context.parameters)
+    return replace(_plan_phases(text, sql, context, dependencies), target=target)
 
 
 def _plan_phases(text: str, sql: str, context: RewriteContext, dependencies: Dependencies) -> Query | Write:

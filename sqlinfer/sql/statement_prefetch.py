@@ -17,7 +17,7 @@ from sqlinfer.inference.counters import JobCounters
 from sqlinfer.inference.job import ShowProgress
 from sqlinfer.inference.runner import JobRunner
 from sqlinfer.inference.runtime import Runtime
-from sqlinfer.sql.plan import AiStatement, Write
+from sqlinfer.sql.plan import AiStatement
 from sqlinfer.sql.session import Session
 from sqlinfer.sql.udf.evaluator import CallEvaluator
 
@@ -84,8 +84,7 @@ class StatementPrefetch:
                 if not isinstance(statement, AiStatement):
                     return
                 statement = statement.without_guards()  # what runs is not guarded either
-                target = statement.target if isinstance(statement, Write) else None
-                with session.job(text) as job, job.writing(target):
+                with session.job(text) as job, job.writing(statement.target):
                     session.statements.prefetch_answers(session.statements.bind_selects(statement))
                 if not statement.queries:
                     return

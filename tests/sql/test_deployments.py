@@ -93,6 +93,13 @@ def test_what_was_not_written_is_not_in_the_lineage(news: Session) -> None:
     assert all(job.written == {} for job in news.runtime.store.jobs.list())
 
 
+def test_a_prepared_statement_says_what_it_wrote(news: Session) -> None:
+    news.execute("CREATE TABLE t (y VARCHAR)")
+    news.execute("PREPARE fill AS INSERT INTO t SELECT ai_gen($1)")
+    news.execute("EXECUTE fill('a')")
+    assert news.runtime.store.jobs.list()[0].written == {"t": ["news/1"]}
+
+
 def test_rows_given_one_by_one_are_of_a_version_too(news: Session) -> None:
     news.execute("CREATE TABLE t (y VARCHAR)")
     news.executemany("INSERT INTO t SELECT ai_gen(?)", [["a"], ["b"]])
