@@ -51,6 +51,7 @@ SUB_FLOORS = {
         "request_windows": 0,
         "step_thread": 0,
         "interruptible": 0,
+        "text_stream": 0,
         "sequence": 1,
         "scheduler": 2,
         "cache": 3,

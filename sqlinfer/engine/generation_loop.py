@@ -82,6 +82,8 @@ class GenerationLoop:
         for row in rows:
             if not row.is_cancelled():
                 self._check_stop(row)
+            if row.stream is not None and not row.is_finished:
+                row.stream.push(row.output, row.logprobs)
         resting = self.batch.rows[: len(self.batch.rows) - len(rows)]
         first = sum(row.num_slots for row in resting)
         slots = [*range(first), *(first + slot for slot in continued_slots(rows))]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from typing import Any
 
-from sqlinfer.types import Parameters, Task
+from sqlinfer.types import AnyRequest, Generate, Parameters, Task
 
 DEFAULT_MAX_TOKENS = 256
 PROCESSED = (
@@ -73,6 +73,15 @@ def constrained_settings(settings: GenerationSettings, requested: Parameters) ->
     if (requested.num_beams or 1) > 1:
         raise ValueError(f"num_beams is {requested.num_beams}, and beam search cannot follow a schema; leave it out")
     return replace(settings, min_tokens=0, num_beams=1, stop=(), model={})
+
+
+def check_logprobs(request: AnyRequest, settings: GenerationSettings) -> None:
+    """Raise ValueError for log-probabilities of tokens that are not chosen one by one."""
+    if isinstance(request, Generate) and request.num_logprobs is not None:
+        if request.schema:
+            raise ValueError("tokens that a schema forces have no log-probabilities; leave out one of the two")
+        if settings.num_beams > 1:
+            raise ValueError(f"tokens of {settings.num_beams} beams have no log-probabilities; set num_beams to 1")
 
 
 def disregarded(generation: Mapping[str, Any]) -> list[str]:

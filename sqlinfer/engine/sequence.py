@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from sqlinfer.engine.generation_settings import GenerationSettings
+from sqlinfer.engine.text_stream import TextStream
 from sqlinfer.types import AnyRequest, Choose, Completion, FinishReason, Generate, Probabilities
 
 
@@ -51,6 +52,13 @@ class Sequence:
         """The answer of a scored request."""
         self.beams: Any = None
         """Beams (beam_search), while a beam search runs."""
+        self.num_logprobs = request.num_logprobs if isinstance(request, Generate) else None
+        """How many of the likeliest tokens are kept for each token; None if no probabilities are."""
+        self.logprobs: list[tuple[float, list[tuple[int, float]]]] = []
+        """For each token of the output but the one that ends it its log-probability, and the likeliest token ids with
+        theirs."""
+        self.stream: TextStream | None = None
+        """Takes the answer while it is written."""
         self.processors: Any = None
         """List of LogitsProcessor, once the sequence runs."""
         self._draw_key = b""
@@ -133,7 +141,7 @@ class Sequence:
         """Leave the batch unfinished: a decoder-only model will prefill the output too, others begin again."""
         if self.decoder_prompt is not self.prompt:
             self.beams = None
-            self.output = []
+            self.output, self.logprobs = [], []
             self.parent_slots = [0]
             if self.constraint is not None:
                 self.constraint.restart()

@@ -1,6 +1,7 @@
 """What crosses the borders between the floors: requests, outputs, completions, model versions."""
 
 from sqlinfer.types.model_version import DTYPES, Loader, ModelKind, ModelVersion, Parameters, Scorer
+from sqlinfer.types.pieces import Piece, TokenLogprob
 from sqlinfer.types.requests import (
     AnyRequest,
     AnyValue,
@@ -56,6 +57,7 @@ __all__ = [
     "ModelVersion",
     "Output",
     "Parameters",
+    "Piece",
     "Predict",
     "Probabilities",
     "Request",
@@ -65,6 +67,7 @@ __all__ = [
     "Task",
     "Text",
     "TextOrBlob",
+    "TokenLogprob",
     "describe_blobs",
     "yes_or_no",
 ]

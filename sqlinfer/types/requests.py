@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NewType, Protocol, Self, TypeVar
 
 from sqlinfer.types.model_version import ModelVersion, Parameters
+from sqlinfer.types.pieces import Piece, TokenLogprob
 
 Overflow = Literal["truncate", "error"]
 Task = Literal["", "generate", "summarize", "embed"]
@@ -185,6 +186,11 @@ class Generate(_ModelRequest):
     """The chat before the text, each turn with its role: "system", "user" or "assistant"."""
     is_prompt: bool = False
     """The text is the whole prompt: no chat template and no prefix of a task goes around it."""
+    num_logprobs: int | None = field(default=None, kw_only=True, compare=False)
+    """How many of the likeliest tokens the completion has for each of its tokens, with their log-probabilities."""
+    on_piece: Callable[[Piece], None] | None = field(default=None, kw_only=True, compare=False, repr=False)
+    """Called in a thread of the engine while the answer is written. The pieces are the beginning of the answer: the
+    completion has all of it. It must not raise."""
 
     output_type: ClassVar = Text
     is_decoded: ClassVar[bool] = True
@@ -311,6 +317,8 @@ class Completion:
     """What ended the text."""
     truncated: bool = False
     """The text was cut to fit."""
+    logprobs: tuple[TokenLogprob, ...] = ()
+    """Of the tokens, if the request asks for them; also of those that wrote a stop text."""
     error: str | None = None
     """Why there is no output."""
     is_retryable: bool = False

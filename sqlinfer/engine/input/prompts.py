@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from sqlinfer.engine.generation_settings import Defaults, GenerationSettings, constrained_settings
+from sqlinfer.engine.generation_settings import Defaults, GenerationSettings, check_logprobs, constrained_settings
 from sqlinfer.engine.input.chat_template import Chat, ChatTemplate
 from sqlinfer.engine.input.choice_trie import ChoiceTrie, build_choice_trie, scored_settings
 from sqlinfer.engine.input.grammar import Grammars
@@ -19,6 +19,7 @@ from sqlinfer.engine.input.tokenizer import Tokenizer
 from sqlinfer.engine.input.translation import translation_prefix
 from sqlinfer.engine.model.model_kind import Media, unsupported_reason
 from sqlinfer.engine.sequence import Sequence, failed
+from sqlinfer.engine.text_stream import CUT_CHARACTER, TextStream, token_logprobs
 from sqlinfer.errors import first_line
 from sqlinfer.types import (
     AnyRequest,
@@ -36,7 +37,6 @@ from sqlinfer.types import (
 )
 
 LONG_TOKEN = 32  # characters; a text of more than that for each token of the context is looked at in part
-CUT_CHARACTER = "\ufffd"  # what the bytes of half of a character are decoded to
 if TYPE_CHECKING:
     from sqlinfer.engine.model.probe import PositionTable
 
@@ -126,9 +126,20 @@ class PromptBuilder:
             completion_tokens=len(sequence.output),
             finish_reason=reason,
             truncated=sequence.truncated,
+            logprobs=token_logprobs(self._tokenizer.decode, sequence.output, sequence.logprobs),
             error=error,
             is_retryable=sequence.is_retryable,
         )
+
+    def _stream(self, sequence: Sequence) -> TextStream | None:
+        """What takes the answer of a sequence while it is written, if its request asks for it; an answer after the
+        model's thinking comes as a whole."""
+        request = sequence.request
+        if not isinstance(request, Generate) or request.on_piece is None or self._closing_tag(request):
+            return None
+        constraint = sequence.constraint
+        decode = self._tokenizer.decode if constraint is None else constraint.text
+        return TextStream(decode, sequence.settings.stop, request.on_piece)
 
     def _read_text(self, sequence: Sequence) -> tuple[str, FinishReason, str | None]:
         """Text, finish reason and error of a finished sequence: the text follows the model's thinking, and ends before
@@ -242,6 +253,7 @@ class PromptBuilder:
                 begin = [i for i in (settings.model.get("forced_bos_token_id"),) if i is not None]
                 settings = constrained_settings(settings, request.parameters)
                 constraint = self._grammars.constraint(request.schema, settings.max_tokens)
+            check_logprobs(request, settings)
             truncated = False
             if isinstance(request, SplitText):
                 cuts = self._split_points(request, prompt, settings) if self._excess(prompt, settings) > 0 else []
@@ -257,6 +269,7 @@ class PromptBuilder:
         start = [*self.context.decoder_start, *begin] if self.defaults.is_encoder_decoder else prompt
         sequence = Sequence(request, settings, prompt, start, truncated)
         sequence.choice_trie, sequence.constraint = trie, constraint
+        sequence.stream = self._stream(sequence)
         return sequence
 
     def _build_choice_trie(self, labels: tuple[str, ...], forced: int | None) -> ChoiceTrie:

@@ -6,6 +6,7 @@ import torch
 
 from sqlinfer.engine.sampling.beam_search import Beams
 from sqlinfer.engine.sampling.logits_processors import build_processors, process
+from sqlinfer.engine.sampling.logprobs import keep_logprobs
 from sqlinfer.engine.sequence import Sequence
 
 
@@ -51,6 +52,8 @@ def continued_slots(rows: list[Sequence]) -> list[int]:
 
 def _sample_single(rows: list[Sequence], logits: torch.Tensor) -> None:
     """One token for each row, given logits (rows, vocab)."""
+    measured = [i for i, row in enumerate(rows) if row.num_logprobs is not None]
+    logprobs = logits[measured].log_softmax(dim=-1) if measured else None
     for i, row in enumerate(rows):
         if row.processors:
             ids = torch.tensor([row.token_ids], device=logits.device)
@@ -62,6 +65,8 @@ def _sample_single(rows: list[Sequence], logits: torch.Tensor) -> None:
     sampled = [i for i, row in enumerate(rows) if row.settings.temperature > 0]
     if sampled:
         tokens[sampled] = draw([rows[i] for i in sampled], logits[sampled])
+    if logprobs is not None:
+        keep_logprobs([rows[i] for i in measured], logprobs, tokens[measured])
     for row, token in zip(rows, tokens.tolist(), strict=True):
         row.append(token)
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from sqlinfer.engine import TransformersEngine
@@ -85,10 +87,33 @@ class Api:
             body = await self._gate.read_body(request)
             call = await run_in_threadpool(kind, body)
             version = await self._version_for(call.fields["model"], call.requests)
+            if call.is_streamed:
+                return await self._stream(request, version, call)
             async with self._submitted(request, version, call.requests) as submission:
                 return JSONResponse(call.answer(version, await submission.completions()))
 
         return endpoint
+
+    async def _stream(self, request: Request, version: ModelVersion, call: Writing) -> Response:
+        """An answer as server-sent events; an error before the first is the answer's status."""
+        async with AsyncExitStack() as stack:
+            submitted = self._submitted(request, version, call.requests, is_streamed=True)
+            submission = await stack.enter_async_context(submitted)
+            first = await submission.next_event()
+            rest = stack.pop_all()
+
+        async def lines() -> AsyncIterator[str]:
+            async with rest:
+                try:
+                    async for chunk in call.chunks(version, submission.events(first)):
+                        yield _event(chunk)
+                except ApiError as error:
+                    yield _event(error.body)
+                except ClientDisconnect:
+                    return
+                yield "data: [DONE]\n\n"
+
+        return StreamingResponse(lines(), media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
 
     async def _embeds(self, request: Request) -> Response:
         call = EmbeddingsCall(await self._gate.read_body(request))
@@ -108,10 +133,10 @@ class Api:
 
     @asynccontextmanager
     async def _submitted(
-        self, request: Request, version: ModelVersion, requests: Sequence[AnyRequest]
+        self, request: Request, version: ModelVersion, requests: Sequence[AnyRequest], *, is_streamed: bool = False
     ) -> AsyncIterator[Submission]:
         """The requests of a call in the batch, until the call is answered or the client has left."""
-        submission = Submission(self.batches, version, requests)
+        submission = Submission(self.batches, version, requests, is_streamed=is_streamed)
         watch = asyncio.create_task(_disconnected(request))
         watch.add_done_callback(lambda _: submission.cancel())
         try:
@@ -119,6 +144,10 @@ class Api:
         finally:
             watch.cancel()
             submission.cancel()
+
+
+def _event(body: Mapping[str, Any]) -> str:
+    return f"data: {json.dumps(body, ensure_ascii=False)}\n\n"
 
 
 async def _disconnected(request: Request) -> None:

@@ -95,6 +95,8 @@ SAMPLING: Mapping[str, Read] = {
     "top_k": integer(0, 2**31),
     "seed": integer(-(2**63) + 1, 2**63 - MOST_CHOICES - 1),
     "stop": texts,
+    "stream": flag,
+    "stream_options": json_object,
     "n": integer(1, MOST_CHOICES),
 }
 """The fields of all calls that write; top_k and min_tokens are extensions of OpenAI's API, as vLLM has them."""

@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 from sqlinfer.engine import compile_schema
-from sqlinfer.serve.http.fields import json_object, sampling_parameters, text
+from sqlinfer.serve.http.errors import ApiError
+from sqlinfer.serve.http.fields import json_object, sampling_parameters
 from sqlinfer.types import Generate
 
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
@@ -70,7 +71,15 @@ def chat_request(fields: Mapping[str, Any]) -> Generate:
     """The request of a chat."""
     *turns, (_, last) = fields["messages"]
     schema = fields.get("response_format", "")
-    return Generate(last, turns=tuple(turns), schema=schema, parameters=sampling_parameters(fields))
+    num_logprobs = fields.get("top_logprobs", 0) if fields.get("logprobs") else None
+    if num_logprobs is None and "top_logprobs" in fields:
+        raise ApiError(400, "top_logprobs needs logprobs: true", "top_logprobs")
+    if num_logprobs is not None and schema:
+        raise ApiError(
+            400, "tokens that a response_format forces have no logprobs; leave out one of the two", "logprobs"
+        )
+    parameters = sampling_parameters(fields)
+    return Generate(last, turns=tuple(turns), schema=schema, num_logprobs=num_logprobs, parameters=parameters)
 
 
 def choices_of(request: Generate, num_choices: int) -> list[Generate]:
@@ -82,4 +91,5 @@ def choices_of(request: Generate, num_choices: int) -> list[Generate]:
 
 def prompt_request(prompt: str, fields: Mapping[str, Any]) -> Generate:
     """The request of a whole prompt."""
-    return Generate(text(prompt), is_prompt=True, parameters=sampling_parameters(fields))
+    num_logprobs = fields.get("logprobs")
+    return Generate(prompt, is_prompt=True, num_logprobs=num_logprobs, parameters=sampling_parameters(fields))

@@ -15,13 +15,24 @@ from starlette.requests import ClientDisconnect
 from sqlinfer.errors import Interrupted
 from sqlinfer.inference.live_batch import LiveBatches, QueueFull
 from sqlinfer.serve.http.errors import ApiError
-from sqlinfer.types import AnyRequest, Completion, ModelVersion
+from sqlinfer.types import AnyRequest, Completion, Generate, ModelVersion, Piece
+
+Event = tuple[int, Piece | Completion]
+"""What comes of a request, with its position in the call: pieces, if it is streamed, and at last its completion."""
 
 
 class Submission:
-    """Submits requests. Raises ApiError if the queue is full."""
+    """Submits requests. Raises ApiError if the queue is full. is_streamed: whether pieces come."""
 
-    def __init__(self, batches: LiveBatches, version: ModelVersion, requests: Sequence[AnyRequest]) -> None:
+    def __init__(
+        self,
+        batches: LiveBatches,
+        version: ModelVersion,
+        requests: Sequence[AnyRequest],
+        *,
+        is_streamed: bool = False,
+    ) -> None:
+        self._is_streamed = is_streamed
         self._loop = asyncio.get_running_loop()
         self._events: asyncio.Queue[tuple[int, Any]] = asyncio.Queue()
         self._num_unfinished = len(requests)
@@ -37,29 +48,37 @@ class Submission:
         """Say that nobody waits any more: what is unfinished leaves the batch at its next step."""
         self._is_cancelled = True
 
-    async def events(self) -> AsyncIterator[tuple[int, Any]]:
-        """What comes of the requests, each with its position: at last the completion of each. Raises ApiError for a
-        request that failed, and ClientDisconnect for one that was cancelled."""
+    async def next_event(self) -> Event:
+        """What comes next. Raises ApiError for a request that failed, and ClientDisconnect for a cancelled one."""
+        index, event = await self._events.get()
+        if isinstance(event, BaseException):
+            status = HTTPStatus.SERVICE_UNAVAILABLE if isinstance(event, Interrupted) else 500
+            raise ApiError(status, str(event) or type(event).__name__)
+        if isinstance(event, Completion):
+            self._num_unfinished -= 1
+            if event.is_cancelled:
+                raise ClientDisconnect
+            if event.error is not None:
+                raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE if event.is_retryable else 400, event.error)
+        return index, event
+
+    async def events(self, first: Event | None = None) -> AsyncIterator[Event]:
+        """All that comes until every request has its completion. first: what came before. Raises as next_event does."""
+        if first is not None:
+            yield first
         while self._num_unfinished:
-            index, event = await self._events.get()
-            if isinstance(event, BaseException):
-                status = HTTPStatus.SERVICE_UNAVAILABLE if isinstance(event, Interrupted) else 500
-                raise ApiError(status, str(event) or type(event).__name__)
-            if isinstance(event, Completion):
-                self._num_unfinished -= 1
-                if event.is_cancelled:
-                    raise ClientDisconnect
-                if event.error is not None:
-                    raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE if event.is_retryable else 400, event.error)
-            yield index, event
+            yield await self.next_event()
 
     async def completions(self) -> list[Completion]:
         """The completions, in the order of the requests."""
-        completions = [pair async for pair in self.events() if isinstance(pair[1], Completion)]
-        return [completion for _, completion in sorted(completions, key=lambda pair: pair[0])]
+        completions = {index: event async for index, event in self.events() if isinstance(event, Completion)}
+        return [completions[index] for index in range(len(completions))]
 
     def _bound(self, request: AnyRequest, index: int) -> AnyRequest:
-        return replace(request, route=partial(self._put, index), is_cancelled=lambda: self._is_cancelled)
+        put = partial(self._put, index)
+        if self._is_streamed and isinstance(request, Generate):
+            request = replace(request, on_piece=put)
+        return replace(request, route=put, is_cancelled=lambda: self._is_cancelled)
 
     def _put(self, index: int, event: Any) -> None:
         with suppress(RuntimeError):  # the server has ended
