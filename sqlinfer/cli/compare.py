@@ -54,7 +54,8 @@ def compare(first: str, second: str, files: tuple[str, ...], sql: str | None, as
     text, label = "\n".join(script.text for script in scripts), ", ".join(script.name for script in scripts)
     matching = Matching(options.pop("key"), options.pop("reference"), options.pop("columns"))
     watch = Watch(options.pop("quiet"))
-    with open_session(options, scripts) as session, stopping(lambda: [session]) as is_stopped:
+    has_rows = {"output_action": "fail_if_exists"}  # whatever the project says
+    with open_session(options, scripts, job_settings=has_rows) as session, stopping(lambda: [session]) as is_stopped:
         try:
             with watch.showing():
                 comparison = compared(session, (first, second), text, label, matching, watch)

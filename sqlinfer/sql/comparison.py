@@ -159,7 +159,19 @@ def _run(
     while any(pa.types.is_struct(column.type) for column in table.schema):
         table = table.flatten()
     assert job.job_id is not None
-    return table, session.runtime.store.jobs.show(job.job_id)
+    return _with_distinct_names(table), session.runtime.store.jobs.show(job.job_id)
+
+
+def _with_distinct_names(table: pa.Table) -> pa.Table:
+    """With a number behind a name that comes again, as DuckDB has it."""
+    names = table.column_names
+    before = [names[:index].count(name) for index, name in enumerate(names)]
+    return table.rename_columns([f"{name}_{n}" if n else name for name, n in zip(names, before, strict=True)])
+
+
+def _values(column: pa.ChunkedArray) -> list[Any]:
+    """The values of a column; NaN is none, as it would differ from itself."""
+    return [None if value != value else value for value in column.to_pylist()]  # noqa: PLR0124
 
 
 def _matched_rows(tables: Sequence[pa.Table], models: tuple[str, str], key: str | None) -> tuple[list[int], list[int]]:
@@ -196,12 +208,12 @@ def _compare(
     """The comparison of each column that is to be compared, and the columns that are equal in all rows."""
     apart = {_column(first, name) for name in (matching.key, matching.reference) if name is not None}
     names = [name for name in first.column_names if name not in apart and name in second.column_names]
-    ours, theirs = ({name: table[name].to_pylist() for name in names} for table in (first, second))
+    ours, theirs = ({name: _values(table[name]) for name in names} for table in (first, second))
     same = [name for name in names if ours[name] == theirs[name]]
     chosen = [name for name in names if name not in same]
     truth: list[Any] = []
     if matching.reference is not None:
-        truth = first[_column(first, matching.reference)].to_pylist()
+        truth = _values(first[_column(first, matching.reference)])
         chosen = chosen or [name for name in names if kind_of(ours[name]) == kind_of(truth)]
     if matching.chosen:
         chosen = [column for name in matching.chosen for column in _columns_of(names, name)]

@@ -102,6 +102,15 @@ def test_a_failed_row_is_counted_and_costs_no_other(news: list[str], invoke: Inv
     assert (compared["rows"], compared["columns"][0]["agreement"]["rows"]) == (4, 3)
 
 
+def test_columns_of_one_name_and_fields_of_structs_are_columns_of_their_own(
+    news: list[str], invoke: Invoke, query: Query
+) -> None:
+    file = query(f"SELECT {{a: ai_gen(body), b: {{c: 'nan'::DOUBLE}}}} AS s, id AS x, ai_gen(body) AS x FROM {ROWS}")
+    compared = last_json(invoke("models", "compare", "news/1", "news/2", file, "--json"))
+    assert [column["column"] for column in compared["columns"]] == ["s.a", "x_1"]
+    assert compared["same"] == ["s.b.c", "x"]
+
+
 @pytest.mark.parametrize(
     "last",
     ["CREATE TABLE t AS {}", "INSERT INTO old (body) {}", "COPY ({}) TO 'new.csv'", "CREATE VIEW v AS {}; FROM v"],
