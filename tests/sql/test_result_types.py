@@ -34,6 +34,15 @@ def test_a_call_has_the_type_that_its_constants_say(con: Session, call: str, kin
     assert con.fetchall() == [(value,), (None,)]
 
 
+@pytest.mark.parametrize(
+    "sql_type", ["VARCHAR", "INTEGER[]", "STRUCT(a INTEGER)", "JSON", "MAP(VARCHAR, INTEGER)", "DATE"]
+)
+def test_a_call_of_constants_has_its_type_before_it_is_answered(con: Session, echo: EchoEngine, sql_type: str) -> None:
+    relation = con.sql(f"SELECT spell(NULL, returns := '{sql_type}') AS n, spell('a', returns := '{sql_type}') AS a")
+    assert list(map(str, relation.types)) == [sql_type] * 2
+    assert echo.asked == []
+
+
 def test_views_macros_and_tables_keep_the_type(con: Session) -> None:
     con.execute(f"CREATE VIEW words AS SELECT spell(x, many := true) AS w FROM {TEXTS}")
     con.execute("CREATE MACRO twice(y) AS spell(y, many := true)")

@@ -43,7 +43,9 @@ def macro(
         fields[SITE] = quote_identifier(SITE)
     call = make_call(arguments, f"{{{', '.join(f'{field!r}: {value}' for field, value in fields.items())}}}")
     if function.type_of:  # DuckDB takes a structure that is put together by ||, and by no function
-        call = f"from_json({call}, '\"' || {RETURNS} || '\"')"
+        structure = f"'\"' || {RETURNS} || '\"'"
+        # ELSE: as DuckDB binds a constant call that has no answer yet, it is NULL, and so would be the column's type
+        call = f"CASE WHEN true THEN from_json({call}, {structure}) ELSE from_json('null', {structure}) END"
     return f"CREATE OR REPLACE TEMP MACRO {quote_identifier(name)}({', '.join(signature)}) AS {call}"
 
 
