@@ -1,5 +1,5 @@
 -- Records of JSON Lines to predictions of JSON Lines, matched by id. A record may have parameters of its own; those of
--- the whole job come from the environment.
+-- the whole job come from the environment. A max_length counts the token that starts the output, max_tokens does not.
 --   python make_model.py model      (a tiny one, of random weights; or a folder of your own)
 --   sqlinfer models register flan ./model
 --   export HYPER_PARAMS='{"max_length": 20, "num_return_sequences": 1}'
@@ -14,7 +14,7 @@ FROM read_ndjson_objects('records.jsonl');
 COPY (
     SELECT id, list(generated_text ORDER BY sequence) AS generated_texts
     FROM (SELECT id, sequence,
-                 ai_gen(text_inputs, model := 'flan', max_tokens := max_length, top_k := top_k, top_p := top_p,
+                 ai_gen(text_inputs, model := 'flan', max_tokens := max_length - 1, top_k := top_k, top_p := top_p,
                         temperature := CASE WHEN do_sample THEN coalesce(temperature, 1) ELSE 0 END,
                         seed := sequence, on_error := 'null') AS generated_text
           FROM (SELECT *, unnest(range(coalesce(num_return_sequences, 1))) AS sequence FROM records))

@@ -44,7 +44,7 @@ def test_records_have_their_own_parameters_or_those_of_the_job(flan: Invoke) -> 
     assert "│       4 │" in result.stdout
     with sqlinfer.connect() as con:
         tokens = con.execute("SELECT sum(completion_tokens) FROM sqlinfer_usage()").fetchone()
-    assert tokens[0] <= 2 * 20 + 2 * 8 + 3 * 20 + 2 * 12
+    assert tokens[0] <= 2 * 19 + 2 * 7 + 3 * 19 + 2 * 11
     flan("run", "predict.sql", "--set", 'hyper_params={"max_length": 20}', "--output-action", "replace")
     assert {key: len(texts) for key, texts in predictions().items()} == {1: 1, 2: 1, 3: 3, 4: 1}
 

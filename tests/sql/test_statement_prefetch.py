@@ -68,6 +68,13 @@ def test_a_statement_of_many_chunks_is_one_batch(
     assert set(watch.asked) >= set(range(1, 5001)), "progress is shown after each completion, and may be between them"
 
 
+def test_the_job_of_a_statement_says_which_version_made_its_table(
+    plain: duckdb.DuckDBPyConnection, prefetch: StatementPrefetch
+) -> None:
+    plain.execute("CREATE TABLE gists AS SELECT ai_gen(body) AS gist FROM texts WHERE i < 3")
+    assert prefetch.runtime.store.jobs.list()[0].written == {"gists": ["echo/1"]}
+
+
 def test_questions_about_answers_are_batches_too(plain: duckdb.DuckDBPyConnection, echo: EchoEngine) -> None:
     rows = plain.sql("SELECT ai_gen(ai_gen(body)) FROM texts WHERE i < 3000").fetchall()
     assert len(rows) == 3000
