@@ -21,11 +21,14 @@ from sqlinfer.inference.runtime import Runtime
 from sqlinfer.serve.http.embeddings import EmbeddingsCall
 from sqlinfer.serve.http.errors import ApiError
 from sqlinfer.serve.http.gate import Gate
+from sqlinfer.serve.http.metrics import Metrics
 from sqlinfer.serve.http.model_names import ServedModels, check_answers, describe
 from sqlinfer.serve.http.submission import Submission
 from sqlinfer.serve.http.writing import ChatCompletion, TextCompletion, Writing
 from sqlinfer.types import AnyRequest, ModelVersion
 
+CLIENT_CLOSED = 499
+"""The status, to the metrics alone, of a call whose client has left, as nginx has it."""
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -37,11 +40,13 @@ class Api:
         self._models = ServedModels(runtime)
         self._gate = gate
         self.batches = LiveBatches(self._open_engine, max_requests)
+        self._metrics = Metrics(lambda: self.batches.num_requests)
 
     def app(self) -> Starlette:
         """The application."""
         routes = [
             Route("/health", self._health, methods=["GET"]),
+            Route("/metrics", self._guarded(self._show_metrics), methods=["GET"]),
             Route("/v1/models", self._guarded(self._list_models), methods=["GET"]),
             Route("/v1/models/{name:path}", self._guarded(self._show_model), methods=["GET"]),
             Route("/v1/chat/completions", self._guarded(self._writes(ChatCompletion)), methods=["POST"]),
@@ -62,16 +67,21 @@ class Api:
         async def call(request: Request) -> Response:
             try:
                 self._gate.check_caller(request)
-                return await endpoint(request)
+                response = await endpoint(request)
             except ApiError as error:
-                return error.response()
+                response = error.response()
             except ClientDisconnect:
-                return Response(status_code=499)
+                response = Response(status_code=CLIENT_CLOSED)
+            self._metrics.note_call(request.scope["route"].path, response.status_code)
+            return response
 
         return call
 
     async def _health(self, _: Request) -> Response:
         return JSONResponse({"status": "ok"})
+
+    async def _show_metrics(self, _: Request) -> Response:
+        return Response(self._metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def _list_models(self, _: Request) -> Response:
         names = await run_in_threadpool(self._models.names)
@@ -136,7 +146,7 @@ class Api:
         self, request: Request, version: ModelVersion, requests: Sequence[AnyRequest], *, is_streamed: bool = False
     ) -> AsyncIterator[Submission]:
         """The requests of a call in the batch, until the call is answered or the client has left."""
-        submission = Submission(self.batches, version, requests, is_streamed=is_streamed)
+        submission = Submission(self.batches, version, requests, metrics=self._metrics, is_streamed=is_streamed)
         watch = asyncio.create_task(_disconnected(request))
         watch.add_done_callback(lambda _: submission.cancel())
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -15,6 +16,7 @@ from starlette.requests import ClientDisconnect
 from sqlinfer.errors import Interrupted
 from sqlinfer.inference.live_batch import LiveBatches, QueueFull
 from sqlinfer.serve.http.errors import ApiError
+from sqlinfer.serve.http.metrics import Metrics
 from sqlinfer.types import AnyRequest, Completion, Generate, ModelVersion, Piece
 
 Event = tuple[int, Piece | Completion]
@@ -30,9 +32,14 @@ class Submission:
         version: ModelVersion,
         requests: Sequence[AnyRequest],
         *,
+        metrics: Metrics,
         is_streamed: bool = False,
     ) -> None:
+        self._version = version
+        self._metrics = metrics
         self._is_streamed = is_streamed
+        self._start_s = time.monotonic()
+        self._begun: set[int] = set()
         self._loop = asyncio.get_running_loop()
         self._events: asyncio.Queue[tuple[int, Any]] = asyncio.Queue()
         self._num_unfinished = len(requests)
@@ -81,5 +88,10 @@ class Submission:
         return replace(request, route=put, is_cancelled=lambda: self._is_cancelled)
 
     def _put(self, index: int, event: Any) -> None:
+        if isinstance(event, Completion):
+            self._metrics.note_completion(self._version, event, self._start_s)
+        elif isinstance(event, Piece) and index not in self._begun:
+            self._begun.add(index)
+            self._metrics.note_first_piece(self._version, self._start_s)
         with suppress(RuntimeError):  # the server has ended
             self._loop.call_soon_threadsafe(self._events.put_nowait, (index, event))
