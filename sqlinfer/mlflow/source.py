@@ -16,6 +16,8 @@ from sqlinfer.store import make_folder
 from sqlinfer.store.fingerprint import fingerprint
 
 SCHEMES = ("models:/", "runs:/")
+_LOGGED = "m-"
+"""How the ids of logged models begin."""
 _SHOWN = 8
 _FORMS = "Write models:/NAME/3, models:/NAME@ALIAS, models:/NAME/latest or runs:/RUN_ID/PATH"
 
@@ -44,7 +46,7 @@ def pin(client: Any, uri: str) -> MlflowSource:
         return _pin_run(client, rest.strip("/"))
     name, at, alias = rest.strip("/").partition("@")
     name, _, version = name.partition("/")
-    if name.startswith("m-") and not version and not at:
+    if name.startswith(_LOGGED) and not version and not at:
         logged = _get(client.get_logged_model, name)
         if logged is None:
             raise ModelNotFound(f"{uri}: this MLflow server has no logged model {name}")
@@ -56,9 +58,9 @@ def pin(client: Any, uri: str) -> MlflowSource:
 
 def version_source(version: Any) -> MlflowSource:
     """The source that a version of MLflow's registry is."""
-    return MlflowSource(
-        f"models:/{version.name}/{version.version}", getattr(version, "model_id", None) or version.run_id
-    )
+    logged = str(version.source).removeprefix("models:/")  # of a model that was logged by itself, as MLflow 3 does
+    model_id = getattr(version, "model_id", None) or (logged if logged.startswith(_LOGGED) else None)
+    return MlflowSource(f"models:/{version.name}/{version.version}", model_id or version.run_id)
 
 
 def _pin_run(client: Any, rest: str) -> MlflowSource:
