@@ -158,6 +158,28 @@ def test_answers_are_the_same_beside_the_caller(
     assert [completion.error is None for completion in completions] == [True] * len(TEXTS) + [False]
 
 
+@pytest.mark.parametrize("is_beside", [False, True])
+def test_a_request_that_comes_later_joins_the_batch(
+    is_beside: bool, engine_of: EngineOf, beside: list[BackgroundStepLoop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not is_beside:
+        monkeypatch.undo()
+    engine, completed = engine_of("gpt2"), []
+    (long,), (short,) = requests(["a"], max_tokens=60, min_tokens=60), requests(["zzz"], max_tokens=2)
+
+    def live() -> Iterator[Request | None]:
+        yield long
+        yield from [None] * 3
+        yield short
+        while len(completed) < 2:
+            yield None
+
+    for completion in engine.generate(live()):
+        completed.append(completion)
+    assert [completion.request for completion in completed] == [short, long]
+    assert completed == [*answer(engine, [short]), *answer(engine, [long])]
+
+
 @pytest.mark.parametrize("ends", ["cancelled", "broken"])
 def test_answers_that_came_while_requests_were_read_are_given(
     ends: str, engine_of: EngineOf, beside: list[BackgroundStepLoop]

@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from sqlinfer.backends import backend_of
 from sqlinfer.engine import TransformersEngine
 from sqlinfer.inference.live_batch import LiveBatches
 from sqlinfer.inference.runtime import Runtime
@@ -128,6 +129,7 @@ class Api:
     async def _embeds(self, request: Request) -> Response:
         call = EmbeddingsCall(await self._gate.read_body(request))
         version = await self._version_for(call.fields["model"], call.requests)
+        call.check_width(backend_of(version).embedding_width(version))
         async with self._submitted(request, version, call.requests) as submission:
             return JSONResponse(call.answer(await submission.completions()))
 

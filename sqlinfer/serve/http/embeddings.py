@@ -6,6 +6,7 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sqlinfer.serve.http.errors import ApiError
 from sqlinfer.serve.http.fields import Read, integer, read_fields, text, texts
 from sqlinfer.types import Completion, Embed, Embedding
 
@@ -30,6 +31,14 @@ class EmbeddingsCall:
     def __init__(self, body: Mapping[str, Any]) -> None:
         self.fields = read_fields(body, _READERS, ("model", "input"))
         self.requests = [Embed(each) for each in self.fields["input"]]
+
+    def check_width(self, width: int | None) -> None:
+        """Raise ApiError for dimensions other than those of the model."""
+        if self.fields.get("dimensions", width) != width:
+            wanted = self.fields["dimensions"]
+            raise ApiError(
+                400, f"dimensions is {wanted}, and those of {self.fields['model']} are {width}", "dimensions"
+            )
 
     def answer(self, completions: Sequence[Completion]) -> Mapping[str, Any]:
         """The answer. completions: of the requests, in their order."""

@@ -63,6 +63,18 @@ def texts(value: Any) -> list[str]:
     return listed
 
 
+def stop_texts(value: Any) -> list[str]:
+    """A text, or a list of texts."""
+    return [] if value == [] else texts(value)
+
+
+def stream_options(value: Any) -> dict[str, bool]:
+    """What a stream tells besides its pieces."""
+    if not isinstance(value, dict) or not set(value) <= {"include_usage"}:
+        raise ValueError('{"include_usage": true}')
+    return {name: flag(each) for name, each in value.items()}
+
+
 def integer(least: int, most: int) -> Read:
     """Reads an integer between bounds."""
 
@@ -94,9 +106,9 @@ SAMPLING: Mapping[str, Read] = {
     "top_p": number(0, 1),
     "top_k": integer(0, 2**31),
     "seed": integer(-(2**63) + 1, 2**63 - MOST_CHOICES - 1),
-    "stop": texts,
+    "stop": stop_texts,
     "stream": flag,
-    "stream_options": json_object,
+    "stream_options": stream_options,
     "n": integer(1, MOST_CHOICES),
 }
 """The fields of all calls that write; top_k and min_tokens are extensions of OpenAI's API, as vLLM has them."""

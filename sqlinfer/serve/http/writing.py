@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, ClassVar
 
+from sqlinfer.serve.http.errors import ApiError
 from sqlinfer.serve.http.fields import SAMPLING, Read, flag, integer, read_fields, text, texts
 from sqlinfer.serve.http.prompts import chat_request, choices_of, prompt_request, read_messages, read_schema
 from sqlinfer.serve.http.submission import Event
@@ -31,6 +32,8 @@ class Writing(ABC):
     def __init__(self, body: Mapping[str, Any]) -> None:
         self.fields = read_fields(body, self.readers, self.required)
         self.requests = self._requests()
+        if "stream_options" in self.fields and not self.is_streamed:
+            raise ApiError(400, "stream_options needs stream: true", "stream_options")
         self._id = f"{self.prefix}-{secrets.token_hex(12)}"
         self._created = int(time.time())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -56,6 +57,10 @@ def small(runtime: Runtime) -> Iterator[str]:
         ({"top_p": 1.5}, "top_p", "a number from 0 to 1"),
         ({"seed": 2**70}, "seed", "an integer"),
         ({"n": 1000}, "n", "an integer from 1 to 128"),
+        ({"stream_options": {"include_usage": True}}, "stream_options", "needs stream"),
+        ({"stream": True, "stream_options": {"usage": True}}, "stream_options", "include_usage"),
+        ({"top_logprobs": 2}, "top_logprobs", "needs logprobs"),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs", "from 0 to 20"),
         ({"stop": [1]}, "stop", "a text or a list of texts"),
         ({"tools": [{"type": "function"}]}, "tools", "not supported"),
         ({"frequency_penalty": 0.5}, "frequency_penalty", "not supported"),
@@ -77,7 +82,11 @@ def test_a_field_that_is_wrong_is_named(address: str, fields: dict[str, Any], pa
 
 @pytest.mark.parametrize(
     "fields",
-    [{"frequency_penalty": 0, "tools": [], "tool_choice": "auto", "store": False}, {"user": "a", "stop": None}],
+    [
+        {"frequency_penalty": 0, "tools": [], "tool_choice": "auto", "store": False},
+        {"user": "a", "stop": None},
+        {"stop": [], "logprobs": False},
+    ],
 )
 def test_a_field_that_asks_for_nothing_is_taken(address: str, fields: dict[str, Any]) -> None:
     assert call(address, {**CHAT, **fields})[0] == 200
@@ -94,6 +103,21 @@ def test_a_model_of_another_kind_is_refused(client: OpenAI) -> None:
         client.chat.completions.create(model=EMBED, messages=MESSAGES)
     with pytest.raises(openai.BadRequestError, match="model sqlinfer/tiny "):
         client.embeddings.create(model=TINY, input="x")
+
+
+def test_dimensions_are_those_of_the_model(client: OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match="dimensions is 64, and those of sqlinfer/tiny-embed are 192"):
+        client.embeddings.create(model=EMBED, input="x", dimensions=64)
+    assert len(client.embeddings.create(model=EMBED, input=["x", ""], dimensions=192).data) == 2
+
+
+def test_a_model_that_cannot_be_loaded_costs_no_other_its_answers(
+    client: OpenAI, runtime: Runtime, echo_folder: Path
+) -> None:
+    runtime.store.registry.register("broken", str(echo_folder))
+    with pytest.raises(openai.InternalServerError, match="broken"):
+        client.chat.completions.create(model="broken", messages=MESSAGES)
+    assert client.chat.completions.create(**CHAT).choices
 
 
 def test_a_prompt_that_is_too_long_is_refused_and_the_next_is_answered(client: OpenAI) -> None:
@@ -128,6 +152,12 @@ def test_a_server_that_others_can_reach_needs_a_token(runtime: Runtime) -> None:
 def test_a_web_page_cannot_call_a_server_without_a_token(address: str) -> None:
     assert call(address, CHAT, Host="evil.example")[0] == 403
     assert call(address, json.dumps(CHAT), Content_Type="text/plain")[0] == 415
+
+
+def test_openais_client_learns_that_its_body_is_too_large(client: OpenAI) -> None:
+    with pytest.raises(openai.APIStatusError) as refused:
+        client.completions.create(model=TINY, prompt="x" * (30 << 20))
+    assert refused.value.status_code == 413
 
 
 def test_a_body_that_is_too_large_is_refused(small: str) -> None:
