@@ -68,10 +68,15 @@ class ScoringEngine:
             worker.close()
 
     def _score(self, batch: Sequence[Predict], stop: Cancel) -> list[Completion]:
-        """The completions of a batch; none once stop is set."""
+        """The completions of a batch; none once stop is set. Rows that nobody waits for any more are not scored."""
+        rows = [(request, request.is_cancelled()) for request in batch]
+        cancelled = [Completion(request, finish_reason="cancelled") for request, is_gone in rows if is_gone]
+        wanted = [request for request, is_gone in rows if not is_gone]
+        if not wanted:
+            return cancelled
         worker = self._idle.get()
         try:
-            return self._try(worker, batch, 1 + self._settings.max_retries, stop)
+            return cancelled + self._try(worker, wanted, 1 + self._settings.max_retries, stop)
         except Cancelled:
             return []
         finally:

@@ -193,3 +193,12 @@ def test_a_stop_ends_a_script_that_hangs(tmp_path: Path) -> None:
 def test_a_helper_beside_the_script_is_its_own(score: Score, tmp_path: Path) -> None:
     (tmp_path / "frames.py").write_text("def size(text):\n    return len(text)")
     assert score("import frames\ndef run(batch):\n    return [frames.size(t) for t in batch]", ["abc"]) == {"abc": 3}
+
+
+def test_rows_that_nobody_waits_for_are_not_scored(tmp_path: Path) -> None:
+    (tmp_path / "score.py").write_text("def run(batch):\n    return [text + str(len(batch)) for text in batch]")
+    engine = ScoringEngine(ModelVersion("m", 1, "", tmp_path, "f", scorer=Scorer("score.py", "VARCHAR")))
+    asked = [Predict(text, is_cancelled=lambda text=text: text == "b") for text in "abc"]
+    found = {c.request.text: (str(c.output or ""), c.finish_reason) for c in engine.generate(asked)}
+    engine.close()
+    assert found == {"a": ('"a2"', "stop"), "b": ("", "cancelled"), "c": ('"c2"', "stop")}

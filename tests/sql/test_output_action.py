@@ -48,10 +48,16 @@ def test_a_table_or_a_file_is_refused_before_anything_is_asked(
     assert (path.read_text(), echo.asked) == ("old", [])
 
 
+SELECTED, TARGETS = "(SELECT ai_gen('a') AS g)", ["'{}'", "$${}$$", "?", "('{}' || '')", '"{}"', "\ufeff'{}'"]
+
+
 @pytest.mark.parametrize(
-    "target", ["'{}'", "$${}$$", "?", "$1", "('{}' || '')", '"{}"', "e'{}' (HEADER)", "\ufeff'{}'", "'~/x.csv'"]
+    ("source", "target"),
+    [
+        *((SELECTED, target) for target in [*TARGETS, "$1", "e'{}' (HEADER)", "'~/x.csv'"]),
+        *((source, target) for source in ("answers", "main.answers (g)") for target in TARGETS[:3]),
+    ],
 )
-@pytest.mark.parametrize("source", ["(SELECT ai_gen('a') AS g)", "answers", "main.answers (g)"])
 def test_a_file_that_is_there_is_refused_however_it_is_named(
     con: Session, echo: EchoEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, target: str
 ) -> None:

@@ -155,5 +155,10 @@ class EncoderLoop:
         self._batches.extend(self._encoder.batches(inputs))
 
     def step(self) -> list[Completion]:
-        """Run one batch. Returns its completions."""
-        return self._encoder.run(self._batches, self._check_runs)
+        """Run one batch, without the texts that nobody waits for any more. Returns its completions."""
+        texts = [(text, text.request.is_cancelled()) for text in self._batches.popleft()]
+        cancelled = [Completion(text.request, finish_reason="cancelled") for text, is_gone in texts if is_gone]
+        if len(cancelled) == len(texts):
+            return cancelled
+        self._batches.appendleft([text for text, is_gone in texts if not is_gone])
+        return cancelled + self._encoder.run(self._batches, self._check_runs)
