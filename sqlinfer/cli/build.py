@@ -135,7 +135,6 @@ def _build(project: Project, last: LastBuild, keys: Sequence[str], options: Mapp
     to_mlflow = is_recorded(options.pop("to_mlflow"))
     job_settings = take_job_settings(options)
     with project_session(project, options, job_settings) as session:
-        building = Build(project, session, last, options["threads"])
         watch = Watch(options["quiet"])
         lines = Lines(project, session, len(keys), options["quiet"])
 
@@ -145,10 +144,10 @@ def _build(project: Project, last: LastBuild, keys: Sequence[str], options: Mapp
             if to_mlflow:
                 record_job(session.runtime.store, result.job_id)
 
-        building.progress, building.ended = watch, ended
+        building = Build(project, session, last, watch, ended)
         try:
-            with stopping(lambda: building.sessions) as building.is_stopped, watch.showing():
-                results = building.run(keys)
+            with stopping(lambda: building.sessions) as is_stop_wanted, watch.showing():
+                results = building.run(keys, options["threads"], is_stop_wanted)
         except Interrupted:
             raise Interrupted("Stopped; every finished answer is kept. To resume: sqlinfer retry") from None
     if options["as_json"]:

@@ -35,10 +35,10 @@ def jobs() -> None:
     """
 
 
-def _since(_: click.Context, __: click.Parameter, text: str | None) -> float:
-    """The unix time that --since means."""
+def _time(_: click.Context, __: click.Parameter, text: str | None) -> float | None:
+    """The unix time that --since or --before means."""
     if text is None:
-        return 0.0
+        return None
     try:
         if text[-1:] in _AGES:
             return (datetime.now(UTC) - timedelta(**{_AGES[text[-1]]: float(text[:-1])})).timestamp()
@@ -53,11 +53,11 @@ def _since(_: click.Context, __: click.Parameter, text: str | None) -> float:
 @click.option("--limit", default=20, show_default=True, help="Number of jobs, newest first; -1: all.")
 @click.option("--state", type=click.Choice(get_args(JobState)), help="Only jobs in this state.")
 @click.option(
-    "--since", metavar="TIME", callback=_since, help="Only jobs started since: a date, a time, or 30m, 2h, 7d."
+    "--since", metavar="TIME", callback=_time, help="Only jobs started since: a date, a time, or 30m, 2h, 7d."
 )
 @click.option("--model", metavar="NAME", help="Only jobs that used this model: a name, or NAME/VERSION.")
 @json_option
-def list_(limit: int, state: str | None, since: float, model: str | None, as_json: bool) -> None:
+def list_(limit: int, state: str | None, since: float | None, model: str | None, as_json: bool) -> None:
     """List the last jobs, newest first.
 
     \b
@@ -68,7 +68,7 @@ def list_(limit: int, state: str | None, since: float, model: str | None, as_jso
         chosen = [
             job
             for job in store.jobs.list(-1 if state or since or model else limit)
-            if state in (None, job.state) and job.started >= since and (model is None or _uses(job, model))
+            if state in (None, job.state) and job.started >= (since or 0) and (model is None or _uses(job, model))
         ]
     shown_jobs = chosen if limit < 0 else chosen[:limit]
     if as_json:
@@ -182,6 +182,33 @@ def errors(job_id: int, as_json: bool) -> None:
             ["function", "model", "text", "error"],
             [[e.function, e.model, e.excerpt, e.message] for e in failed_requests],
         )
+
+
+@jobs.command()
+@click.option(
+    "--before", metavar="TIME", callback=_time, help="Only jobs started before: a date, a time, or 30m, 2h, 7d."
+)
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@json_option
+def clear(before: float | None, yes: bool, as_json: bool) -> None:
+    """Delete the record of jobs that have ended, with their errors and logs. Cached answers stay.
+
+    `--retry-failed` then no longer knows which requests failed in them.
+
+    \b
+    sqlinfer jobs clear --before 30d --yes
+    """
+    with open_store() as store:
+        if not yes:
+            which = "all jobs that have ended" if before is None else f"the jobs that began before {moment(before)}"
+            click.confirm(f"Delete {which} in {store.path}?", abort=True, err=True)
+        gone = store.jobs.clear(before)
+        for job_id in gone:
+            store.log_file(job_id).unlink(missing_ok=True)
+    if as_json:
+        echo_json({"cleared": len(gone)})
+    else:
+        click.echo(f"{count(len(gone), 'job is', 'jobs are')} deleted.")
 
 
 def _facts(job: JobRecord) -> dict[str, Any]:

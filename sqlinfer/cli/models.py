@@ -181,15 +181,23 @@ def show(name: str, as_json: bool) -> None:
 @models.command()
 @click.argument("name")
 @click.argument("alias")
-@click.argument("version", type=int)
+@click.argument("version", type=int, required=False)
+@click.option("--drop", is_flag=True, help="Remove the alias; its version stays.")
 @json_option
-def alias(name: str, alias: str, version: int, as_json: bool) -> None:
+def alias(name: str, alias: str, version: int | None, drop: bool, as_json: bool) -> None:
     """Point NAME@ALIAS to a version; an existing alias is moved.
 
     \b
     sqlinfer models alias short champion 3
+    sqlinfer models alias short champion --drop
     """
+    if drop is (version is not None):
+        raise click.UsageError(f"Expected a VERSION of {name}, or --drop.")
     with open_store() as store:
+        if version is None:
+            store.registry.drop_alias(name, alias)
+            _done(f"{name} has no alias {alias} any more", {"name": name, "alias": alias, "dropped": True}, as_json)
+            return
         store.registry.set_alias(name, alias, version)
         _done(f"{name}@{alias} is {name}/{version}", {"name": name, "alias": alias, "version": version}, as_json)
 
@@ -226,19 +234,25 @@ def rollback(name: str, as_json: bool) -> None:
 @models.command()
 @click.argument("name")
 @click.argument("tag", metavar="KEY=VALUE")
+@click.option("--drop", is_flag=True, help="Remove the tag KEY.")
 @json_option
-def tag(name: str, tag: str, as_json: bool) -> None:
+def tag(name: str, tag: str, drop: bool, as_json: bool) -> None:
     """Tag all versions of a model, or one version: NAME/VERSION.
 
     \b
     sqlinfer models tag short team=news
+    sqlinfer models tag short team --drop
     """
     from sqlinfer.store.names import parse_reference
 
-    ((key, value),) = key_values([tag]).items()
+    ((key, value),) = [(tag, "")] if drop else key_values([tag]).items()
     with open_store() as store:
         reference = parse_reference(name)
         version = store.registry.get(name).version if reference.alias else reference.version
+        if drop:
+            store.registry.untag(reference.name, key, version)
+            _done(f"{name} has no tag {key} any more", {"name": name, "tag": key, "dropped": True}, as_json)
+            return
         store.registry.tag(reference.name, key, value, version)
         _done(f"{name} has the tag {key}={value}", {"name": name, "tag": key, "value": value}, as_json)
 
@@ -290,7 +304,7 @@ def default(task_and_name: tuple[str, ...], as_json: bool) -> None:
             store.registry.set_default(task, name)
             _done(f"{name} is the default of {task or 'all tasks'}", {"task": task, "name": name}, as_json)
             return
-        chosen = {task or "any": store.registry.default(task) for task in TASKS}
+        chosen = {task or "any": store.registry.defaults.of(task) for task in TASKS}
     if as_json:
         echo_json(chosen)
     else:

@@ -108,8 +108,8 @@ class Runtime:
 
     def _default(self, task: str) -> str:
         """The registry's model for a task. A built-in one that nobody chose answers only after a word about it."""
-        name = self.store.registry.default(task)
-        if self.store.registry.chosen_default(task) is None:
+        name = self.store.registry.defaults.of(task)
+        if self.store.registry.defaults.chosen(task) is None:
             self.warn_once(_FALLBACK.format(name, self._how_to_choose))
         return name
 

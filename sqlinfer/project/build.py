@@ -31,28 +31,34 @@ FAILING = '"__failing"'
 class Build:
     """Builds nodes of a project on a session's database; each node is a job of its own.
 
-    threads: how many nodes at once; their requests are computed in turn.
-    started: called with a node that begins.
-    ended: called with a node and its result.
     progress: called with the counts of a node's job.
-    is_stopped: called before a node begins; whether no further one shall.
+    ended: called with a node and its result.
     """
 
-    def __init__(self, project: Project, session: Session, last: LastBuild, threads: int = 1) -> None:
+    def __init__(
+        self,
+        project: Project,
+        session: Session,
+        last: LastBuild,
+        progress: Callable[[JobCounters], None],
+        ended: Callable[[Node, Result], None],
+    ) -> None:
         self.project = project
         self.last = last
-        self.threads = threads
         self.full_refresh = last.full_refresh
-        self.started: Callable[[Node], None] = lambda _: None
-        self.ended: Callable[[Node, Result], None] = lambda _, __: None
-        self.progress: Callable[[JobCounters], None] = lambda _: None
-        self.is_stopped: Callable[[], bool] = lambda: False
         self.sessions: list[Session] = []
+        """Those whose statements run in this moment."""
         self._session = session
+        self._progress = progress
+        self._ended = ended
 
-    def run(self, keys: Iterable[str]) -> list[Result]:
+    def run(self, keys: Iterable[str], threads: int, is_stop_wanted: Callable[[], bool]) -> list[Result]:
         """Build these nodes, none of them ephemeral; what came of each, in order of ending. Interrupted if a stop ended
-        it."""
+        it.
+
+        threads: how many nodes at once; their requests are computed in turn. is_stop_wanted: called before a node
+        begins; whether no further one shall.
+        """
         nodes, chosen = self.project.nodes, set(keys)
         waits = {key: keys & chosen for key, keys in above(nodes).items() if key in chosen}
         sorter = TopologicalSorter(waits)
@@ -63,16 +69,16 @@ class Build:
         def end(key: str, result: Result) -> None:
             results.append(result)
             self.last.note(key, result, self.project.fingerprint(nodes[key]) if result.state == "done" else "")
-            self.ended(nodes[key], result)
+            self._ended(nodes[key], result)
             if result.state != "done":
                 held.add(key)
             sorter.done(key)
 
         running: dict[Future[Result], str] = {}
         is_stopped = False
-        with chdir(self.project.root), ThreadPoolExecutor(self.threads) as pool:
+        with chdir(self.project.root), ThreadPoolExecutor(threads) as pool:
             while sorter.is_active() and (running or not is_stopped):
-                is_stopped = is_stopped or self.is_stopped()
+                is_stopped = is_stopped or is_stop_wanted()
                 for key in () if is_stopped else sorted(sorter.get_ready(), key=list(nodes).index):
                     if waits[key] & held:
                         end(key, self._skipped(nodes[key], waits[key] & held))
@@ -95,7 +101,6 @@ class Build:
         return Result(node.name, "skipped", time.time(), error=why)
 
     def _run(self, node: Node) -> Result:
-        self.started(node)
         started_s = time.perf_counter()
         with self._session.cursor() as session, session.evaluator.using(defaults=defaults(node)):
             session.execute("SET python_enable_replacements = false")
@@ -133,7 +138,7 @@ class Build:
     def _execute(self, node: Node, session: Session, sql: str, texts: Sequence[str]) -> None:
         """Run statements, as one job if the node has AI calls."""
         has_calls = node.materialized != "view" and session.statements.catalog.resolve(sql).is_ai
-        recording = partial(session.job, show_progress=self.progress, retry_hint="sqlinfer retry")
+        recording = partial(session.job, show_progress=self._progress, retry_hint="sqlinfer retry")
         with ExitStack() as stack:
             if has_calls:
                 job = stack.enter_context(recording(sql, {"node": node.name}))

@@ -222,12 +222,13 @@ class Jobs:
         with self._database.reading() as connection:
             return frozenset(key for (key,) in connection.execute("SELECT DISTINCT key FROM errors"))
 
-    def clear(self) -> int:
-        """Forget the jobs that have ended, with their errors; how many went."""
-        ended = [(job.job_id,) for job in self.list(limit=-1) if job.state != "running"]
+    def clear(self, before_s: float | None = None) -> Sequence[int]:
+        """Forget the jobs that have ended, with their errors; their ids. before_s: only those that began before."""
+        jobs = [job for job in self.list(limit=-1) if job.state != "running"]
+        gone = [job.job_id for job in jobs if before_s is None or job.started < before_s]
         with self._database.writing() as connection:
-            connection.executemany("DELETE FROM jobs WHERE job_id = ?", ended)
-        return len(ended)
+            connection.executemany("DELETE FROM jobs WHERE job_id = ?", [(job_id,) for job_id in gone])
+        return gone
 
     def record_speed(self, fingerprint: str, prompt_tokens: int, completion_tokens: int, seconds: float) -> None:
         """Record how quick a model was in one job."""

@@ -5,7 +5,6 @@ Knows where files lie and that they are whole; loads no weights.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any, get_args
 from sqlinfer.config.job_settings import read_registration
 from sqlinfer.errors import ModelNotFound, ModelUnusable, SqlinferError, nearest
 from sqlinfer.store.database import Database, printable
+from sqlinfer.store.default_models import DefaultModels
 from sqlinfer.store.fingerprint import FileHashes, fingerprint
 from sqlinfer.store.lock import RegistryLock
 from sqlinfer.store.names import Reference, check_alias, check_name, parse_reference
@@ -46,10 +46,10 @@ class Registry:
     ) -> None:
         self._database = database
         self._builtins = builtins or {}
-        self._defaults = defaults or {}
         self._hashes = FileHashes(database)
         self._allow_download = allow_download
         self.models_folder = (database.path or Path.cwd()).parent / "models"
+        self.defaults = DefaultModels(database, defaults or {})
         self.lock = RegistryLock(database)
 
     def register(  # noqa: PLR0913 - what a user may say of a model, by keyword
@@ -195,12 +195,14 @@ class Registry:
 
     def untag(self, name: str, tag: str, version: int | None = None) -> None:
         """Take a tag away."""
-        model = self._one(Reference(name, version=version))
+        self._one(Reference(name, version=version))
+        own = self.tags(name, version or 0)
+        if tag not in own:
+            tagged = name if version is None else f"{name}/{version}"
+            raise SqlinferError(f"{tagged} has no tag {tag!r} of its own. {nearest(tag, own)}".rstrip())
         with self._database.writing() as connection:
             row = (name, version or 0, tag)
-            gone = connection.execute("DELETE FROM tags WHERE name = ? AND version = ? AND tag = ?", row).rowcount
-        if not gone:
-            raise SqlinferError(f"{name} has no tag {tag!r}. {nearest(tag, model.tags)}".rstrip())
+            connection.execute("DELETE FROM tags WHERE name = ? AND version = ? AND tag = ?", row)
 
     def tags(self, name: str, version: int = 0) -> dict[str, str]:
         """The tags of a name, or those of one version alone."""
@@ -228,23 +230,7 @@ class Registry:
             if not connection.execute("SELECT 1 FROM versions WHERE name = ?", (model.name,)).fetchone():
                 connection.execute("DELETE FROM tags WHERE name = ?", (model.name,))
                 connection.execute("UPDATE models SET description = '' WHERE name = ?", (model.name,))
-                self._drop_defaults(connection, model.name)
-
-    def default(self, task: str = "") -> str:
-        """The name of the default model of a task: the user's choice, else the built-in one."""
-        name = self.chosen_default(task) or self._defaults.get(task) or self._defaults.get("")
-        if name is not None:
-            return name
-        raise ModelNotFound(
-            f"No model was given and there is no default{f' for {task}' if task else ''}. "
-            "Give one: model := 'NAME', or set a default: sqlinfer models default NAME"
-        )
-
-    def chosen_default(self, task: str = "") -> str | None:
-        """The user's choice of a model for a task, None if there is none."""
-        with self._database.reading() as connection:
-            chosen = dict(connection.execute("SELECT task, name FROM default_models").fetchall())
-        return chosen.get(task) or chosen.get("")
+                self.defaults.forget(connection, model.name)
 
     def set_default(self, task: str, name: str) -> None:
         """Choose the model for a task, "" for all tasks without a choice of their own; name may carry an alias."""
@@ -254,13 +240,7 @@ class Registry:
             self._one(reference)
         elif name not in self._builtins:
             self.get(name)
-        with self._database.writing() as connection:
-            connection.execute("INSERT OR REPLACE INTO default_models VALUES (?, ?)", (task, name))
-
-    def _drop_defaults(self, connection: sqlite3.Connection, name: str) -> None:
-        for task, chosen in connection.execute("SELECT task, name FROM default_models").fetchall():
-            if parse_reference(chosen).name == name:
-                connection.execute("DELETE FROM default_models WHERE task = ?", (task,))
+        self.defaults.set(task, name)
 
     def _one(self, reference: Reference) -> ModelVersion:
         versions = {model.version: model for model in self.versions(reference.name)}

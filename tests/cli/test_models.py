@@ -39,6 +39,13 @@ def test_a_model_is_registered_shown_and_removed(invoke: Invoke, two: tuple[str,
     assert first["versions"] == [1, 2]
     assert json.loads(invoke("models", "show", "short", "--json").stdout)["tags"] == {"team": "news", "state": "new"}
     assert "champion" in invoke("models", "show", "short").stdout
+    invoke("models", "alias", "short", "champion", code=2)
+    invoke("models", "alias", "short", "champion", "--drop")
+    refused = invoke("models", "tag", "short/2", "team", "--drop", code=1)
+    assert "short/2 has no tag 'team' of its own. Known: state." in refused.stderr
+    invoke("models", "tag", "short/2", "state", "--drop")
+    short = json.loads(invoke("models", "show", "short", "--json").stdout)
+    assert (short["aliases"], short["tags"]) == ({}, {"team": "news"})
     invoke("models", "remove", "short/2")
     assert json.loads(invoke("models", "show", "short", "--json").stdout)["version"] == 1
     invoke("models", "remove", "short")

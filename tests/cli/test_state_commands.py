@@ -88,6 +88,21 @@ def test_jobs_tell_what_ran(invoke: Invoke, query: Query, asked: EchoEngine) -> 
     assert "SELECT ai_gen(x)" in invoke("jobs", "list").stdout
 
 
+def test_jobs_that_ended_before_a_time_are_cleared_and_their_answers_stay(
+    invoke: Invoke, home: Path, asked: EchoEngine
+) -> None:
+    log = home / "logs" / "1.log"
+    log.parent.mkdir()
+    log.write_text("scored")
+    assert "0 jobs" in invoke("jobs", "clear", "--before", "1h", "--yes").stdout
+    assert "Delete all jobs that have ended" in invoke("jobs", "clear", input="n\n", code=1).stderr
+    assert log.exists()
+    assert "1 job is deleted" in invoke("jobs", "clear", "--before", "2999-01-01", "--yes").stdout
+    assert not log.exists()
+    assert json.loads(invoke("jobs", "list", "--json").stdout) == []
+    assert json.loads(invoke("answers", "stats", "--json").stdout)["answers"] == 3
+
+
 def test_jobs_are_listed_by_state_time_and_model(invoke: Invoke, query: Query, asked: EchoEngine) -> None:
     def listed(*words: str) -> list[int]:
         return [job["job"] for job in json.loads(invoke("jobs", "list", *words, "--json").stdout)]

@@ -40,7 +40,8 @@ def test_jobs_are_listed_newest_first_and_numbers_are_not_used_again(store: Stor
         store.jobs.finish(store.jobs.start(f"SELECT {number}"), "failed", "no memory")
     assert [job.job_id for job in store.jobs.list(limit=3)] == [4, 3, 2]
     running = store.jobs.start("SELECT 5")
-    assert store.jobs.clear() == 4
+    assert store.jobs.clear(before_s=store.jobs.show(1).started) == []
+    assert sorted(store.jobs.clear()) == [1, 2, 3, 4]
     assert [job.job_id for job in store.jobs.list()] == [running]
     assert store.jobs.start("SELECT 6") == 6
 

@@ -167,7 +167,7 @@ def test_tags_belong_to_a_name_or_to_a_version(news: Store) -> None:
     assert news.registry.get("news/2").tags == {"owner": "desk"}
     news.registry.untag("news", "owner")
     assert news.registry.get("news/2").tags == {}
-    with pytest.raises(SqlinferError, match=r"no tag 'stag'. Did you mean stage\?"):
+    with pytest.raises(SqlinferError, match=r"no tag 'stag' of its own. Did you mean stage\?"):
         news.registry.untag("news", "stag", version=1)
 
 
@@ -192,7 +192,7 @@ def test_version_numbers_are_not_used_again(news: Store, make_model: MakeModel) 
     with pytest.raises(ModelNotFound):
         news.registry.get("news")
     with pytest.raises(ModelNotFound):
-        news.registry.default()
+        news.registry.defaults.of()
     with pytest.raises(ModelNotFound):
         news.registry.remove("news")
     assert list(news.registry.list()) == []
@@ -207,8 +207,8 @@ def test_built_in_models_are_there_without_registering(tmp_path: Path, make_mode
     builtins = {"tiny": built_in("tiny", make_model())}
     with Store(tmp_path / "home", builtins=builtins, defaults={"": "tiny"}) as store:
         assert [(model.name, model.fingerprint) for model in store.registry.list()] == [("tiny", "")]
-        assert store.registry.default("summarize") == "tiny"
-        assert store.registry.chosen_default("summarize") is None
+        assert store.registry.defaults.of("summarize") == "tiny"
+        assert store.registry.defaults.chosen("summarize") is None
         model = store.registry.get("tiny")
         assert (model.version, model.source, model.dtype, len(model.fingerprint)) == (0, "built-in", "float32", 32)
         with pytest.raises(ModelNotFound, match=r"Did you mean tiny\?"):
@@ -222,14 +222,14 @@ def test_the_users_default_goes_before_the_built_in_one(tmp_path: Path, make_mod
     builtins = {name: built_in(name, make_model()) for name in ("tiny", "short")}
     with Store(tmp_path / "home", builtins=builtins, defaults=defaults) as store:
         registry = store.registry
-        assert (registry.default(), registry.default("summarize")) == ("tiny", "short")
+        assert (registry.defaults.of(), registry.defaults.of("summarize")) == ("tiny", "short")
         registry.register("mine", str(make_model()))
         registry.set_default("summarize", "mine")
-        assert (registry.chosen_default(), registry.chosen_default("summarize")) == (None, "mine")
-        assert (registry.default(), registry.default("summarize")) == ("tiny", "mine")
+        assert (registry.defaults.chosen(), registry.defaults.chosen("summarize")) == (None, "mine")
+        assert (registry.defaults.of(), registry.defaults.of("summarize")) == ("tiny", "mine")
         registry.set_default("", "mine/1")
         registry.set_default("summarize", "short")
-        assert (registry.default("generate"), registry.default("summarize")) == ("mine/1", "short")
+        assert (registry.defaults.of("generate"), registry.defaults.of("summarize")) == ("mine/1", "short")
         with pytest.raises(ModelNotFound, match="no version 2"):
             registry.set_default("", "mine/2")
         with pytest.raises(ModelNotFound, match=r"Did you mean mine\?"):
@@ -238,7 +238,7 @@ def test_the_users_default_goes_before_the_built_in_one(tmp_path: Path, make_mod
 
 def test_without_any_default_the_error_says_how_to_choose(store: Store) -> None:
     with pytest.raises(ModelNotFound, match="sqlinfer models default"):
-        store.registry.default("summarize")
+        store.registry.defaults.of("summarize")
 
 
 def test_another_process_sees_what_was_registered(news: Store, tmp_path: Path) -> None:
