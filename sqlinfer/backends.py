@@ -6,6 +6,8 @@ from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from sqlinfer import remote
+from sqlinfer.config.remote_source import is_remote
 from sqlinfer.engine import (
     MemoryEstimate,
     count_prompt_tokens,
@@ -33,8 +35,10 @@ class Backend:
     """Numbers in an embedding; None if the model does not embed."""
     unsupported_reason: Callable[[ModelVersion, AnyRequest], str]
     """Why the model cannot answer such a request; "" if it can."""
-    estimate_memory: Callable[[ModelVersion, int], MemoryEstimate]
-    """What the model needs of the device for rows of so many tokens."""
+    estimate_memory: Callable[[ModelVersion, int], MemoryEstimate | None]
+    """What the model needs of the device for rows of so many tokens; None if it runs elsewhere."""
+    cost: Callable[[ModelVersion, int, int], float | None] = lambda *_: 0.0
+    """US dollars for so many prompt and completion tokens; None if no price is known."""
     retries: bool = False
     """Whether its engines bound the time of a batch and try again what failed."""
 
@@ -51,8 +55,18 @@ SCORERS = Backend(
     estimate_memory=lambda *_: MemoryEstimate("cpu", "", 0, 0, 0),
     retries=True,
 )
-BACKENDS: Mapping[str, Backend] = {"": TRANSFORMERS}
-"""By the scheme of a version's source; "" for a folder, and for the id of a repository on the hub."""
+REMOTE = Backend(
+    remote.RemoteEngine,
+    count_prompt_tokens=remote.count_prompt_tokens,
+    read_prompt=lambda _, request: remote.prompt_text(request),
+    embedding_width=lambda _: None,
+    unsupported_reason=remote.unsupported_reason,
+    estimate_memory=lambda *_: None,
+    cost=remote.cost,
+    retries=True,
+)
+BACKENDS: Mapping[str, Backend] = {"": TRANSFORMERS, "address": REMOTE}
+"""By where a model is: "" for a folder, and for the id of a repository on the hub."""
 
 
 def _scored_value(request: AnyRequest) -> str:
@@ -63,11 +77,10 @@ def _scored_value(request: AnyRequest) -> str:
 
 
 def backend_of(version: ModelVersion) -> Backend:
-    """The backend of a version: that of scorers, or the one of its source's scheme, as "https" in https://example.org."""
+    """The backend of a version: that of scorers, that of addresses, or the one of folders and ids of the hub."""
     if version.scorer is not None:
         return SCORERS
-    scheme = version.source.partition("://")[0]
-    return BACKENDS[scheme if scheme in BACKENDS else ""]
+    return BACKENDS["address" if is_remote(version.source) else ""]
 
 
 def open_engine(version: ModelVersion) -> Engine:

@@ -69,3 +69,12 @@ def duration(seconds: float) -> str:
 def moment(unix_s: float) -> str:
     """A time of this machine's clock, to the second."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(unix_s))
+
+
+def amount_of(number: float) -> str:
+    """A number as messages show it: whole, but for small amounts of money.
+
+    >>> amount_of(12345.6), amount_of(0.0123)
+    ('12,346', '0.0123')
+    """
+    return f"{number:,.0f}" if number >= 100 or number == int(number) else f"{number:,.4g}"

@@ -17,6 +17,7 @@ from sqlinfer.cli.ls import ls
 from sqlinfer.cli.mlflow import export, import_
 from sqlinfer.cli.models import models
 from sqlinfer.cli.preview import preview
+from sqlinfer.cli.prices import prices
 from sqlinfer.cli.run import run
 from sqlinfer.cli.serve import serve
 from sqlinfer.cli.shell import shell
@@ -55,5 +56,6 @@ for command in (
     functions,
     answers,
     jobs,
+    prices,
 ):
     main.add_command(command)

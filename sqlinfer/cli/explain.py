@@ -10,7 +10,7 @@ import click
 from sqlinfer.cli.option_groups import GroupedCommand
 from sqlinfer.cli.state import IN_MEMORY, open_session, read_scripts, script_arguments, session_options
 from sqlinfer.cli.tables import echo_json, echo_table
-from sqlinfer.units import count, duration
+from sqlinfer.units import amount_of, count, duration
 
 if TYPE_CHECKING:
     from sqlinfer.sql.explain.explain import CallEstimate, Explanation
@@ -103,8 +103,14 @@ def _echo(explanation: Explanation, with_calls: bool = True) -> None:
     click.echo(
         f"{count(explanation.rows, 'row')}, {count(explanation.requests, 'request')}: {explanation.known:,} known, "
         f"{to_ask} to ask with {count(explanation.prompt_tokens, 'prompt token')}, "
-        f"about {duration(explanation.est_seconds)}" + (f" ({basis})" if explanation.calls else "")
+        f"about {duration(explanation.est_seconds)}" + (f" ({basis})" if explanation.calls else "") + _cost(explanation)
     )
+
+
+def _cost(explanation: Explanation) -> str:
+    if explanation.cost is None:
+        return ", at a price that is not known: see `sqlinfer prices`"
+    return f", at most ${amount_of(explanation.cost)}" if explanation.cost else ""
 
 
 def _row(call: CallEstimate, is_one_file: bool) -> list[Any]:

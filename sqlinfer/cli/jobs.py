@@ -14,7 +14,7 @@ import click
 from sqlinfer.cli.state import open_store
 from sqlinfer.cli.tables import echo_facts, echo_json, echo_table, json_option, to_text
 from sqlinfer.store.jobs import JobState
-from sqlinfer.units import count, counted, duration, moment, size
+from sqlinfer.units import amount_of, count, counted, duration, moment, size
 
 if TYPE_CHECKING:
     from sqlinfer.store import JobRecord
@@ -124,6 +124,7 @@ def show(job_id: int, shows_log: bool, as_json: bool) -> None:
             "rows": f"{job.rows:,}",
             "requests": counted(job),
             "tokens": f"{job.prompt_tokens:,} read, {job.completion_tokens:,} written",
+            "cost": f"${amount_of(job.cost)}" if job.cost else None,
             "batch fill": f"{job.batch_fill:.0%}",
             "peak memory": size(job.peak_memory_bytes) if job.peak_memory_bytes else None,
             "peak GPU memory": size(job.peak_device_bytes) if job.peak_device_bytes else None,

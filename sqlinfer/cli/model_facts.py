@@ -7,7 +7,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from sqlinfer.cli.tables import echo_json, echo_table
+from sqlinfer.config.remote_source import is_remote
 from sqlinfer.errors import SqlinferError
+from sqlinfer.remote import describe
 from sqlinfer.types import ModelVersion
 
 if TYPE_CHECKING:
@@ -33,10 +35,12 @@ def generation_of(version: ModelVersion) -> dict[str, Any]:
     """The default parameters of a model's calls: those of the registration, then the model's own.
 
     Of a model that does not generate: its labels, or how it embeds, and how many tokens it reads; of one
-    that worker processes score: its types.
+    that worker processes score: its types; of one behind an address: where its server is, and whence its key comes.
     """
     if version.scorer is not None:
         return asdict(version.scorer)
+    if is_remote(version.source):
+        return describe(version)
     from sqlinfer.engine import open_engine
     from sqlinfer.errors import ModelUnusable
 
@@ -57,7 +61,7 @@ def facts_of(registry: Registry, version: ModelVersion) -> dict[str, Any]:
         "version": version.version,
         "source": version.source,
         "revision": version.revision,
-        "path": str(version.path),
+        "path": None if is_remote(version.source) else str(version.path),
         "task": version.task,
         "dtype": version.dtype,
         "parameters": {name: value for name, value in asdict(version.parameters).items() if value is not None},

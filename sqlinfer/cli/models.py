@@ -51,6 +51,7 @@ models.add_command(compare)
     multiple=True,
     help="Default of a parameter (max_tokens=64) or of a job setting (timeout=60); repeatable.",
 )
+@click.option("--remote-model", metavar="NAME", default="", help="The server's name of the model, if SOURCE is a URL.")
 @click.option("--script", metavar="FILE", help="The Python file of the folder that is the model.")
 @click.option("--returns", metavar="TYPE", help="The SQL type of a script's result, as 'STRUCT(class INTEGER)'.")
 @click.option("--input", "input_type", metavar="TYPE", default="", help="The SQL type that a script takes.")
@@ -59,24 +60,30 @@ models.add_command(compare)
 def register(
     name: str | None, source: str | None, tags: tuple[str, ...], parameters: tuple[str, ...], **options: Any
 ) -> None:
-    """Register SOURCE, a folder ('./path'), a hub id ('org/name') or an MLflow model, as the next version of NAME.
+    """Register SOURCE as the next version of NAME: a folder ('./path'), a hub id ('org/name'), an MLflow model, or a
+    model behind an address ('openai:gpt-5-mini', or a base URL and --remote-model).
 
     \b
     sqlinfer models register short ./my-t5 --task summarize --set max_tokens=64 --tag team=news
     sqlinfer models register qwen Qwen/Qwen3-0.6B --dtype bfloat16
+    sqlinfer models register gpt openai:gpt-5-mini
     sqlinfer models register digits ./mnist --script score.py --returns INTEGER --input BLOB --trust
     sqlinfer models register --from deployment.yml
     """  # fmt: skip
+    from sqlinfer.config.remote_source import is_remote, read_remote_source
     from sqlinfer.mlflow import register_model
     from sqlinfer.store.source import is_folder
 
     as_json, file, name = options.pop("as_json"), options.pop("file"), options.pop("endpoint") or name
+    remote_model = options.pop("remote_model")
     deployment = None if file is None else read_options(file, name, source, options)
     if deployment is not None:
         name, source, options = deployment.name, deployment.source, options | dict(deployment.options)
     if name is None or source is None:
         raise click.UsageError("Missing arguments 'NAME SOURCE', or --from FILE.")
-    if is_folder(source):
+    if remote_model or is_remote(source):
+        source = str(read_remote_source(source, remote_model))
+    elif is_folder(source):
         source = str(Path(source).expanduser().resolve())
     values = key_values(parameters)
     settings, labels = {key: values.pop(key) for key in NAMES if key in values}, key_values(tags)
@@ -93,7 +100,7 @@ def register(
             unused = {} if deployment is None else {"unused": dict(deployment.unused)}
             echo_json(facts_of(store.registry, version) | unused)
             return
-    click.echo(f"{version} is registered: {version.path}")
+    click.echo(f"{version} is registered: {version.source if is_remote(source) else version.path}")
     if deployment is not None:
         deployment.echo()
 
@@ -146,6 +153,27 @@ def unlock(as_json: bool) -> None:
     with open_store() as store:
         store.registry.lock.set(False)
     _done("SQL can use hub ids and folders too", {"locked": False}, as_json)
+
+
+@models.command()
+@click.argument("hosts", metavar="[HOST]...", nargs=-1)
+@click.option("--add", is_flag=True, help="Add to the list, in place of replacing it.")
+@click.option("--any", "is_any", is_flag=True, help="Allow every host again.")
+@json_option
+def hosts(hosts: tuple[str, ...], add: bool, is_any: bool, as_json: bool) -> None:
+    """List the hosts that models behind an address may lie on, or set them; an empty list allows every host.
+
+    A pattern such as *.example.org stands for many; http://HOST allows a public host without TLS.
+
+    \b
+    sqlinfer models hosts api.openai.com 127.0.0.1
+    """
+    with open_store() as store:
+        allowed = store.registry.hosts
+        if hosts or is_any:
+            allowed.set([*(allowed.list() if add else ()), *hosts])
+        listed = list(allowed.list())
+    _done("\n".join(listed) or "every host", {"hosts": listed}, as_json)
 
 
 @models.command("list")

@@ -29,7 +29,9 @@ class JobSettings:
     mini_batch_size: rows that a scoring script gets at a time; the engine sizes its batches by tokens.
     max_concurrency_per_instance: worker processes of a scoring script.
     output_action: what becomes of an existing table or file; None leaves it to the statement.
+    max_in_flight, requests_per_minute, tokens_per_minute: of a model behind an address; None: as its server bears.
     max_requests, max_prompt_tokens, max_completion_tokens, max_seconds: the job's budget; None: no limit.
+    max_cost: the job's budget in US dollars; None: no limit.
     max_pairs: requests of a function over two tables; None: no limit.
     ai_schema: whether SQL may say AI.IF(..) for ai_if(..).
     """
@@ -42,10 +44,14 @@ class JobSettings:
     mini_batch_size: int | None = None
     max_concurrency_per_instance: int = 1
     output_action: str | None = None
+    max_in_flight: int | None = None
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
     max_requests: int | None = None
     max_prompt_tokens: int | None = None
     max_completion_tokens: int | None = None
     max_seconds: float | None = None
+    max_cost: float | None = None
     max_pairs: int | None = 100_000
     ai_schema: bool = False
 
@@ -137,6 +143,13 @@ def _bound(value: Any) -> int | None:
     return None if number == -1 else number
 
 
+def _rate(value: Any) -> int | None:
+    number = _bound(value)
+    if number == 0:
+        raise ValueError
+    return number
+
+
 def _flag(value: Any) -> bool:
     text = str(value).lower()
     if text not in ("true", "false"):
@@ -147,6 +160,13 @@ def _flag(value: Any) -> bool:
 def _seconds(value: Any) -> float | None:
     number = float(value)
     if isinstance(value, bool) or (number != -1 and not 0 < number < float("inf")):
+        raise ValueError
+    return None if number == -1 else number
+
+
+def _dollars(value: Any) -> float | None:
+    number = float(value)
+    if isinstance(value, bool) or (number != -1 and not 0 <= number < float("inf")):
         raise ValueError
     return None if number == -1 else number
 
@@ -178,6 +198,7 @@ def _variables(value: Any) -> dict[str, str]:
 
 
 _BOUND = ("a whole number of at least 0, or -1 for no limit", _bound)
+_RATE = ("a whole number of at least 1, or -1 for no limit", _rate)
 _SECONDS = ("a number of seconds above 0, or -1 for no limit", _seconds)
 _READERS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "max_retries": ("a whole number of at least 0", _count(0)),
@@ -188,10 +209,14 @@ _READERS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "max_concurrency_per_instance": ("a whole number of at least 1", _count(1)),
     "mini_batch_size": ("a whole number of at least 1", _count(1)),
     "output_action": (f"one of {', '.join(OUTPUT_ACTIONS)}", _one_of(*OUTPUT_ACTIONS)),
+    "max_in_flight": _RATE,
+    "requests_per_minute": _RATE,
+    "tokens_per_minute": _RATE,
     "max_requests": _BOUND,
     "max_prompt_tokens": _BOUND,
     "max_completion_tokens": _BOUND,
     "max_seconds": _SECONDS,
+    "max_cost": ("a number of US dollars of at least 0, or -1 for no limit", _dollars),
     "max_pairs": _BOUND,
     "ai_schema": ("true or false", _flag),
 }

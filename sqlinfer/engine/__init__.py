@@ -17,10 +17,10 @@ from sqlinfer.engine.engine_pool import (
 )
 from sqlinfer.engine.generation_settings import disregarded
 from sqlinfer.engine.input.grammar import compile_schema
-from sqlinfer.engine.input.text_splitter import split_points
 from sqlinfer.engine.model.builtin import BUILTINS, DEFAULTS, WEIGHTS
 from sqlinfer.engine.model.device import peak_memory
 from sqlinfer.engine.model.memory_estimate import MemoryEstimate, estimate_memory
+from sqlinfer.text_splitter import split_points
 
 __all__ = [
     "BUILTINS",

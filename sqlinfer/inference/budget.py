@@ -1,23 +1,25 @@
-"""The budget of a job: how many requests, tokens and seconds it may use. Knows counts and settings, and no engine."""
+"""The budget of a job: how many requests, tokens, seconds and dollars it may use. Knows no engine."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
 
+from sqlinfer.backends import backend_of
 from sqlinfer.config.job_settings import JobSettings
-from sqlinfer.errors import Interrupted, StoppedEarly
+from sqlinfer.errors import Interrupted, SqlinferError, StoppedEarly
 from sqlinfer.inference.cancellation import Deadline, StopSignal
 from sqlinfer.inference.counters import JobCounters
 from sqlinfer.inference.stage import Inference, NextStage, closing
 from sqlinfer.types import AnyRequest, Completion
-from sqlinfer.units import count
+from sqlinfer.units import amount_of, count
 
 _UNITS = {
     "max_requests": "requests",
     "max_prompt_tokens": "prompt tokens",
     "max_completion_tokens": "completion tokens",
     "max_seconds": "seconds",
+    "max_cost": "US dollars",
 }
 _GO_ON = (
     "To go on: raise it (--{option} on the command line, SET sqlinfer_{name} = .. in SQL, -1 is no bound) and run the "
@@ -29,6 +31,7 @@ def within_budget(
     generate: NextStage, inference: Inference, requests: Iterator[AnyRequest], cancel: StopSignal
 ) -> Iterator[Completion]:
     """Let through what the job may compute. Raises StoppedEarly when the budget is used up, Interrupted at a stop."""
+    _check_price(inference)
     budget = Budget(inference.settings, inference.job.counts)
     requests = budget.limited(inference.job.allowed(requests))
     with closing(generate(requests, Deadline(cancel, budget.deadline_s))) as completions:
@@ -38,6 +41,16 @@ def within_budget(
     if cancel.is_set():
         raise Interrupted
     budget.end()
+
+
+def _check_price(inference: Inference) -> None:
+    """Raise SqlinferError if there is a budget in money and no price to count it by."""
+    version, bound = inference.version, inference.settings.max_cost
+    if bound is not None and backend_of(version).cost(version, 0, 0) is None:
+        raise SqlinferError(
+            f"max_cost is {bound:g}, and no price of {version} ({version.source}) is known. To give one: "
+            "sqlinfer prices says in which file"
+        )
 
 
 class Budget:
@@ -60,10 +73,10 @@ class Budget:
         for name, amount in expected.items():
             bound = getattr(self._settings, name)
             if bound is not None and self._spent(name) + amount > bound:
-                spent = f" after {self._spent(name):,.0f}" if self._spent(name) >= 1 else ""
+                spent = f" after {amount_of(self._spent(name))}" if self._spent(name) >= 1 else ""
                 raise StoppedEarly(
-                    f"The job is about to need {amount:,.0f} {_UNITS[name]}{spent}, and {name} is {bound:,}. None of "
-                    f"these requests was asked. {_go_on(name)}."
+                    f"The job is about to need {amount_of(amount)} {_UNITS[name]}{spent}, and {name} is {bound:,}. "
+                    f"None of these requests was asked. {_go_on(name)}."
                 )
 
     def limited(self, requests: Iterable[AnyRequest]) -> Iterator[AnyRequest]:
@@ -81,7 +94,7 @@ class Budget:
     def check(self) -> None:
         """Note that a request ended; raise StoppedEarly once a bound is passed."""
         self._ended += 1
-        for name in ("max_prompt_tokens", "max_completion_tokens", "max_seconds"):
+        for name in ("max_prompt_tokens", "max_completion_tokens", "max_seconds", "max_cost"):
             bound = getattr(self._settings, name)
             if bound is not None and self._spent(name) > bound:
                 self._stop(name)
@@ -108,7 +121,7 @@ class Budget:
         kept = count(counts.generated, "new answer is", "new answers are")
         raise StoppedEarly(
             f"The job stopped at its budget: {name} is {getattr(self._settings, name):,}, and it has used "
-            f"{self._spent(name):,.0f} {_UNITS[name]}. {kept} kept, {left}. {_go_on(name)}."
+            f"{amount_of(self._spent(name))} {_UNITS[name]}. {kept} kept, {left}. {_go_on(name)}."
         )
 
 

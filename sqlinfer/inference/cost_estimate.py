@@ -58,6 +58,10 @@ class Estimate:
     """Of the seconds, those for the prompts: at least so many."""
     is_measured: bool
     """Whether the seconds come from the model's speed in earlier jobs here, or from a guess."""
+    cost: float | None
+    """In US dollars, at most; None if no price of the model is known."""
+    prompt_cost: float
+    """Of it, that of the prompts: at least so much."""
     row_tokens: int
     """Prompt and answer of the longest request of the sample; 0 if no weights are needed."""
 
@@ -91,7 +95,11 @@ def estimate(runtime: Runtime, total: Sample) -> Estimate:
     seconds = max(prompt_seconds, answer_tokens / (answer_speed or _UNKNOWN_SPEED[1]))
     rows = [read + written for read, written, r in zip(counted, most, total.sample, strict=True) if r.needs_weights]
     row_tokens = max(rows, default=0)
-    return Estimate(prompt_tokens, error, answer_tokens, seconds, prompt_seconds, is_measured, row_tokens)
+    cost = backend_of(version).cost(version, prompt_tokens, answer_tokens)
+    prompt_cost = backend_of(version).cost(version, max(0, prompt_tokens - error), 0) or 0.0
+    return Estimate(
+        prompt_tokens, error, answer_tokens, seconds, prompt_seconds, is_measured, cost, prompt_cost, row_tokens
+    )
 
 
 def expect(runtime: Runtime, spool: RequestSpool, settings: Iterable[JobSettings]) -> dict[str, float]:
@@ -103,9 +111,11 @@ def expect(runtime: Runtime, spool: RequestSpool, settings: Iterable[JobSettings
     by_time = any(budget.max_seconds is not None for budget in budgets) and any(
         runtime.store.jobs.speed(version.fingerprint) for version, _ in spool.by_model()
     )
-    if by_tokens or by_time:
+    by_cost = any(budget.max_cost is not None for budget in budgets)
+    if by_tokens or by_time or by_cost:
         costs = [estimate(runtime, sample) for sample in samples(spool)]
         expected["max_prompt_tokens"] = sum(cost.prompt_tokens - cost.prompt_tokens_error for cost in costs)
+        expected["max_cost"] = sum(cost.prompt_cost for cost in costs)
         expected["max_seconds"] = sum(cost.prompt_seconds for cost in costs if cost.is_measured)
     if any(budget.max_completion_tokens is not None for budget in budgets):
         expected["max_completion_tokens"] = sum(map(_least_answer_tokens, samples(spool)))

@@ -37,7 +37,9 @@ class JobCounters:
     expected: requests that will have ended when all that are recorded have.
     activity: what goes on, if requests are not being answered: rows are read, a model loads.
     phases: seconds by name.
+    cost: of all completions, in US dollars; those of unknown cost count nothing.
     usage: by function and model: requests that ended, failed ones, prompt tokens, completion tokens.
+    costs: by function and model, in US dollars; None if any is not known.
     """
 
     def __init__(self) -> None:
@@ -50,10 +52,12 @@ class JobCounters:
         self.labels: dict[tuple[str, str], Counter[str]] = {}
         self.prompt_tokens = 0
         self.completion_tokens = 0
+        self.cost = 0.0
         self.expected = 0
         self.activity = "preparing the statement"
         self.phases = {"probe": 0.0, "infer": 0.0}
         self.usage: dict[tuple[str, str], list[int]] = {}
+        self.costs: dict[tuple[str, str], float | None] = {}
         self._fill = 0.0
         self._started_s = time.perf_counter()
         self._requests = DistinctCounter()
@@ -78,6 +82,9 @@ class JobCounters:
             used[i] += amount
         self.prompt_tokens += completion.prompt_tokens
         self.completion_tokens += completion.completion_tokens
+        self.cost += completion.cost or 0.0
+        before = self.costs.get(name, 0.0)
+        self.costs[name] = None if before is None or completion.cost is None else before + completion.cost
         if is_cancelled:
             self.cancelled += 1
             return
@@ -184,6 +191,7 @@ class JobCounters:
             "expected": max(self.expected, self.ended),
             "batch_fill": self.batch_fill,
             "cut_off": self.cut_off,
+            "cost": self.cost,
             "phases": {name: round(seconds, 3) for name, seconds in phases.items()},
             **peak_memory(),
         }

@@ -40,6 +40,8 @@ def progress_line(now: Any, inference_s: float, before: tuple[int, int, int] = (
     if now.failed:
         parts.append(f"{now.failed:,} failed")
     parts.append(f"{read:,.0f} + {written:,.0f} tokens/s")
+    if now.cost:
+        parts.append(f"${now.cost:,.2f}")
     if now.batch_fill:
         parts.append(f"batch {now.batch_fill:.0%} full")
     done = ended - before[0]

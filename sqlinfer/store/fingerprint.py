@@ -31,6 +31,12 @@ def fingerprint(path: Path, extra: Mapping[str, Any], content_hash: Callable[[Pa
     return hasher.hexdigest()
 
 
+def remote_fingerprint(url: str, model: str, extra: Mapping[str, Any]) -> str:
+    """That of a model behind an address, whose weights nobody here knows. extra: as of fingerprint."""
+    identity = json.dumps([url, model, extra], sort_keys=True)
+    return hashlib.blake2b(b"sqlinfer remote model 1" + identity.encode(), digest_size=16).hexdigest()
+
+
 def hash_content(file: Path) -> str:
     """A hash of a file's content."""
     with file.open("rb") as opened:

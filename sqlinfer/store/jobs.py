@@ -19,7 +19,7 @@ from sqlinfer.store.process import is_alive, process_identity
 
 JobState = Literal["running", "done", "failed", "stopped", "interrupted", "killed"]
 _COUNTS = ("rows", "requests", "known", "generated", "failed", "prompt_tokens", "completion_tokens", "seconds")
-_DETAILS = ("expected", "batch_fill", "cut_off", "phases", "peak_memory_bytes", "peak_device_bytes")
+_DETAILS = ("expected", "batch_fill", "cut_off", "cost", "phases", "peak_memory_bytes", "peak_device_bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,7 @@ class JobRecord:
     expected: requests that it is known to need so far.
     batch_fill: how full batches were, 0..1.
     cut_off: texts that ended at max_tokens.
+    cost: of its requests in US dollars, as far as prices are known.
     phases: seconds of probe, infer and replay.
     peak_memory_bytes, peak_device_bytes: of the process, and on the GPU.
     written: by table or file that it wrote, the model versions whose answers are in it.
@@ -67,6 +68,7 @@ class JobRecord:
     expected: int
     batch_fill: float
     cut_off: int
+    cost: float
     phases: Mapping[str, float]
     peak_memory_bytes: int
     peak_device_bytes: int
@@ -110,6 +112,7 @@ class Usage:
     requests: that ended.
     failed: of those, the ones without an answer.
     prompt_tokens, completion_tokens: that the model read and wrote.
+    cost: of these in US dollars; None if no price of the model is known.
     """
 
     job_id: int
@@ -119,6 +122,7 @@ class Usage:
     failed: int
     prompt_tokens: int
     completion_tokens: int
+    cost: float | None
 
 
 _JOB_COLUMNS = ", ".join(f.name for f in fields(JobRecord))
@@ -205,11 +209,11 @@ class Jobs:
         return [RowError(*row) for row in rows]
 
     def add_usage(self, job_id: int, usages: Iterable[tuple[Any, ...]]) -> None:
-        """Record what a job used: function, model, requests, failed, prompt_tokens, completion_tokens."""
+        """Record what a job used: function, model, requests, failed, prompt_tokens, completion_tokens, cost."""
         rows = [(job_id, *usage) for usage in usages]
         if rows:
             with self._database.writing() as connection:
-                connection.executemany("INSERT OR REPLACE INTO usage VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+                connection.executemany("INSERT OR REPLACE INTO usage VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     def usage(self) -> Sequence[Usage]:
         """What all jobs used, in order of job, function and model."""

@@ -146,6 +146,12 @@ _SCRIPTS = """
 ALTER TABLE versions ADD COLUMN script TEXT NOT NULL DEFAULT '';
 """
 
+_REMOTE_MODELS = """
+CREATE TABLE allowed_hosts (host TEXT PRIMARY KEY) WITHOUT ROWID;
+ALTER TABLE jobs ADD COLUMN cost REAL DEFAULT 0;
+ALTER TABLE usage ADD COLUMN cost REAL DEFAULT 0;
+"""
+
 _CUT_OFF = "ALTER TABLE jobs ADD COLUMN cut_off INTEGER NOT NULL DEFAULT 0"
 
 _SCORERS = "ALTER TABLE versions RENAME COLUMN script TO scorer"
@@ -159,7 +165,16 @@ CREATE TABLE comparisons (
 );
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _CLAIMS_AND_SWITCHES, _JOBS, _SCRIPTS, _CUT_OFF, _SCORERS, _LINEAGE)
+MIGRATIONS: tuple[str, ...] = (
+    _FIRST,
+    _CLAIMS_AND_SWITCHES,
+    _JOBS,
+    _SCRIPTS,
+    _CUT_OFF,
+    _SCORERS,
+    _LINEAGE,
+    _REMOTE_MODELS,
+)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

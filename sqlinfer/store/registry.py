@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any, get_args
 
 from sqlinfer.config.job_settings import read_registration
+from sqlinfer.config.remote_source import REMOTE_SETTINGS, is_remote, read_remote_source
 from sqlinfer.errors import ModelNotFound, ModelUnusable, SqlinferError, nearest
 from sqlinfer.store.database import Database, printable
 from sqlinfer.store.default_models import DefaultModels
-from sqlinfer.store.fingerprint import FileHashes, fingerprint
+from sqlinfer.store.fingerprint import FileHashes, fingerprint, remote_fingerprint
+from sqlinfer.store.hosts import AllowedHosts
 from sqlinfer.store.lock import RegistryLock
 from sqlinfer.store.names import Reference, check_alias, check_name, parse_reference
 from sqlinfer.store.source import SourceFiles, check_files, check_scorer, find_source, is_folder, is_hub_id
@@ -34,7 +36,8 @@ class Registry:
 
     builtins: models that sqlinfer brings, by name; version 0, fingerprint "". defaults: the built-in default for each
     task, "" for any. allow_download: whether a hub id that is not in the local cache is fetched; off, it is an error.
-    lock: see RegistryLock. models_folder: where copies of models lie that have no folder of their own.
+    lock: see RegistryLock. hosts: see AllowedHosts. models_folder: where copies of models lie that have no folder of
+    their own.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Registry:
         self.models_folder = (database.path or Path.cwd()).parent / "models"
         self.defaults = DefaultModels(database, defaults or {})
         self.lock = RegistryLock(database)
+        self.hosts = AllowedHosts(database)
 
     def register(  # noqa: PLR0913 - what a user may say of a model, by keyword
         self,
@@ -69,7 +73,7 @@ class Registry:
         scorer: Scorer | None = None,
         files: SourceFiles | None = None,
     ) -> ModelVersion:
-        """Register a folder or hub id under a name; a name that is there gets its next version.
+        """Register a folder, a hub id or an address under a name; a name that is there gets its next version.
 
         The same files with the same parameters are the same version: registering them again adds none.
         description and tags, if given, are the name's from now on. fingerprint: what the model must have, or
@@ -82,9 +86,11 @@ class Registry:
             raise SqlinferError(f"{name!r} is a built-in model. Choose another name.")
         _check_choice("task", task, TASKS)
         _check_choice("dtype", dtype, DTYPES)
-        files = files or find_source(source, revision, trust, self._allow_download, scorer)
+        files = files or self._find(source, revision, trust, scorer)
+        source = files.source or source
         model = ModelVersion(name, 0, source, files.path, "", files.revision, task, dtype, parameters, trusted=trust)
-        model = replace(model, settings=read_registration(settings or {}, f"model {name}"), scorer=scorer)
+        settings = {**(REMOTE_SETTINGS if is_remote(source) else {}), **(settings or {})}
+        model = replace(model, settings=read_registration(settings, f"model {name}"), scorer=scorer)
         model = self._with_fingerprint(model)
         _check_pinned(model, fingerprint)
         with self._database.writing() as connection:
@@ -99,11 +105,11 @@ class Registry:
 
     def get(self, written: str) -> ModelVersion:
         """The model version behind 'name' (the deployed one, else the newest), 'name@alias', 'name/3', 'org/name' of
-        the hub, or './folder'.
+        the hub, './folder', or 'preset:model' behind an address.
 
         ModelNotFound names what is near; ModelUnusable if its files are incomplete or have changed.
         """
-        if is_folder(written):
+        if is_folder(written) or is_remote(written):
             return self._unregistered(written, written)
         # A name stands before the version of a name: 'org/7' may be registered as neither.
         reference = parse_reference(written)
@@ -268,6 +274,9 @@ class Registry:
 
     def _fingerprint(self, model: ModelVersion) -> str:
         extra: dict[str, Any] = {"task": model.task, "dtype": model.dtype, "parameters": asdict(model.parameters)}
+        if is_remote(model.source):
+            remote = read_remote_source(model.source)
+            return remote_fingerprint(remote.url, remote.model, extra)
         try:
             extra |= {"trusted": model.trusted}
             if model.scorer is not None:
@@ -282,14 +291,29 @@ class Registry:
                 f"The registry is locked: SQL can use registered models only, and {source!r} is not registered. "
                 f"{self._known(name)} To allow others: sqlinfer models unlock"
             )
-        files = find_source(source, download=self._allow_download)
-        return self._with_fingerprint(ModelVersion(source, 0, source, files.path, "", files.revision))
+        files = self._find(source)
+        model = ModelVersion(source, 0, files.source or source, files.path, "", files.revision)
+        return self._with_fingerprint(replace(model, settings=REMOTE_SETTINGS) if files.source else model)
+
+    def _find(
+        self, source: str, revision: str | None = None, trust: bool = False, scorer: Scorer | None = None
+    ) -> SourceFiles:
+        if not is_remote(source):
+            return find_source(source, revision, trust, self._allow_download, scorer)
+        if revision is not None or scorer is not None:
+            option = "revision" if scorer is None else "script"
+            raise ModelUnusable(f"{source}: a model behind an address takes no --{option}")
+        remote = read_remote_source(source)
+        self.hosts.check(remote)
+        return SourceFiles(Path(), source=str(remote))
 
     def _with_fingerprint(self, model: ModelVersion) -> ModelVersion:
         return replace(model, fingerprint=self._fingerprint(model))
 
     def _intact(self, model: ModelVersion) -> ModelVersion:
-        if model.scorer is not None:
+        if is_remote(model.source):
+            self.hosts.check(read_remote_source(model.source))
+        elif model.scorer is not None:
             check_scorer(model.path, model.scorer)
         elif model.path.is_dir():
             check_files(model.path, model.trusted)

@@ -30,14 +30,16 @@ _PICKLES = ("*.bin", "*.pt", "*.pth")
 
 @dataclass(frozen=True, slots=True)
 class SourceFiles:
-    """A source that is on this machine.
+    """A source that was found.
 
     path: the folder of its files.
     revision: the commit, for a hub id.
+    source: as the registry keeps it; "" for as it was written.
     """
 
     path: Path
     revision: str | None = None
+    source: str = ""
 
 
 def is_folder(source: str) -> bool:

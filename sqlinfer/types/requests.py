@@ -321,6 +321,8 @@ class Completion:
     """Of the tokens, if the request asks for them; also of those that wrote a stop text."""
     error: str | None = None
     """Why there is no output."""
+    cost: float | None = 0.0
+    """US dollars that it cost; None if no price of the model is known."""
     is_retryable: bool = False
     """Asking again may help, as the error came from the machine and not from the request."""
 

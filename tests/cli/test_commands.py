@@ -55,7 +55,8 @@ def test_options_of_a_run_are_grouped(invoke: Invoke) -> None:
     text = invoke("run", "--help").stdout
     budgets = text[text.index("Budgets:") :].partition("\n\n")[0]
     assert [word for word in budgets.split() if word.startswith("--")] == [
-        "--max-requests", "--max-prompt-tokens", "--max-completion-tokens", "--max-seconds", "--max-pairs",
+        "--max-requests", "--max-prompt-tokens", "--max-completion-tokens", "--max-seconds", "--max-cost",
+        "--max-pairs",
     ]  # fmt: skip
     others = text[text.index("Other options:") :]
     assert others.split()[2:4] == ["-h,", "--help"], "each option has its group"

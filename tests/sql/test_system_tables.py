@@ -20,7 +20,7 @@ def test_a_table_shows_what_was_written_since_it_was_queried_last(con: Session) 
     assert con.execute("SELECT job, function, model, text, error FROM sqlinfer_errors()").fetchall() == [
         (1, "ai_gen", "echo/1", "boom", "the model gave no answer")
     ]
-    assert con.execute("FROM sqlinfer_usage()").fetchall() == [(1, "ai_gen", "echo/1", 3, 1, 3, 2)]
+    assert con.execute("FROM sqlinfer_usage()").fetchall() == [(1, "ai_gen", "echo/1", 3, 1, 3, 2, 0.0)]
     assert ("echo", 1) in con.execute("SELECT name, version FROM sqlinfer_models()").fetchall()
 
 

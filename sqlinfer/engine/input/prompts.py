@@ -14,13 +14,13 @@ from sqlinfer.engine.generation_settings import Defaults, GenerationSettings, ch
 from sqlinfer.engine.input.chat_template import Chat, ChatTemplate
 from sqlinfer.engine.input.choice_trie import ChoiceTrie, build_choice_trie, scored_settings
 from sqlinfer.engine.input.grammar import Grammars
-from sqlinfer.engine.input.text_splitter import split_points
 from sqlinfer.engine.input.tokenizer import Tokenizer
 from sqlinfer.engine.input.translation import translation_prefix
 from sqlinfer.engine.model.model_kind import Media, unsupported_reason
 from sqlinfer.engine.sequence import Sequence, failed
 from sqlinfer.engine.text_stream import CUT_CHARACTER, TextStream, token_logprobs
 from sqlinfer.errors import first_line
+from sqlinfer.text_splitter import split_points
 from sqlinfer.types import (
     AnyRequest,
     Choose,

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from sqlinfer.config.job_settings import NAMES
+from sqlinfer.config.remote_source import is_remote, read_remote_source
 from sqlinfer.errors import SqlinferError
 from sqlinfer.functions.call_options import read_parameters
 from sqlinfer.mlflow import register_model
@@ -20,6 +21,7 @@ from sqlinfer.types import ModelVersion, Parameters
 _FORMS = """\
   CREATE [OR REPLACE] MODEL name FROM 'source' [WITH (task = 'summarize', dtype = 'bfloat16', max_tokens = 64, ...)]
   CREATE MODEL name FROM './folder' WITH (script = 'score.py', returns = 'INTEGER', input = 'BLOB', trust = true)
+  CREATE MODEL name FROM 'openai:gpt-5-mini', or FROM 'http://127.0.0.1:8000/v1' WITH (remote_model = 'NAME')
   ALTER MODEL name SET ALIAS champion = 3
   DROP MODEL [IF EXISTS] name
   SHOW MODELS
@@ -101,6 +103,8 @@ def _created(registry: Registry, words: _Words) -> pa.Table:
         raise SqlinferError(
             f"model {name} is registered already; write CREATE OR REPLACE MODEL {name} to add its next version"
         )
+    if (remote_model := str(options.pop("remote_model", ""))) or is_remote(source):
+        source = str(read_remote_source(source, remote_model))
     registration: dict[str, Any] = {key: str(options.pop(key)) for key in _REGISTRATION if key in options}
     trust = options.pop("trust", False) is True
     types = {"returns": options.pop("returns", None), "input_type": options.pop("input", "")}
@@ -115,9 +119,10 @@ def _created(registry: Registry, words: _Words) -> pa.Table:
 
 def _described(version: ModelVersion) -> pa.Table:
     parameters = {f: getattr(version.parameters, f) for f in Parameters.__dataclass_fields__}
+    path = None if is_remote(version.source) else version.path
     facts = {
         "name": version.name, "version": version.version, "source": version.source, "revision": version.revision,
-        "path": version.path, "task": version.task, "dtype": version.dtype, "fingerprint": version.fingerprint,
+        "path": path, "task": version.task, "dtype": version.dtype, "fingerprint": version.fingerprint,
         "description": version.description, **{k: v for k, v in parameters.items() if v is not None},
         **{f"tag {key}": value for key, value in version.tags.items()},
     }  # fmt: skip

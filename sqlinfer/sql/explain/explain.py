@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from sqlinfer.backends import backend_of
@@ -38,6 +38,7 @@ class CallEstimate:
     prompt_tokens_error: how far off that may be.
     max_completion_tokens: the most that the model may write.
     est_seconds: the time that it takes.
+    cost: in US dollars, at most; None if no price of the model is known.
     """
 
     place: str
@@ -52,6 +53,7 @@ class CallEstimate:
     prompt_tokens_error: int = 0
     max_completion_tokens: int = 0
     est_seconds: float = 0.0
+    cost: float | None = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ class Explanation:
     refusal: why the first of them cannot.
     prompt_tokens: of what is not cached.
     est_seconds: the time that it takes.
+    cost: in US dollars, at most; None if no price of some model is known.
     measured: whether est_seconds comes from the models' speed in earlier jobs here, or from a guess.
     calls: in the order of the scripts.
     models: those that must be loaded.
@@ -99,6 +102,7 @@ class Explanation:
     refusal: str
     prompt_tokens: int
     est_seconds: float
+    cost: float | None
     measured: bool
     calls: tuple[CallEstimate, ...]
     models: tuple[MemoryNeed, ...]
@@ -169,6 +173,7 @@ def explain(session: Session, scripts: Mapping[str, str], defaults: Mapping[str,
         refusal=next(map(str, probes.refused.values()), ""),
         prompt_tokens=sum(cost.prompt_tokens for cost in costs.values()),
         est_seconds=round(sum(cost.seconds for cost in costs.values()), 3),
+        cost=_sum(cost.cost for cost in costs.values()),
         measured=all(cost.is_measured for cost in costs.values()),
         calls=tuple(_calls(probes, costs)),
         models=tuple(_models(probes, costs)),
@@ -245,7 +250,13 @@ def _call(call: CallEstimate, key: CallKey, probes: _Probes, costs: Mapping[Call
         prompt_tokens_error=cost.prompt_tokens_error,
         max_completion_tokens=cost.completion_tokens,
         est_seconds=round(cost.seconds, 3),
+        cost=cost.cost,
     )
+
+
+def _sum(costs: Iterable[float | None]) -> float | None:
+    known = list(costs)
+    return None if None in known else sum(cost for cost in known if cost is not None)
 
 
 def _models(probes: _Probes, costs: Mapping[CallKey, Estimate]) -> Iterator[MemoryNeed]:
@@ -257,4 +268,5 @@ def _models(probes: _Probes, costs: Mapping[CallKey, Estimate]) -> Iterator[Memo
     for fingerprint, num_tokens in longest.items():
         version = probes.stats.versions[fingerprint]
         need = backend_of(version).estimate_memory(version, num_tokens)
-        yield MemoryNeed(str(version), need.device, need.dtype, need.bytes, need.free_bytes, need.fits)
+        if need is not None:
+            yield MemoryNeed(str(version), need.device, need.dtype, need.bytes, need.free_bytes, need.fits)

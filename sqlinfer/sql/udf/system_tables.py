@@ -29,13 +29,13 @@ _WRITTEN = (
 _JOB = {
     "job": _WHOLE, "state": _TEXT, "started": _TIME, "ended": _TIME, "statement": _TEXT, "models": _TEXTS,
     "rows": _WHOLE, "requests": _WHOLE, "known": _WHOLE, "generated": _WHOLE, "failed": _WHOLE, "expected": _WHOLE,
-    "prompt_tokens": _WHOLE, "completion_tokens": _WHOLE, "seconds": _REAL, "probe_seconds": _REAL,
+    "prompt_tokens": _WHOLE, "completion_tokens": _WHOLE, "cost": _REAL, "seconds": _REAL, "probe_seconds": _REAL,
     "infer_seconds": _REAL, "replay_seconds": _REAL, "batch_fill": _REAL, "peak_memory_bytes": _WHOLE,
     "peak_device_bytes": _WHOLE, "error": _TEXT, "written": _WRITTEN,
 }  # fmt: skip
 _USAGE = {
     "job": _WHOLE, "function": _TEXT, "model": _TEXT, "requests": _WHOLE, "failed": _WHOLE, "prompt_tokens": _WHOLE,
-    "completion_tokens": _WHOLE,
+    "completion_tokens": _WHOLE, "cost": _REAL,
 }  # fmt: skip
 _ERROR = {"job": _WHOLE, "function": _TEXT, "model": _TEXT, "text": _TEXT, "error": _TEXT}
 _MODEL = {

@@ -1,0 +1,20 @@
+"""Models behind an OpenAI-shaped address: requests in, completions out; knows no store and no SQL.
+
+The one door to them: other packages import from here only. It loads no HTTP library.
+"""
+
+from sqlinfer.remote.engine import RemoteEngine, cost, count_prompt_tokens, describe, unsupported_reason
+from sqlinfer.remote.prices import ListedPrice, list_prices, own_file
+from sqlinfer.remote.tokens import prompt_text
+
+__all__ = [
+    "ListedPrice",
+    "RemoteEngine",
+    "cost",
+    "count_prompt_tokens",
+    "describe",
+    "list_prices",
+    "own_file",
+    "prompt_text",
+    "unsupported_reason",
+]

@@ -1,0 +1,152 @@
+"""An Engine whose model lies behind an address: requests go out one a row, as many at a time as the server bears.
+
+Knows no store and no SQL.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future
+from typing import Any
+
+from sqlinfer.config.remote_source import read_remote_source
+from sqlinfer.errors import ModelUnusable
+from sqlinfer.remote.conversation import Conversation
+from sqlinfer.remote.embeddings import batches, embed
+from sqlinfer.remote.event_loop import submit
+from sqlinfer.remote.exchange import ServerError
+from sqlinfer.remote.keys import has_key
+from sqlinfer.remote.long_texts import cut_points
+from sqlinfer.remote.prices import find_price
+from sqlinfer.remote.remote_model import RemoteModel
+from sqlinfer.remote.tokens import MESSAGE_TOKENS, prompt_text, token_counter
+from sqlinfer.types import (
+    AnyRequest,
+    Cancel,
+    Choose,
+    Completion,
+    Count,
+    CountTokens,
+    Cuts,
+    Embed,
+    Generate,
+    ModelVersion,
+    SplitText,
+)
+
+_POLL_S = 0.05
+
+
+class RemoteEngine:
+    """Asks one model of one server.
+
+    version: among its settings max_retries, timeout, max_in_flight, requests_per_minute and tokens_per_minute.
+    """
+
+    def __init__(self, version: ModelVersion) -> None:
+        self._model = RemoteModel.of(version)
+
+    def generate(self, requests: Iterable[AnyRequest], cancel: Cancel | None = None) -> Iterator[Completion]:
+        """Yield one completion a request, in order of finishing. See Engine.
+
+        Raises ModelUnusable where no request could be answered: for a wrong key, model or address.
+        """
+        stop = cancel or threading.Event()
+        waiting = batches(requests)
+        running: dict[Future[list[Completion]], Sequence[AnyRequest]] = {}
+        finished: queue.SimpleQueue[Future[list[Completion]]] = queue.SimpleQueue()
+        try:
+            while not stop.is_set():
+                while len(running) < self._model.server.room(self._model.flow) and (batch := next(waiting, None)):
+                    future = submit(self._answer(batch))
+                    running[future] = batch
+                    future.add_done_callback(finished.put)
+                if not running:
+                    return
+                try:
+                    future = finished.get(timeout=_POLL_S)
+                except queue.Empty:
+                    _cancel_abandoned(running)
+                else:
+                    yield from _completions(future, running.pop(future))
+        finally:
+            for future in running:
+                future.cancel()
+
+    async def _answer(self, batch: Sequence[AnyRequest]) -> list[Completion]:
+        model, request = self._model, batch[0]
+        try:
+            match request:
+                case Embed():
+                    return await embed(model, [each for each in batch if isinstance(each, Embed)])
+                case Generate() | Choose():
+                    return [await Conversation(model, request).answer()]
+                case CountTokens():
+                    return [Completion(request, Count(model.count_tokens(request.text)))]
+                case SplitText():
+                    models = await model.server.models(model.flow)
+                    cuts = cut_points(request, models.get(model.source.model, {}), model.count_tokens)
+                    return [Completion(request, Cuts(cuts))]
+                case _:
+                    return [Completion(request, error=unsupported_reason_of(request), finish_reason="error")]
+        except ServerError as error:
+            if error.kind in ("unusable", "unreachable"):
+                raise ModelUnusable(str(error)) from error
+            may_pass = error.kind != "refused"
+            return [Completion(each, error=str(error), finish_reason="error", is_retryable=may_pass) for each in batch]
+
+
+def unsupported_reason_of(request: AnyRequest) -> str:
+    """Why no model behind an address answers such a request; "" if some do."""
+    if isinstance(request, Generate | Choose | Embed | CountTokens | SplitText):
+        return ""
+    return "lies behind an address and writes text: ai_query asks it, and ai_classify with labels classifies"
+
+
+def unsupported_reason(version: ModelVersion, request: AnyRequest) -> str:
+    """Why a model cannot answer such a request, to follow its name; "" if it can."""
+    if version.task == "embed" and isinstance(request, Generate | Choose | SplitText):
+        return "is registered to embed: ai_embed asks it"
+    if version.task in ("generate", "summarize") and isinstance(request, Embed):
+        return f"is registered for {version.task} and embeds nothing"
+    return unsupported_reason_of(request)
+
+
+def count_prompt_tokens(version: ModelVersion, requests: Sequence[AnyRequest]) -> list[int]:
+    """Tokens of each prompt, by an estimate."""
+    count = token_counter(read_remote_source(version.source).model)
+    around = {True: MESSAGE_TOKENS, False: 0}
+    return [count(prompt_text(request)) + around[request.is_decoded] for request in requests]
+
+
+def cost(version: ModelVersion, prompt_tokens: int, completion_tokens: int) -> float | None:
+    """US dollars for so many tokens; None if no price of the model is known."""
+    price = find_price(read_remote_source(version.source))
+    return None if price is None else price.of(prompt_tokens, completion_tokens)
+
+
+def describe(version: ModelVersion) -> dict[str, Any]:
+    """Where a model is and how it is asked, for people; never the key."""
+    source, price = read_remote_source(version.source), cost(version, 1_000_000, 0)
+    return {
+        "base_url": source.url,
+        "remote_model": source.model,
+        "key_from": " or ".join(reversed(source.key_variables)),
+        "has_key": has_key(source),
+        "price_of_input": price,
+    }
+
+
+def _cancel_abandoned(running: dict[Future[list[Completion]], Sequence[AnyRequest]]) -> None:
+    for future, batch in running.items():
+        if all(request.is_cancelled() for request in batch):
+            future.cancel()
+
+
+def _completions(future: Future[list[Completion]], batch: Sequence[AnyRequest]) -> list[Completion]:
+    try:
+        return future.result()
+    except CancelledError:
+        return [Completion(request, finish_reason="cancelled") for request in batch]

@@ -1,0 +1,167 @@
+"""A server that models lie on: the flow of requests to it, with a window, pauses and retries. Knows no prompts."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from sqlinfer.config.remote_source import RemoteSource
+from sqlinfer.errors import nearest
+from sqlinfer.remote.exchange import Exchange, Reply, ServerError
+from sqlinfer.remote.window import MOST, Pace, Window, exhausted_s
+
+TIMEOUT_S = 300.0
+"""Of one answer, where the setting timeout says nothing."""
+_BACKOFF_S = 0.1
+_LONGEST_BACKOFF_S = 30.0
+_UNREACHED_TRIES = 3
+"""Of a server that never answered: its name or address may be wrong."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """How one job asks a server; None is no bound."""
+
+    key: str
+    max_retries: int
+    timeout_s: float = TIMEOUT_S
+    max_in_flight: int | None = None
+    requests_a_minute: int | None = None
+    tokens_a_minute: int | None = None
+
+    def __repr__(self) -> str:
+        return f"Flow(max_retries={self.max_retries}, timeout_s={self.timeout_s:g})"  # the key is nobody's to read
+
+
+class ModelServer:
+    """One server, for all models on it and all threads of this process; its coroutines belong to the loop."""
+
+    def __init__(self, source: RemoteSource) -> None:
+        self._source = source
+        self._exchange = Exchange(source)
+        self._window = Window()
+        self._pace = Pace()
+        self._in_flight = self._num_pausing = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._has_answered = False
+        self._models: dict[str, dict[str, Any]] | None = None
+
+    def room(self, flow: Flow) -> int:
+        """How many requests to have at hand: those in flight, and those that pause before they are tried again. No
+        others: a job that stops at its budget has paid for what is in flight and no more."""
+        return self._most(flow) + self._num_pausing
+
+    async def ask(self, path: str, body: Mapping[str, Any], flow: Flow, tokens: int) -> Reply:
+        """The answer to a request; what may pass is tried again. tokens: an estimate of what it uses. Raises
+        ServerError."""
+        tries = 0
+        while True:
+            try:
+                return await self._try(path, body, flow, tokens)
+            except ServerError as error:
+                tries += 1
+                most = flow.max_retries
+                if error.kind == "unreachable" and not self._has_answered:
+                    most = min(most, _UNREACHED_TRIES)
+                if error.status == 404 and (models := nearest(str(body["model"]), await self.models(flow))):
+                    raise ServerError(f"{error}. {models}", error.kind, error.status) from error
+                if error.kind in ("refused", "unusable") or tries > most:
+                    raise
+                pause_s = min(_BACKOFF_S * 2 ** (tries - 1), _LONGEST_BACKOFF_S) * random.uniform(0.75, 1.25)
+                if error.retry_after_s is not None:
+                    pause_s = error.retry_after_s
+                    self._pace.pause(time.monotonic() + pause_s)
+                _log.info("asked again in %.1f s: %s", pause_s, error)
+                self._num_pausing += 1
+                try:
+                    await asyncio.sleep(pause_s)
+                finally:
+                    self._num_pausing -= 1
+
+    async def models(self, flow: Flow) -> Mapping[str, dict[str, Any]]:
+        """What the server says of its models, by name; empty if it does not say."""
+        if self._models is None:
+            try:
+                listed = (await self._exchange.get("models", flow.key, min(flow.timeout_s, 30.0))).content.get("data")
+            except ServerError:
+                listed = []
+            models = [model for model in listed if isinstance(model, dict)] if isinstance(listed, list) else []
+            self._models = {str(model.get("id")): model for model in models}
+        return self._models
+
+    async def _try(self, path: str, body: Mapping[str, Any], flow: Flow, tokens: int) -> Reply:
+        async with self._place(flow, tokens):
+            sent_s = time.monotonic()
+            try:
+                reply = await self._exchange.post(path, body, flow.key, flow.timeout_s)
+            except ServerError as error:
+                if error.kind == "busy":
+                    self._window.note_congestion(sent_s, time.monotonic())
+                self._has_answered = self._has_answered or error.status != 0
+                raise
+            now_s = time.monotonic()
+            self._has_answered = True
+            self._window.note_answer(sent_s, now_s, self._in_flight)
+            if wait_s := exhausted_s(reply.headers):
+                self._pace.pause(now_s + wait_s)
+            used = reply.content.get("usage")
+            total = used.get("total_tokens") if isinstance(used, dict) else None
+            if isinstance(total, int):
+                self._pace.correct_tokens(min(max(total, 0), 100 * tokens) - tokens, flow.tokens_a_minute)
+            return reply
+
+    @asynccontextmanager
+    async def _place(self, flow: Flow, tokens: int) -> AsyncIterator[None]:
+        """A place in the window, at a time when the server may be asked."""
+        while self._in_flight >= self._most(flow):
+            turn = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            try:
+                await turn
+            except asyncio.CancelledError:
+                self._wake(flow)  # it may have been this one's turn
+                raise
+        self._in_flight += 1
+        try:
+            await self._wait_for_pace(flow, tokens)
+            yield
+        finally:
+            self._in_flight -= 1
+            self._wake(flow)
+
+    async def _wait_for_pace(self, flow: Flow, tokens: int) -> None:
+        start_s = self._pace.reserve(time.monotonic(), tokens, flow.requests_a_minute, flow.tokens_a_minute)
+        while (wait_s := max(start_s, self._pace.paused_until_s) - time.monotonic()) > 0:
+            await asyncio.sleep(wait_s)
+
+    def _wake(self, flow: Flow) -> None:
+        """Let those that wait look again, as many as there is room for."""
+        for _ in range(max(0, self._most(flow) - self._in_flight)):
+            if not self._waiting:
+                return
+            turn = self._waiting.popleft()
+            if not turn.done():  # cancelled
+                turn.set_result(None)
+
+    def _most(self, flow: Flow) -> int:
+        return max(1, min(int(self._window.size), flow.max_in_flight or MOST))
+
+
+_servers: dict[tuple[int, str, str], ModelServer] = {}
+_lock = threading.Lock()
+
+
+def server_of(source: RemoteSource) -> ModelServer:
+    """The process's server at an address."""
+    with _lock:
+        return _servers.setdefault((os.getpid(), source.url, source.preset.name), ModelServer(source))
