@@ -121,6 +121,8 @@ def clear(function: str | None, model: str | None, yes: bool, as_json: bool) -> 
         described = " ".join(["all answers" if not (function or model) else "the answers", *_of(function, model)])
         if not yes:
             click.confirm(f"Delete {described} in {store.path}?", abort=True, err=True)
+        if not (function or model):
+            store.comparisons.clear()  # their labels are answers
         gone, is_wiped = store.answers.clear(function, fingerprint), store.answers.is_wiped
     if as_json:
         echo_json({"cleared": gone, "wiped": is_wiped})

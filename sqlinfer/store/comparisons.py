@@ -30,6 +30,11 @@ class Comparisons:
                 (_KEPT,),
             )
 
+    def clear(self) -> None:
+        """Forget all."""
+        with self._database.writing() as connection:
+            connection.execute("DELETE FROM comparisons")
+
     def list(self) -> Sequence[tuple[float, Mapping[str, Any]]]:
         """The comparisons, newest first: when each was made (unix seconds), and the result."""
         with self._database.reading() as connection:

@@ -51,7 +51,9 @@ CALLS = ["ai_gen(body)", "ai_query('news', body)", "ai_gen(body, model := 'news'
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_each_version_answers_the_same_query_once(news: list[str], invoke: Invoke, query: Query, call: str) -> None:
+def test_each_version_answers_the_same_query_once(
+    news: list[str], invoke: Invoke, query: Query, home: Path, call: str
+) -> None:
     file = query(f"SELECT id, {call} AS answer FROM {ROWS} WHERE id <> 3 ORDER BY id")
     compared = last_json(invoke("models", "compare", "news", "news@candidate", file, "--json"))
     assert [compared[run]["model"] for run in ("first", "second")] == ["news/1", "news/2"]
@@ -62,6 +64,11 @@ def test_each_version_answers_the_same_query_once(news: list[str], invoke: Invok
     again = last_json(invoke("models", "compare", "news", "news@candidate", file, "--json"))
     assert [again[run]["known"] for run in ("first", "second")] == [3, 3]
     assert len(news) == 6
+    with Store(home) as store:
+        assert len(store.comparisons.list()) == 2
+    invoke("answers", "clear", "--yes")
+    with Store(home) as store:
+        assert store.comparisons.list() == []
 
 
 def test_labels_have_a_confusion_and_an_accuracy_against_the_reference(
