@@ -22,7 +22,7 @@ from sqlinfer.errors import SqlinferError, nearest
 from sqlinfer.inference.counters import JobCounters
 from sqlinfer.inference.progress import Progress
 from sqlinfer.sql.connect import make_runtime
-from sqlinfer.sql.parsing.written_targets import created_table
+from sqlinfer.sql.parsing.written_targets import written_target
 from sqlinfer.sql.statement_prefetch import STATEMENT, StatementPrefetch
 from sqlinfer.sql.storage import make_file, set_storage_version
 from sqlinfer.sql.udf.registration import UdfRegistration
@@ -111,8 +111,8 @@ class _LogObserver:
 
 
 def _name(statement: str) -> str:
-    """What to call a statement: the model that it makes."""
-    table = created_table(statement)
+    """What to call a statement: the model that it writes."""
+    table = written_target(statement)
     if table:
         return table.rpartition(".")[2].strip('"').removesuffix("__dbt_tmp")
     return "a test" if "dbt_internal_test" in statement else "a query"

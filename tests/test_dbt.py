@@ -25,6 +25,15 @@ MOST = 8
 """Rows of each source."""
 
 
+CONTRACTED = "SELECT id, ai_classify(body, ['late', 'lost']) AS topic FROM {{ ref('stg_tickets') }}"
+CONTRACT = """
+models:
+  - name: contracted
+    config: {materialized: table, contract: {enforced: true}}
+    columns: [{name: id, data_type: integer}, {name: topic, data_type: varchar}]
+"""
+
+
 class Shop:
     """A copy of the example. home: the state of its runs."""
 
@@ -57,6 +66,13 @@ class Shop:
             text=True,
         )
 
+    def use_echo(self) -> None:
+        """Let an echo answer from now on, which starts sooner than a model; what was answered stays."""
+        profile = self.folder / "profiles.yml"
+        plugged = profile.read_text(encoding="utf-8").replace("sqlinfer.dbt", "tests.slow_dbt")
+        profile.write_text(plugged, encoding="utf-8")
+        (self.folder / "tests" / "gists_are_short.sql").unlink()  # an echo is as long as its text
+
     def dbt(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run the program to its end."""
         process = self.start(*words, **environment)
@@ -77,7 +93,7 @@ class Shop:
 
 
 @pytest.mark.slow
-def test_a_second_build_asks_about_the_new_rows_alone(tmp_path: Path) -> None:
+def test_a_second_build_asks_about_the_new_rows_alone_and_a_contract_is_one_job(tmp_path: Path) -> None:
     shop = Shop(tmp_path)
     built = shop.dbt("build")
     assert built.returncode == 0, built.stdout
@@ -96,8 +112,14 @@ def test_a_second_build_asks_about_the_new_rows_alone(tmp_path: Path) -> None:
     gists = shop.rows("SELECT id, topic, gist FROM ticket_gists ORDER BY id")
 
     shop.most += 2
-    rebuilt = shop.dbt("build")
+    shop.use_echo()
+    (shop.folder / "models" / "contracted.sql").write_text(CONTRACTED)
+    (shop.folder / "models" / "contracted.yml").write_text(CONTRACT)
+    rebuilt = shop.dbt("build", SLOW_ECHO_S="0")
     assert rebuilt.returncode == 0, rebuilt.stdout
+    assert f"contracted: {MOST + 2} rows, {MOST + 2} requests: 0 known, {MOST + 2} generated" in rebuilt.stdout
+    with Store(shop.home) as store:
+        assert {job.state for job in store.jobs.list(-1)} == {"done"}
     assert {name: (job.rows, job.known, job.generated) for name, job in shop.jobs().items()} == {
         "review_moods": (MOST + 2, MOST, 2),
         "ticket_topics": (2, 0, 2),  # incremental: the other rows are not even read
@@ -127,9 +149,7 @@ def test_errors_say_what_is_wrong(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_ctrl_c_keeps_what_was_answered_and_the_next_build_goes_on(tmp_path: Path) -> None:
     shop = Shop(tmp_path)
-    profile = shop.folder / "profiles.yml"
-    profile.write_text(profile.read_text(encoding="utf-8").replace("sqlinfer.dbt", "tests.slow_dbt"), encoding="utf-8")
-    (shop.folder / "tests" / "gists_are_short.sql").unlink()  # an echo is as long as its text
+    shop.use_echo()
     shop.most = 4 * MOST
     stopped = shop.start("build", SLOW_ECHO_S="0.5")
     wait_for_answers(shop.home)
