@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 CONFIG, TOKENIZER_CONFIG = "config.json", "tokenizer_config.json"
+MLMODEL = "MLmodel"  # MLflow writes it
 MODULES = "modules.json"  # sentence-transformers writes it
 DISTRIBUTED = ".metadata"  # transformers loads such a folder before all else, and it is a pickle
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"

@@ -141,8 +141,8 @@ def _build(project: Project, last: LastBuild, keys: Sequence[str], options: Mapp
         def ended(node: Any, result: Result) -> None:
             watch.stop()
             lines(node, result)
-            if to_mlflow:
-                record_job(session.runtime.store, result.job_id)
+            nonlocal to_mlflow  # a server that is down is not tried again for each node
+            to_mlflow = to_mlflow and record_job(session.runtime.store, result.job_id)
 
         building = Build(project, session, last, watch, ended)
         try:

@@ -37,7 +37,9 @@ def open_client() -> Iterator[Any]:
     uri = os.environ.get("MLFLOW_TRACKING_URI") or settings().tracking_uri or mlflow.get_tracking_uri()
     variables = {name: value for name, value in _PATIENCE.items() if name not in os.environ}
     os.environ.update(variables)
-    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    logger = logging.getLogger("mlflow")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     try:
         yield mlflow.MlflowClient(uri, uri)
     except MlflowException as error:
@@ -45,6 +47,7 @@ def open_client() -> Iterator[Any]:
             f"MLflow at {redact(uri)}: {redact(first_line(error))}. To use another server: set MLFLOW_TRACKING_URI"
         ) from error
     finally:
+        logger.setLevel(level)
         for name in variables:
             del os.environ[name]
 

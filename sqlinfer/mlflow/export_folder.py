@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from sqlinfer.errors import ModelUnusable
-from sqlinfer.mlflow.mlmodel import MLMODEL, PYFUNC, TRANSFORMERS
+from sqlinfer.mlflow.mlmodel import PYFUNC, TRANSFORMERS
 from sqlinfer.mlflow.transformers_flavor import PARAMETERS
-from sqlinfer.model_files import CONFIG, model_files, read_json
+from sqlinfer.model_files import CONFIG, MLMODEL, model_files, read_json
 from sqlinfer.types import ModelVersion
 
 _PIPELINES = {"summarize": "summarization", "embed": "feature-extraction"}

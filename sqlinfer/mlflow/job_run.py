@@ -23,15 +23,17 @@ _STATUS = {"done": "FINISHED", "interrupted": "KILLED"}
 _log = logging.getLogger("sqlinfer")
 
 
-def record_job(store: Store, job_id: int | None) -> None:
-    """Record a job that has ended as a run of MLflow; a server that cannot be reached costs a warning."""
+def record_job(store: Store, job_id: int | None) -> bool:
+    """Record a job that has ended as a run of MLflow; a server that cannot be reached costs a warning, and is False."""
     if job_id is None:
-        return
+        return True
     try:
         with open_client() as client:
             _record(client, store, store.jobs.show(job_id))
+        return True
     except Exception as error:  # noqa: BLE001 - a job never fails for its record
         _log.warning("job %s is not recorded in MLflow: %s", job_id, describe(error))
+        return False
 
 
 def experiment_id(client: Any) -> str:

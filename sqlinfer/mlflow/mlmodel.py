@@ -12,8 +12,8 @@ from typing import Any
 
 from sqlinfer.config.project_file import read_yaml
 from sqlinfer.errors import ModelUnusable, SqlinferError
+from sqlinfer.model_files import MLMODEL
 
-MLMODEL = "MLmodel"
 TRANSFORMERS, PYFUNC = "transformers", "python_function"
 
 

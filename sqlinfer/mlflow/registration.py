@@ -10,9 +10,10 @@ from typing import Any
 
 from sqlinfer.errors import ModelUnusable, SqlinferError
 from sqlinfer.mlflow.client import open_client
-from sqlinfer.mlflow.mlmodel import MLMODEL, TRANSFORMERS, MlModel, absent_libraries, other_versions, read_mlmodel
+from sqlinfer.mlflow.mlmodel import TRANSFORMERS, MlModel, absent_libraries, other_versions, read_mlmodel
 from sqlinfer.mlflow.source import MlflowSource, download, is_mlflow_uri, keep, pin, staging
 from sqlinfer.mlflow.transformers_flavor import TASKS, assemble
+from sqlinfer.model_files import MLMODEL
 from sqlinfer.scoring import probe_scorer, read_scorer
 from sqlinfer.store import Registry
 from sqlinfer.store.source import SourceFiles, find_source, is_folder
@@ -63,6 +64,7 @@ def _register(
     if TRANSFORMERS in model.flavors and not types["returns"]:
         with staging(registry.models_folder) as folder:
             parameters, ignored = assemble(model, folder / "model", shutil.move if is_copy else _link)
+            find_source(str(folder / "model"), None, trust)
             path = keep(folder / "model", registry.models_folder, "" if is_copy else pinned.uri)
         options["parameters"] = options.get("parameters", Parameters()).over(parameters)
         options["task"] = options.get("task") or TASKS.get(str(model.flavors[TRANSFORMERS].get("task")), "")

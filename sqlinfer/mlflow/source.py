@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlinfer.errors import ModelNotFound, ModelUnusable, nearest
 from sqlinfer.mlflow.client import is_missing
-from sqlinfer.mlflow.mlmodel import MLMODEL
+from sqlinfer.model_files import MLMODEL
 from sqlinfer.store import make_folder
 from sqlinfer.store.fingerprint import fingerprint
 
@@ -82,9 +82,14 @@ def _last_runs(client: Any) -> list[str]:
     return [run.info.run_id for run in runs]
 
 
+def find_registered_model(client: Any, name: str) -> Any:
+    """A model of MLflow's registry; None if there is none."""
+    return _get(client.get_registered_model, name)
+
+
 def registered_model(client: Any, name: str) -> Any:
     """A model of MLflow's registry. ModelNotFound names what is near."""
-    model = _get(client.get_registered_model, name)
+    model = find_registered_model(client, name)
     if model is None:
         known = [registered.name for registered in client.search_registered_models()]
         raise ModelNotFound(f"MLflow has no registered model {name!r}. {nearest(name, known)}".rstrip())

@@ -13,7 +13,14 @@ from sqlinfer.mlflow.client import open_client
 from sqlinfer.mlflow.export_folder import check_exportable, write_mlflow_folder
 from sqlinfer.mlflow.job_run import experiment_id
 from sqlinfer.mlflow.registration import register_model
-from sqlinfer.mlflow.source import all_versions, is_mlflow_uri, pin, registered_model, version_source
+from sqlinfer.mlflow.source import (
+    all_versions,
+    find_registered_model,
+    is_mlflow_uri,
+    pin,
+    registered_model,
+    version_source,
+)
 from sqlinfer.store import Registry
 from sqlinfer.store.names import parse_reference
 from sqlinfer.types import ModelVersion
@@ -118,7 +125,7 @@ def _export_facts(client: Any, name: str, registry: Registry, model: ModelVersio
 
 def _create_registered_model(client: Any, name: str) -> dict[str, str]:
     """MLflow's numbers of the versions that are there, by fingerprint and by the id of the logged model."""
-    if not any(model.name == name for model in client.search_registered_models(f"name='{name}'")):
+    if find_registered_model(client, name) is None:
         client.create_registered_model(name)
     versions = all_versions(client, name)
     by_id = {version_source(version).revision: version.version for version in versions}

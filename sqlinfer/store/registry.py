@@ -122,7 +122,8 @@ class Registry:
                 return self._unregistered(written, reference.name)
             except ModelNotFound as error:
                 raise ModelNotFound(f"No model {written!r} is registered. {self._nearest(written)} {error}") from error
-        raise ModelNotFound(f"No model {written!r} is registered. {self._known(reference.name)}")
+        source = written if ":/" in written else "SOURCE"
+        raise ModelNotFound(f"No model {written!r} is registered. {self._known(reference.name, source)}")
 
     def check_unchanged(self, model: ModelVersion) -> None:
         """Raise ModelUnusable if a model's files are no longer those that its fingerprint was made of."""
@@ -311,17 +312,17 @@ class Registry:
         return replace(model, fingerprint=self._fingerprint(model))
 
     def _intact(self, model: ModelVersion) -> ModelVersion:
+        if model.path.is_relative_to(self.models_folder) and not model.path.exists():
+            raise ModelUnusable(
+                f"{model.path} is gone, the copy of {model.source}. "
+                f"Copy it again: sqlinfer models register {model.name} {model.source}"
+            )
         if is_remote(model.source):
             self.hosts.check(read_remote_source(model.source))
         elif model.scorer is not None:
             check_scorer(model.path, model.scorer)
         elif model.path.is_dir():
             check_files(model.path, model.trusted)
-        elif model.path.is_relative_to(self.models_folder):
-            raise ModelUnusable(
-                f"{model.path} is gone, the copy of {model.source}. "
-                f"Copy it again: sqlinfer models register {model.name} {model.source}"
-            )
         else:
             # The hub's cache may have been emptied since: the pinned revision is fetched again.
             source, revision = (str(model.path), None) if is_folder(model.source) else (model.source, model.revision)
@@ -333,8 +334,8 @@ class Registry:
             )
         return model
 
-    def _known(self, name: str) -> str:
-        return f"{self._nearest(name)} To register it: `sqlinfer models register NAME SOURCE`.".lstrip()
+    def _known(self, name: str, source: str = "SOURCE") -> str:
+        return f"{self._nearest(name)} To register it: `sqlinfer models register NAME {source}`.".lstrip()
 
     def _nearest(self, name: str) -> str:
         return nearest(name, [model.name for model in self.list()])

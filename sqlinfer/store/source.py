@@ -12,6 +12,7 @@ from pathlib import Path
 from sqlinfer.errors import ModelNotFound, ModelUnusable, nearest
 from sqlinfer.model_files import (
     CONFIG,
+    MLMODEL,
     BrokenFile,
     check_references,
     model_files,
@@ -142,6 +143,8 @@ def check_scorer(path: Path, scorer: Scorer) -> None:
 
 def check_files(path: Path, trust: bool = False) -> None:
     """Raise ModelUnusable unless the folder holds a whole model and names nothing outside; reads headers only."""
+    if (path / MLMODEL).is_file():
+        raise ModelUnusable(f"{path} is a model of MLflow. To use it: sqlinfer models register NAME {path}")
     if not (path / CONFIG).is_file():
         raise ModelUnusable(f"{path} is not a model folder, or is incomplete: {CONFIG} is missing. {_AGAIN}")
     try:

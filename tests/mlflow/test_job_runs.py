@@ -74,6 +74,19 @@ def test_a_server_that_is_down_costs_a_warning_and_never_the_job(
     assert "job 1 is not recorded in MLflow: " in caplog.text
 
 
+def test_a_server_that_is_down_is_tried_once_in_a_build(
+    echoing: EchoEngine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    (tmp_path / "sqlinfer.yml").write_text("name: shop\nmodel: echo\nmlflow:\n  tracking_uri: http://127.0.0.1:9\n")
+    (tmp_path / "models").mkdir()
+    for name in ("a", "b", "c"):
+        (tmp_path / "models" / f"{name}.sql").write_text(f"SELECT ai_gen('{name}') AS mood")
+    run("build")
+    assert caplog.text.count("is not recorded in MLflow") == 1
+
+
 def test_secrets_of_a_statement_are_not_recorded(client: Any, echoing: EchoEngine) -> None:
     run("run", "-c", "SELECT ai_gen('x password=hunter2hunter2')", "--model", "echo", "--mlflow")
     recorded = last_run(client)

@@ -194,3 +194,17 @@ def test_artifacts_that_are_no_model_are_named(registry: Any, client: Any, tmp_p
     client.log_artifact(run.info.run_id, str(file), "notes")
     with pytest.raises(ModelUnusable, match=r"no file MLmodel\. It holds notes\.txt"):
         register_model(registry, "s", f"runs:/{run.info.run_id}/notes")
+
+
+def test_sql_names_the_command_that_registers_a_model_of_mlflow(registry: Any, logged: Path) -> None:
+    for written in ("models:/short@champion", str(logged)):
+        with pytest.raises(SqlinferError, match=f"sqlinfer models register NAME {written}"):
+            registry.get(written)
+
+
+def test_pickled_weights_of_mlflow_need_trust(registry: Any, logged: Path) -> None:
+    (logged / "model" / "model.safetensors").rename(logged / "model" / "pytorch_model.bin")
+    with pytest.raises(ModelUnusable, match="--trust"):
+        register_model(registry, "s", str(logged))
+    assert not list(registry.models_folder.glob("[!.]*"))
+    assert register_model(registry, "s", str(logged), trust=True).trusted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ _DTYPES = {
 
 def load(path: Path, file: str) -> Any:  # noqa: ARG001 - of the folder there is one MLmodel
     """Load a model's folder."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     try:
         from mlflow import pyfunc
     except ImportError:
