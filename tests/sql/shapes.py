@@ -195,6 +195,18 @@ SHAPES = {
     "insert values": Shape(
         "INSERT INTO target (id, text) VALUES (100, ai_gen('a')), (101, ai_gen('b'))", {"a", "b"}, "FROM target"
     ),
+    "insert values of many types": Shape(
+        "CREATE TABLE kinds (a VARCHAR, b DATE, c DOUBLE, d ENUM('x', 'y'), e INTEGER[], f VARCHAR, g VARCHAR); "
+        "INSERT INTO kinds VALUES (1, '2020-01-02', 3, 'x', '[1, 2]', ai_gen('a'), ai_gen('c', max_tokens := 9)), "
+        "(3000000000, NULL, -4, 'y', NULL, ai_gen('b'), ai_gen('c', max_tokens := 9))",
+        {"a", "b", "c"},
+        "FROM kinds",
+    ),
+    "insert values with a default": Shape(
+        "INSERT INTO target (text, id) VALUES (ai_gen('a'), 100), (DEFAULT, 101)",
+        {"a"},
+        "FROM target",
+    ),
     "insert on conflict": Shape(
         "INSERT INTO target SELECT id, ai_gen(body) FROM tickets WHERE id < 5 ON CONFLICT (id) DO UPDATE "
         "SET text = excluded.text",

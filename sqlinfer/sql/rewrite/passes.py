@@ -14,6 +14,7 @@ from sqlinfer.sql.rewrite.bigquery_names import bigquery_names
 from sqlinfer.sql.rewrite.cast_embeddings import cast_embeddings
 from sqlinfer.sql.rewrite.check_constants import check_constants
 from sqlinfer.sql.rewrite.context import RewriteContext
+from sqlinfer.sql.rewrite.gather_values import gather_values
 from sqlinfer.sql.rewrite.guard_merge_values import guard_merge_values
 from sqlinfer.sql.rewrite.inline_views import inline_views
 from sqlinfer.sql.rewrite.limit_before_select import limit_before_select
@@ -45,7 +46,7 @@ OUTPUT_PASSES: tuple[Pass, ...] = (output_action, atomic_copy)
 PARAMETER_PASSES: tuple[Pass, ...] = (name_parameters,)
 """For statements whose parts run by themselves; before guards, which repeat conditions."""
 
-GUARD_PASSES: tuple[Pass, ...] = (order_predicates, guard_merge_values)
+GUARD_PASSES: tuple[Pass, ...] = (gather_values, order_predicates, guard_merge_values)
 """For statements with AI calls whose form DuckDB may refuse; then they run without."""
 
 LIMIT_PASSES: tuple[Pass, ...] = (limit_before_select,)
