@@ -66,10 +66,12 @@ class Writing(ABC):
         passed = [(0, 0)] * len(self.requests)  # characters and tokens of each choice
         completions: dict[int, Completion] = {}
         async for index, event in events:
-            piece, reason, (num_characters, num_tokens) = event, None, passed[index]
+            reason, (num_characters, num_tokens) = None, passed[index]
             if isinstance(event, Completion):
                 completions[index], reason = event, event.finish_reason
                 piece = Piece(str(event.output)[num_characters:], event.logprobs[num_tokens:])
+            else:
+                piece = event
             choice = self.chunk(index, piece, reason, is_first=passed[index] == (0, 0))
             passed[index] = num_characters + len(piece.text), num_tokens + len(piece.tokens)
             yield {**head, "choices": [choice], **({"usage": None} if has_usage else {})}
