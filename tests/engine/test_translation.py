@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from transformers import AutoTokenizer
 
-from sqlinfer import Request
+from sqlinfer import Parameters, Request
 from sqlinfer.engine import open_engine
 from sqlinfer.store import Store
 from sqlinfer.types import Completion
@@ -56,3 +58,22 @@ def test_languages_that_a_model_was_not_trained_for_fail_the_row(
     assert "was trained to translate English to German, English to French, German to French, and not" in str(
         completion.error
     )
+
+
+@pytest.mark.parametrize("known_by", ["its tokenizer's class", "its tokens"])
+def test_a_model_that_takes_languages_as_codes_refuses_the_row(tmp_path: Path, home: Path, known_by: str) -> None:
+    folder = build("bart", tmp_path / "bart")
+    if known_by == "its tokens":
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer.add_tokens(["__en__", "__de__"], special_tokens=True)
+        tokenizer.save_pretrained(folder)
+    else:
+        file = folder / "tokenizer_config.json"
+        file.write_text(json.dumps({**json.loads(file.read_text()), "tokenizer_class": "NllbTokenizer"}))
+    with Store(home) as store:
+        engine = open_engine(store.registry.get(str(folder)))
+    asked = Request("Hello", instruction="Translate it.", languages=("German",), parameters=Parameters(max_tokens=1))
+    (refused,) = engine.generate([asked])
+    assert "takes languages as codes, which ai_translate does not know" in str(refused.error)
+    (answered,) = engine.generate([replace(asked, languages=())])
+    assert answered.error is None

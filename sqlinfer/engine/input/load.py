@@ -138,7 +138,9 @@ def _load_tokenizer(version: ModelVersion) -> Any:
             return AutoTokenizer.from_pretrained(version.path, **LOCAL)
     except Exception as error:
         problem = f"its tokenizer cannot be loaded ({first_line(error)})"
-        raise unusable(version, problem, "Copy tokenizer.json and tokenizer_config.json into the folder") from error
+        copy = "Copy tokenizer.json and tokenizer_config.json into the folder"
+        mend = "Install what is missing with pip" if isinstance(error, ImportError) else copy
+        raise unusable(version, problem, mend) from error
 
 
 def _load_generation(version: ModelVersion) -> dict[str, Any]:

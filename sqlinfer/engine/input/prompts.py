@@ -15,7 +15,7 @@ from sqlinfer.engine.input.chat_template import Chat, ChatTemplate
 from sqlinfer.engine.input.choice_trie import ChoiceTrie, build_choice_trie, scored_settings
 from sqlinfer.engine.input.grammar import Grammars
 from sqlinfer.engine.input.tokenizer import Tokenizer
-from sqlinfer.engine.input.translation import translation_prefix
+from sqlinfer.engine.input.translation import has_language_codes, translation_prefix
 from sqlinfer.engine.model.model_kind import Media, unsupported_reason
 from sqlinfer.engine.sequence import Sequence, failed
 from sqlinfer.engine.text_stream import CUT_CHARACTER, TextStream, token_logprobs
@@ -75,7 +75,7 @@ class PromptBuilder:
         self.defaults = defaults
         self.context = context
         is_chat = tokenizer.chat_template is not None and not defaults.is_encoder_decoder
-        self._has_language_codes = hasattr(tokenizer, "src_lang") or hasattr(tokenizer, "source_lang")
+        self._has_language_codes = has_language_codes(tokenizer)
         self._tokenizer = Tokenizer(tokenizer, is_chat, is_in_parts=self.media != "texts")
         self._template = ChatTemplate(self._tokenizer) if is_chat else None
         self._choice_trie = lru_cache(maxsize=256)(self._build_choice_trie)

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from sqlinfer.engine.generation_settings import Defaults
 from sqlinfer.types import ModelVersion
 
 _PREFIX = re.compile(r"translate (\w+) to (\w+):", re.IGNORECASE)
+_CODE = re.compile(r"__[a-z]{2,3}__|[a-z]{2}_[A-Z]{2}|[a-z]{3}_[A-Z][a-z]{3}")
+"""The token of a language, as M2M100, mBART and NLLB have it."""
+
+
+def has_language_codes(tokenizer: Any) -> bool:
+    """Whether a tokenizer takes the languages of a text as codes, by an attribute or by tokens of its own."""
+    if hasattr(tokenizer, "src_lang") or hasattr(tokenizer, "source_lang"):
+        return True
+    added = getattr(tokenizer, "added_tokens_decoder", {}).values()
+    return sum(_CODE.fullmatch(str(token)) is not None for token in added) > 1
 
 
 def translation_prefix(
