@@ -74,6 +74,10 @@ def read_deployment(path: Path) -> Deployment:
             f"{path}: type {content['type']!r} deploys no model. For a pipeline of several steps make a project: "
             "sqlinfer init"
         )
+    if "model" not in content and {"auth_mode", "defaults"} & content.keys():
+        raise SqlinferError(
+            f"{path} is the file of an endpoint. Its deployments' files name their models: give one of these"
+        )
     settings, unused = _settings(path, content)
     source, asset = _model(path, content.get("model"))
     code = _mapping(path, "code_configuration", content.get("code_configuration"))

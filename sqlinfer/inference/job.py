@@ -89,14 +89,14 @@ class Job:
             self._written[self._target].add(str(version))
 
     @contextmanager
-    def writing(self, target: str | None) -> Iterator[None]:
+    def writing(self, target: str | None, replaces: bool = False) -> Iterator[None]:
         """Note the model versions that are used inside as those of a table or file, unless writing it fails. Inside of
-        another target it is part of that one."""
+        another target it is part of that one. replaces: nothing is left of what was there."""
         if target is None or self._target is not None:
             yield
             return
         before = set(self._written.get(target, ()))
-        self._written[target], self._target = set(before), target
+        self._written[target], self._target = set() if replaces else set(before), target
         try:
             yield
         except BaseException:

@@ -18,7 +18,7 @@ class WrittenTarget:
     """A table or file with answers of models.
 
     target: its name.
-    models: the versions whose answers the last job put there.
+    models: the versions whose answers a job put there.
     job_id, ended: of this job.
     """
 
@@ -66,11 +66,12 @@ class ComparisonChart:
 
 
 def lineage(store: Store) -> list[WrittenTarget]:
-    """The tables and files that jobs wrote, each by the last of them, newest first."""
-    written: dict[str, WrittenTarget] = {}
+    """The tables and files that jobs wrote, newest first; of the same versions the last job."""
+    written: dict[tuple[str, ...], WrittenTarget] = {}
     for job in store.jobs.list(-1):
         for target, models in job.written.items():
-            written.setdefault(target, WrittenTarget(target, models, job.job_id, job.ended or job.started))
+            row = WrittenTarget(target, models, job.job_id, job.ended or job.started)
+            written.setdefault((target, *models), row)
     return list(written.values())[:_SHOWN_TARGETS]
 
 

@@ -104,6 +104,7 @@ class AiStatement(DuckDBStatement):
     unguarded: the same statement without guards, for the case that they do not fit it; None if it has none.
     over_pairs: the functions that it computes for pairs of rows of two tables; None until it is bound.
     target: the table or file whose rows it writes; None if it writes none.
+    replaces: whether nothing is left of what was in it.
     """
 
     queries: tuple[str, ...] = ()
@@ -114,6 +115,7 @@ class AiStatement(DuckDBStatement):
     unguarded: AiStatement | None = None
     over_pairs: frozenset[str] | None = None
     target: str | None = None
+    replaces: bool = False
 
     def without_guards(self) -> Self:
         """The statement as it is without guards."""
@@ -164,7 +166,8 @@ def plan(text: str, context: RewriteContext, catalog: Catalog, runs: bool = Fals
     names, columns, views = dependencies.names, dependencies.columns, dependencies.views
     context = replace(context, ai_names=names, ai_columns=columns, views=views)
     target = written_target(dependencies.prepared or text, context.parameters)
-    return replace(_plan_phases(text, sql, context, dependencies), target=target)
+    replaces = _verb(sql) in ("CREATE", "COPY")
+    return replace(_plan_phases(text, sql, context, dependencies), target=target, replaces=replaces)
 
 
 def _plan_phases(text: str, sql: str, context: RewriteContext, dependencies: Dependencies) -> Query | Write:

@@ -243,7 +243,7 @@ class StatementRunner:
 
     def _writing(self, statement: AiStatement) -> AbstractContextManager[None]:
         """Within a job: note the model versions whose answers are in what a statement writes."""
-        return self._evaluator.job.writing(None if self.is_summary_only else statement.target)
+        return self._evaluator.job.writing(None if self.is_summary_only else statement.target, statement.replaces)
 
     def _run_directly(self, statement: DuckDBStatement, execute: RunSql) -> Any:
         """Hand a statement to DuckDB."""

@@ -130,6 +130,7 @@ def test_a_deployments_name_never_deploys_it(deploy: Deploy, name: str) -> None:
         (NESTED.replace("retry_settings: {max_retries: 1, timeout: 3000}", "retry_settings: 3"), "retry_settings must"),
         (NESTED + "code_configuration: {code: code, scoring_script: run.py}", "code_configuration: there is no file"),
         ("- a\n- b", "expected names and values"),
+        ("name: bills\nauth_mode: aad_token", "is the file of an endpoint"),
         ("model: ./model", "has no endpoint_name"),
     ],
 )

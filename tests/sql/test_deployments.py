@@ -93,6 +93,15 @@ def test_what_was_not_written_is_not_in_the_lineage(news: Session) -> None:
     assert all(job.written == {} for job in news.runtime.store.jobs.list())
 
 
+def test_a_table_that_is_replaced_is_of_the_last_version_and_one_that_grows_of_all(news: Session) -> None:
+    with news.job("three statements"):
+        for verb in ("CREATE TABLE t AS", "CREATE OR REPLACE TABLE t AS", "CREATE TABLE u AS"):
+            news.execute(f"{verb} SELECT ai_gen('deploy' || x) AS y FROM {ROWS}")
+        news.runtime.store.registry.deploy("news", 1)
+        news.execute("INSERT INTO u SELECT ai_gen('a')")
+    assert news.runtime.store.jobs.list()[0].written == {"t": ["news/2"], "u": ["news/1", "news/2"]}
+
+
 def test_a_prepared_statement_says_what_it_wrote(news: Session) -> None:
     news.execute("CREATE TABLE t (y VARCHAR)")
     news.execute("PREPARE fill AS INSERT INTO t SELECT ai_gen($1)")
