@@ -39,6 +39,8 @@ class Backend:
     """What the model needs of the device for rows of so many tokens; None if it runs elsewhere."""
     cost: Callable[[ModelVersion, int, int], float | None] = lambda *_: 0.0
     """US dollars for so many prompt and completion tokens; None if no price is known."""
+    choice_tokens: int = 0
+    """Tokens that are decoded for a Choose, about; 0 where choices are scored."""
     retries: bool = False
     """Whether its engines bound the time of a batch and try again what failed."""
 
@@ -63,6 +65,7 @@ REMOTE = Backend(
     unsupported_reason=remote.unsupported_reason,
     estimate_memory=lambda *_: None,
     cost=remote.cost,
+    choice_tokens=16,
     retries=True,
 )
 BACKENDS: Mapping[str, Backend] = {"": TRANSFORMERS, "address": REMOTE}

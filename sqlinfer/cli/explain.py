@@ -110,7 +110,7 @@ def _echo(explanation: Explanation, with_calls: bool = True) -> None:
 def _cost(explanation: Explanation) -> str:
     if explanation.cost is None:
         return ", at a price that is not known: see `sqlinfer prices`"
-    return f", at most ${amount_of(explanation.cost)}" if explanation.cost else ""
+    return f", about ${amount_of(explanation.cost)}" if explanation.cost else ""
 
 
 def _row(call: CallEstimate, is_one_file: bool) -> list[Any]:

@@ -25,7 +25,7 @@ from sqlinfer.cli.state import (
 from sqlinfer.cli.stop import stop_message, stopping
 from sqlinfer.cli.tables import echo_json
 from sqlinfer.errors import Interrupted
-from sqlinfer.units import count, counted, duration
+from sqlinfer.units import amount_of, count, counted, duration
 
 if TYPE_CHECKING:
     from sqlinfer.inference.runner import JobRunner
@@ -137,8 +137,9 @@ def _run_statement(session: Session, statement: str, results: Results, watch: Wa
 def _close(runner: JobRunner) -> None:
     """The closing line."""
     counts = runner.job.counts
+    cost = f", ${amount_of(counts.cost)}" if counts.cost else ""
     click.echo(
         f"job {runner.last_job_id}: {count(counts.rows, 'row')}, {counted(counts)}; "
-        f"{counts.prompt_tokens:,} + {counts.completion_tokens:,} tokens in {duration(counts.seconds)}",
+        f"{counts.prompt_tokens:,} + {counts.completion_tokens:,} tokens in {duration(counts.seconds)}{cost}",
         err=True,
     )

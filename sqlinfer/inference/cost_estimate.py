@@ -14,7 +14,7 @@ from sqlinfer.config.job_settings import JobSettings
 from sqlinfer.inference.keyed_request import Route
 from sqlinfer.inference.request_spool import RequestSpool
 from sqlinfer.inference.runtime import Runtime
-from sqlinfer.types import AnyRequest, CountTokens
+from sqlinfer.types import AnyRequest, Choose, CountTokens
 
 _SAMPLE = 200
 _UNKNOWN_SPEED = (200.0, 20.0)
@@ -59,7 +59,7 @@ class Estimate:
     is_measured: bool
     """Whether the seconds come from the model's speed in earlier jobs here, or from a guess."""
     cost: float | None
-    """In US dollars, at most; None if no price of the model is known."""
+    """In US dollars, about; None if no price of the model is known."""
     prompt_cost: float
     """Of it, that of the prompts: at least so much."""
     row_tokens: int
@@ -95,8 +95,10 @@ def estimate(runtime: Runtime, total: Sample) -> Estimate:
     seconds = max(prompt_seconds, answer_tokens / (answer_speed or _UNKNOWN_SPEED[1]))
     rows = [read + written for read, written, r in zip(counted, most, total.sample, strict=True) if r.needs_weights]
     row_tokens = max(rows, default=0)
-    cost = backend_of(version).cost(version, prompt_tokens, answer_tokens)
-    prompt_cost = backend_of(version).cost(version, max(0, prompt_tokens - error), 0) or 0.0
+    backend = backend_of(version)
+    num_choices = total.requests * sum(isinstance(r, Choose) for r in total.sample) // max(1, len(total.sample))
+    cost = backend.cost(version, prompt_tokens, answer_tokens + num_choices * backend.choice_tokens)
+    prompt_cost = backend.cost(version, max(0, prompt_tokens - error), 0) or 0.0
     return Estimate(
         prompt_tokens, error, answer_tokens, seconds, prompt_seconds, is_measured, cost, prompt_cost, row_tokens
     )

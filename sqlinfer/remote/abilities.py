@@ -11,7 +11,7 @@ from sqlinfer.remote.exchange import ServerError
 _ALIASES = {
     "logprobs": ("logprobs", "top_logprobs"),
     "response_format": ("response_format", "json_schema", "schema", "structured", "guided", "grammar"),
-    "max_tokens": ("max_tokens", "max_completion_tokens"),
+    "max_tokens": ("max_completion_tokens",),  # which the server names in its place
 }
 """The words by which a server's error names a parameter."""
 
@@ -35,7 +35,7 @@ class Abilities:
     def learn(self, error: ServerError, optional: dict[str, str]) -> bool:
         """Whether a request would now be made otherwise. optional: the parameters that it may do without, in the order
         in which they are given up, and the value that each is refused by."""
-        if error.status not in (400, 404, 415, 422, 501):
+        if error.status not in (400, 404, 415, 422, 501) or error.is_about_length:
             return False
         for parameter, value in optional.items():
             if not self.takes(parameter, value):

@@ -43,8 +43,14 @@ class Answer:
     """Empty if the server gives no probabilities."""
 
 
-def unsupported_parameter(source: RemoteSource, parameters: Parameters) -> str:
-    """Why a model cannot take these parameters; "" if it can."""
+def parameters_of(request: Generate | Choose) -> Parameters:
+    """Those that are sent: a choice is one of few answers, which nothing shortens and nobody samples."""
+    return Parameters() if isinstance(request, Choose) else request.parameters
+
+
+def unsupported_parameter(source: RemoteSource, request: Generate | Choose) -> str:
+    """Why a model cannot take a request's parameters; "" if it can."""
+    parameters = parameters_of(request)
     neutral = {"num_beams": (None, 1), "top_k": (None, 0), "min_tokens": (None, 0)}
     for name in (*_NEVER, *_EXTRAS):
         value = getattr(parameters, name)
@@ -81,7 +87,7 @@ def chat_body(
     source: RemoteSource, request: Generate | Choose, messages: list[ChatMessage], abilities: Abilities
 ) -> dict[str, Any]:
     """The body of a request: what the user set, and what the model takes."""
-    parameters, schema = request.parameters, schema_of(request)
+    parameters, schema = parameters_of(request), schema_of(request)
     names = [field.name for field in fields(parameters) if field.name not in _NEVER]
     body = {name: getattr(parameters, name) for name in names if getattr(parameters, name) is not None}
     for name, value in list(body.items()):
@@ -106,7 +112,7 @@ def optional_parameters(request: Generate | Choose, body: Mapping[str, Any]) -> 
     optional = {}
     if "max_tokens" in body:
         optional["max_tokens"] = ""
-    if request.parameters.temperature is None and "temperature" in body:
+    if parameters_of(request).temperature is None and "temperature" in body:
         optional["temperature"] = ""
     if "logprobs" in body:
         optional["logprobs"] = ""

@@ -45,7 +45,7 @@ class Conversation:
     async def answer(self) -> Completion:
         """The completion. Raises ServerError."""
         request = self._request
-        if problem := unsupported_parameter(self._model.source, request.parameters):
+        if problem := unsupported_parameter(self._model.source, request):
             return self._failed(problem)
         text = request.text
         while True:

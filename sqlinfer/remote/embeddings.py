@@ -43,7 +43,7 @@ async def embed(model: RemoteModel, batch: Sequence[Embed]) -> list[Completion]:
     try:
         return await _embed(model, batch, texts)
     except ServerError as error:
-        if error.kind != "refused":
+        if error.kind != "refused" or error.status not in (400, 413, 422):
             raise
         if len(batch) > 1:
             middle = len(batch) // 2

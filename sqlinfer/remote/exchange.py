@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import ssl
 import time
 from collections.abc import Mapping
@@ -23,6 +24,11 @@ ErrorKind = Literal["busy", "broken", "unreachable", "refused", "unusable"]
 _MOST_BYTES = 64 << 20
 _BUSY = (429, 503, 529)
 _BROKEN = (408, 409, 425, 500, 502, 504)
+_TOO_LONG = re.compile(
+    r"context.(?:length|window|size)|too (?:long|large)|(?:reduce|exceeds?) the (?:length|maximum)|"
+    r"maximum (?:input|sequence|prompt|number of tokens)",
+    re.IGNORECASE,
+)
 _OUT_OF_MONEY = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
 
 
@@ -47,8 +53,7 @@ class ServerError(Exception):
     @property
     def is_about_length(self) -> bool:
         """Whether the prompt was too long, by the words of the message: servers have no common code for it."""
-        text = str(self).lower()
-        return self.status in (400, 413, 422) and any(words in text for words in ("context", "too long", "maximum"))
+        return self.status == 413 or (self.status in (400, 422) and _TOO_LONG.search(str(self)) is not None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ TIMEOUT_S = 300.0
 """Of one answer, where the setting timeout says nothing."""
 _BACKOFF_S = 0.1
 _LONGEST_BACKOFF_S = 30.0
+_LONG_PAUSE_S = 10.0
 _UNREACHED_TRIES = 3
 """Of a server that never answered: its name or address may be wrong."""
 _log = logging.getLogger(__name__)
@@ -81,7 +82,7 @@ class ModelServer:
                 if error.retry_after_s is not None:
                     pause_s = error.retry_after_s
                     self._pace.pause(time.monotonic() + pause_s)
-                _log.info("asked again in %.1f s: %s", pause_s, error)
+                _log.log(_log_level(pause_s), "a request is sent again in %.1f s: %s", pause_s, error)
                 self._num_pausing += 1
                 try:
                     await asyncio.sleep(pause_s)
@@ -155,6 +156,11 @@ class ModelServer:
 
     def _most(self, flow: Flow) -> int:
         return max(1, min(int(self._window.size), flow.max_in_flight or MOST))
+
+
+def _log_level(pause_s: float) -> int:
+    """A pause that people notice is one to know about."""
+    return logging.WARNING if pause_s >= _LONG_PAUSE_S else logging.INFO
 
 
 _servers: dict[tuple[int, str, str], ModelServer] = {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -159,6 +161,30 @@ def test_a_server_that_is_not_there_is_named(home: Path) -> None:
     words = r"127\.0\.0\.1:9/v1 cannot be reached"
     with sqlinfer.connect(model="gone") as con, pytest.raises(ModelUnusable, match=words):
         con.sql("SELECT ai_gen('a')").fetchall()
+
+
+def test_a_run_that_is_killed_asks_again_only_what_was_in_flight(con: Session, server: FaultyServer) -> None:
+    go_on, held = threading.Event(), threading.Semaphore(0)
+
+    def hold(handler: Handler, body: Body) -> None:
+        if len(server.bodies) > 20 and not go_on.is_set():
+            held.release()
+            go_on.wait(60)
+        answered(handler, body)
+
+    server.faults = (hold,)
+    query = "SELECT ai_gen('row ' || i) AS answer FROM range(60) r(i) ORDER BY i"
+    words = ("run", "-c", query, "--model", "far", "--max-in-flight", "4")
+    with subprocess.Popen([sys.executable, "-m", "sqlinfer", *words], stdout=subprocess.DEVNULL) as run:
+        for _ in range(4):
+            assert held.acquire(timeout=60)
+        answers = con.runtime.store.answers
+        while answers.stats()["answers"] < 20:
+            time.sleep(0.05)
+        run.kill()
+    go_on.set()
+    assert con.sql(query).fetchall() == [(f"<row {i}>",) for i in range(60)]
+    assert len(server.bodies) == 60 + 4
 
 
 def test_a_retry_after_holds_back_all_requests(con: Session, server: FaultyServer) -> None:

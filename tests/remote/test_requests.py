@@ -66,7 +66,10 @@ def test_a_parameter_that_the_model_refuses_is_left_out_from_then_on(
 ) -> None:
     server.refuses = {f'"{refused}"': message}
     server.answer = lambda body: completion("good")
-    query = "SELECT ai_classify('text ' || i, ['good', 'bad'], max_tokens := 9) FROM range(30) r(i)"
+    call = "ai_gen('text ' || i, max_tokens := 9)"
+    if refused != "max_tokens":
+        call = "ai_classify('text ' || i, ['good', 'bad'])"
+    query = f"SELECT {call} FROM range(30) r(i)"
     assert set(con.sql(query).fetchall()) == {("good",)}
     con.sql(query.replace("text", "other")).fetchall()
     assert not any(refused in body for body in server.bodies[-30:])
@@ -76,6 +79,19 @@ def test_a_refused_parameter_that_the_user_gave_is_an_error(con: Session, server
     server.refuses = {'"temperature"': "temperature is not supported"}
     with pytest.raises(RequestsFailed, match="temperature is not supported"):
         con.sql("SELECT ai_gen('a', temperature := 0.7)").fetchall()
+
+
+def test_an_answer_of_labels_is_cut_by_no_max_tokens(con: Session, server: FaultyServer) -> None:
+    con.sql("SELECT ai_classify('a', ['good', 'bad'], max_tokens := 1, temperature := 2)").fetchall()
+    assert "max_tokens" not in server.bodies[0]
+    assert server.bodies[0]["temperature"] == 0
+
+
+def test_a_prompt_that_is_too_long_teaches_nothing_of_its_parameters(con: Session, server: FaultyServer) -> None:
+    server.refuses = {"long text": "maximum context length is 10 tokens; reduce max_tokens or max_completion_tokens"}
+    query = "SELECT ai_gen(x, max_tokens := 9, on_error := 'null') FROM (VALUES ('long text'), ('b')) t(x) ORDER BY x"
+    assert con.sql(query).fetchall() == [("<b>",), (None,)]
+    assert all(body["max_tokens"] == 9 for body in server.bodies)
 
 
 def test_a_parameter_that_no_server_takes_is_an_error(con: Session, server: FaultyServer) -> None:

@@ -38,7 +38,7 @@ class CallEstimate:
     prompt_tokens_error: how far off that may be.
     max_completion_tokens: the most that the model may write.
     est_seconds: the time that it takes.
-    cost: in US dollars, at most; None if no price of the model is known.
+    cost: in US dollars, about; None if no price of the model is known.
     """
 
     place: str
@@ -88,7 +88,7 @@ class Explanation:
     refusal: why the first of them cannot.
     prompt_tokens: of what is not cached.
     est_seconds: the time that it takes.
-    cost: in US dollars, at most; None if no price of some model is known.
+    cost: in US dollars, about; None if no price of some model is known.
     measured: whether est_seconds comes from the models' speed in earlier jobs here, or from a guess.
     calls: in the order of the scripts.
     models: those that must be loaded.
