@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from sqlinfer.config.folders import PROJECT_FILE, project_folder
@@ -34,22 +35,38 @@ def open_client() -> Iterator[Any]:
         from mlflow.exceptions import MlflowException
     except ImportError:
         raise SqlinferError(f"MLflow is not installed: {EXTRA}") from None
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or settings().tracking_uri or mlflow.get_tracking_uri()
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or settings().tracking_uri or _local_uri(mlflow.get_tracking_uri())
     variables = {name: value for name, value in _PATIENCE.items() if name not in os.environ}
     os.environ.update(variables)
     logger = logging.getLogger("mlflow")
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        yield mlflow.MlflowClient(uri, uri)
+        yield mlflow.MlflowClient(uri, registry_uri(uri))
     except MlflowException as error:
         raise SqlinferError(
             f"MLflow at {redact(uri)}: {redact(first_line(error))}. To use another server: set MLFLOW_TRACKING_URI"
         ) from error
+    except ModuleNotFoundError as error:
+        raise SqlinferError(f"MLflow needs {error.name} for {redact(uri)}: pip install {error.name}") from error
     finally:
         logger.setLevel(level)
         for name in variables:
-            del os.environ[name]
+            os.environ.pop(name, None)
+
+
+def registry_uri(tracking_uri: str) -> str:
+    """Where the registry of models is: MLFLOW_REGISTRY_URI, else the server of runs."""
+    return os.environ.get("MLFLOW_REGISTRY_URI") or tracking_uri
+
+
+def _local_uri(uri: str) -> str:
+    """MLflow's default, a file or folder here, if it is there: nothing is made by looking for it."""
+    if Path(uri.removeprefix("sqlite:///").removeprefix("file://")).exists():
+        return uri
+    raise SqlinferError(
+        "No MLflow server is named. Set MLFLOW_TRACKING_URI, or tracking_uri below mlflow in sqlinfer.yml"
+    )
 
 
 def is_missing(error: Exception) -> bool:

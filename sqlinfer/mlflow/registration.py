@@ -65,7 +65,7 @@ def _register(
         with staging(registry.models_folder) as folder:
             parameters, ignored = assemble(model, folder / "model", shutil.move if is_copy else _link)
             find_source(str(folder / "model"), None, trust)
-            path = keep(folder / "model", registry.models_folder, "" if is_copy else pinned.uri)
+            path = keep(folder / "model", registry.models_folder, "" if is_copy else str(model.folder))
         options["parameters"] = options.get("parameters", Parameters()).over(parameters)
         options["task"] = options.get("task") or TASKS.get(str(model.flavors[TRANSFORMERS].get("task")), "")
     else:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlinfer.errors import ModelNotFound, ModelUnusable, nearest
-from sqlinfer.mlflow.client import is_missing
+from sqlinfer.mlflow.client import is_missing, registry_uri
 from sqlinfer.model_files import MLMODEL
 from sqlinfer.store import make_folder
 from sqlinfer.store.fingerprint import fingerprint
@@ -130,7 +130,7 @@ def download(client: Any, source: MlflowSource, folder: Path) -> Path:
     from mlflow.artifacts import download_artifacts
 
     uri = client.tracking_uri
-    download_artifacts(source.uri, dst_path=str(folder), tracking_uri=uri, registry_uri=uri)
+    download_artifacts(source.uri, dst_path=str(folder), tracking_uri=uri, registry_uri=registry_uri(uri))
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     model = next((file.parent for file in files if file.name == MLMODEL), None)
     if model is None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pytest
@@ -78,6 +79,31 @@ def test_sql_gives_what_predict_gives(
         con.register("t", ROWS)
         rows = con.sql(f"SELECT ai_predict('scored', {row}) AS result FROM t ORDER BY age").df()
     assert rows.result.tolist() == pytest.approx(list(expected))
+
+
+def test_columns_are_matched_by_name_and_optional_ones_may_be_missing(home: Path, tmp_path: Path) -> None:
+    import mlflow
+    from mlflow.types import ColSpec, DataType, Schema
+
+    class Weigh(mlflow.pyfunc.PythonModel):
+        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # MLflow reads hints
+            return model_input.age + (model_input.weight if "weight" in model_input else 0)
+
+    inputs = [ColSpec(DataType.long, "age"), ColSpec(DataType.double, "weight", required=False)]
+    signature = mlflow.models.ModelSignature(Schema(inputs), Schema([ColSpec(DataType.double)]))
+    with warnings.catch_warnings(action="ignore"):
+        mlflow.pyfunc.save_model(
+            tmp_path / "model", python_model=Weigh(), signature=signature, pip_requirements=["numpy"]
+        )
+    with sqlinfer.connect() as con:
+        con.execute(f"CREATE MODEL weigh FROM '{tmp_path / 'model'}' WITH (trust = true)").fetchall()
+        assert con.sql("SELECT ai_predict('weigh', {age: 3})").fetchall() == [(3.0,)]
+        assert con.sql("SELECT ai_predict('weigh', {weight: 0.5, age: 3})").fetchall() == [(3.5,)]
+        with pytest.raises(duckdb.Error, match=r"misses age.*does not know old"):
+            con.sql("SELECT ai_predict('weigh', {old: 3})").fetchall()
+        row = "{age: nullif(i, 2)}"
+        rows = con.sql(f"SELECT ai_predict('weigh', {row}, on_error := 'null') FROM range(1, 4) t(i)").fetchall()
+        assert rows == [(1.0,), (None,), (3.0,)]
 
 
 def test_code_of_an_author_runs_only_when_it_is_trusted(registry: Any, tmp_path: Path) -> None:

@@ -93,6 +93,17 @@ def test_a_server_that_is_down_is_named(registry: Any, monkeypatch: pytest.Monke
         register_model(registry, "s", "models:/short/1")
 
 
+def test_without_a_server_the_variable_is_named_and_nothing_is_made(
+    registry: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    before = set(tmp_path.iterdir())
+    with pytest.raises(SqlinferError, match="Set MLFLOW_TRACKING_URI, or tracking_uri below mlflow"):
+        register_model(registry, "s", "models:/short/1")
+    assert {path for path in tmp_path.iterdir() if path.name != "home"} == before - {tmp_path / "home"}
+
+
 def test_without_the_extra_its_install_command_is_named(registry: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mlflow", None)
     with pytest.raises(SqlinferError, match=r'pip install "sqlinfer\[mlflow\]"'):

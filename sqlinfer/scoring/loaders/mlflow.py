@@ -11,7 +11,7 @@ import pandas as pd
 
 _TYPES = {
     **{"boolean": "BOOLEAN", "integer": "INTEGER", "long": "BIGINT", "float": "FLOAT", "double": "DOUBLE"},
-    **{"string": "VARCHAR", "binary": "BLOB", "datetime": "TIMESTAMP", "any": "VARCHAR", "sparkml_vector": "DOUBLE[]"},
+    **{"string": "VARCHAR", "binary": "BLOB", "datetime": "TIMESTAMP", "any": '"NULL"', "sparkml_vector": "DOUBLE[]"},
 }
 _DTYPES = {
     **{"bool": "BOOLEAN", "int8": "TINYINT", "int16": "SMALLINT", "int32": "INTEGER", "int64": "BIGINT"},
@@ -53,6 +53,7 @@ class _Pyfunc:
             names = [spec.get("name") for spec in self._inputs]
             types = [_sql_type(spec) for spec in self._inputs]
             signature |= {"input": dict(zip(names, types, strict=True))} if all(names) else {"list": types[0]}
+            signature["not_null"] = [spec["name"] for spec in self._inputs if all(names) and _refuses_null(spec)]
             signature["optional"] = [spec["name"] for spec in self._inputs if spec.get("required") is False]
         if self._outputs:
             types = [_sql_type(spec) for spec in self._outputs]
@@ -68,6 +69,11 @@ class _Pyfunc:
         optional = [spec["name"] for spec in self._inputs if spec.get("required") is False]
         absent = [name for name in optional if name in batch.columns and batch[name].isna().all()]
         return batch.drop(columns=absent)
+
+
+def _refuses_null(spec: dict[str, Any]) -> bool:
+    """Whether MLflow refuses a column with NULLs, which are NaN in a frame."""
+    return spec["type"] in ("boolean", "integer", "long") and spec.get("required") is not False
 
 
 def _sql_type(spec: dict[str, Any]) -> str:
