@@ -81,7 +81,10 @@ def _import_facts(registry: Registry, name: str, model: Any, imported: Sequence[
             registry.tag(name, key, value, number)
         for alias, aliased in model.aliases.items():
             if str(aliased) == str(version.version):
-                registry.set_alias(name, alias, number)
+                try:
+                    registry.set_alias(name, alias, number)
+                except SqlinferError as error:  # of an alias that is none here
+                    _log.warning("alias %s of %s is left out: %s", alias, name, error)
 
 
 def export_model(registry: Registry, written: str, name: str = "") -> dict[str, str]:

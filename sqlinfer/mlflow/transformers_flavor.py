@@ -11,7 +11,7 @@ from sqlinfer.engine import disregarded
 from sqlinfer.errors import ModelUnusable
 from sqlinfer.functions.call_options import read_parameters
 from sqlinfer.mlflow.mlmodel import TRANSFORMERS, MlModel
-from sqlinfer.model_files import CONFIG, BrokenFile, read_json
+from sqlinfer.model_files import CONFIG, MLMODEL, BrokenFile, read_json
 from sqlinfer.types import Parameters
 
 GENERATION = "generation_config.json"
@@ -51,6 +51,7 @@ def assemble(model: MlModel, folder: Path, place: Callable[[Path, Path], object]
 
 
 def _parts(model: MlModel) -> list[Path]:
+    """Its folders of files; the first that has a file counts, as a checkpoint may hold another tokenizer."""
     flavor = model.flavors[TRANSFORMERS]
     weights = model.folder / str(flavor.get("model_binary") or "pipeline")
     if "peft_adaptor" in flavor:
@@ -62,7 +63,11 @@ def _parts(model: MlModel) -> list[Path]:
             f"sqlinfer models register NAME {name} --revision {revision}"
         )
     names = [*(flavor.get("components") or ()), *(["processor"] if "processor_type" in flavor else [])]
-    return [weights, *(model.folder / "components" / str(name) for name in names)]
+    parts = [*(model.folder / "components" / str(name) for name in names), weights]
+    for part in parts:
+        if not part.resolve().is_relative_to(model.folder.resolve()):
+            raise ModelUnusable(f"{model.folder / MLMODEL} names {part}, which lies outside of the model's folder")
+    return parts
 
 
 def _configure(folder: Path, logged: Mapping[str, Any]) -> tuple[Parameters, list[str]]:

@@ -183,6 +183,7 @@ def test_a_registration_stands_above_the_logged_config(registry: Any, logged: Pa
         ({"flavors": {"transformers": {"source_model_name": "org/m", "source_model_revision": "abc"}}},
          "sqlinfer models register NAME org/m --revision abc"),
         ({"flavors": {"transformers": {"peft_adaptor": "peft"}}}, "PEFT adapter"),
+        ({"flavors": {"transformers": {"model_binary": "../home"}}}, "lies outside of the model's folder"),
         ({"signature": {"params": "{"}}, "is not what MLflow writes"),
     ],
 )  # fmt: skip

@@ -53,11 +53,13 @@ def test_a_version_that_cannot_be_imported_costs_no_other(
     client.log_artifact(run_id, str(file), "bad")
     for path in ("bad", "model"):
         client.create_model_version("mixed", f"{client.get_run(run_id).info.artifact_uri}/{path}", run_id)
-    client.set_registered_model_alias("mixed", "champion", "2")
+    for alias in ("champion", "2nd"):
+        client.set_registered_model_alias("mixed", alias, "2")
     (version,) = import_model(registry, "mixed")
     assert version.source == "models:/mixed/2"
     assert registry.aliases("mixed") == {"champion": 1}
     assert "version 1 of mixed is left out: " in caplog.text
+    assert "alias 2nd of mixed is left out: '2nd' is not a valid alias" in caplog.text
     client.delete_registered_model("mixed")
 
 
