@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 import sqlinfer
 from sqlinfer.cli import main
+from tests import slow_echo
 from tools.random_models import build
 
 ROOT = Path(__file__).parents[1]
@@ -38,7 +39,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (work / "query.sql").write_text("SELECT summarize('a text', max_words := 3) AS gist")
     monkeypatch.chdir(work)
     monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=":")
+    # The blocks in bash start a dozen processes: on the echo engine each is there in a second.
+    program = tmp_path / "bin" / "sqlinfer"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" {" ".join(slow_echo.PROGRAM)} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{Path(sys.executable).parent}", prepend=":")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("SLOW_ECHO_S", "0")
     return work
 
 
