@@ -14,7 +14,7 @@ from sqlinfer.cli.state import database_options, open_session, read_scripts, scr
 from sqlinfer.cli.stop import stopping
 from sqlinfer.cli.tables import echo_json, echo_table, json_option
 from sqlinfer.errors import Interrupted
-from sqlinfer.units import count
+from sqlinfer.units import amount_of, count
 
 if TYPE_CHECKING:
     from sqlinfer.metrics import Agreement
@@ -73,7 +73,10 @@ def compare(first: str, second: str, files: tuple[str, ...], sql: str | None, as
 def _echo(comparison: Comparison) -> None:
     runs = (comparison.first, comparison.second)
     versions = [run.model for run in runs]
-    echo_table(["", *versions], [[name.replace("_", " "), *(getattr(run, name) for run in runs)] for name in _COUNTS])
+    counts = [[name.replace("_", " "), *(getattr(run, name) for run in runs)] for name in _COUNTS]
+    if any(run.cost for run in runs):
+        counts.append(["cost", *(f"${amount_of(run.cost)}" for run in runs)])
+    echo_table(["", *versions], counts)
     if any(run.known for run in runs):
         click.echo("Tokens and seconds are those of generated answers; known ones were cached.")
     how = "by position" if comparison.key is None else f"by {comparison.key}"

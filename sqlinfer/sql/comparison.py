@@ -43,7 +43,7 @@ class VersionRun:
     model: the version.
     rows: of its result.
     unmatched: those of them that the other result does not have.
-    job, requests, known, generated, failed, prompt_tokens, completion_tokens, seconds: as of the job.
+    job, requests, known, generated, failed, prompt_tokens, completion_tokens, cost, seconds: as of the job.
     """
 
     model: str
@@ -56,6 +56,7 @@ class VersionRun:
     failed: int
     prompt_tokens: int
     completion_tokens: int
+    cost: float
     seconds: float
 
 
@@ -126,7 +127,7 @@ def compare(
     runs = [
         VersionRun(
             version, table.num_rows, table.num_rows - first.num_rows, job.job_id, job.requests, job.known,
-            job.generated, job.failed, job.prompt_tokens, job.completion_tokens, round(job.seconds, 3),
+            job.generated, job.failed, job.prompt_tokens, job.completion_tokens, job.cost, round(job.seconds, 3),
         )
         for version, table, job in zip(versions, tables, jobs, strict=True)
     ]  # fmt: skip
