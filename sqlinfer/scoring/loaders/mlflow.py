@@ -52,13 +52,18 @@ class _Pyfunc:
         if self._inputs:
             names = [spec.get("name") for spec in self._inputs]
             types = [_sql_type(spec) for spec in self._inputs]
-            signature |= {"input": dict(zip(names, types, strict=True))} if all(names) else {"list": types[0]}
-            signature["not_null"] = [spec["name"] for spec in self._inputs if all(names) and _refuses_null(spec)]
+            if not all(names):
+                return {"list": types[0], **self._result()}
+            signature["input"] = dict(zip(names, types, strict=True))
+            signature["not_null"] = [spec["name"] for spec in self._inputs if _refuses_null(spec)]
             signature["optional"] = [spec["name"] for spec in self._inputs if spec.get("required") is False]
-        if self._outputs:
-            types = [_sql_type(spec) for spec in self._outputs]
-            signature["returns"] = types[0] if len(types) == 1 else _struct(self._outputs, types)
-        return signature
+        return signature | self._result()
+
+    def _result(self) -> dict[str, str]:
+        types = [_sql_type(spec) for spec in self._outputs]
+        if not types:
+            return {}
+        return {"returns": types[0] if len(types) == 1 else _struct(self._outputs, types)}
 
     def _input(self, batch: Any) -> Any:
         tensors = {spec.get("name"): spec["tensor-spec"]["dtype"] for spec in self._inputs if "tensor-spec" in spec}
