@@ -60,7 +60,7 @@ SCORERS = Backend(
 REMOTE = Backend(
     remote.RemoteEngine,
     count_prompt_tokens=remote.count_prompt_tokens,
-    read_prompt=lambda _, request: remote.prompt_text(request),
+    read_prompt=remote.read_prompt,
     embedding_width=lambda _: None,
     unsupported_reason=remote.unsupported_reason,
     estimate_memory=lambda *_: None,

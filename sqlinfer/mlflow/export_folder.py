@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from sqlinfer.config.remote_source import is_remote
 from sqlinfer.errors import ModelUnusable
 from sqlinfer.mlflow.mlmodel import PYFUNC, TRANSFORMERS
 from sqlinfer.mlflow.transformers_flavor import PARAMETERS
@@ -28,6 +29,8 @@ _LIBRARIES = ("transformers", "torch")
 
 def check_exportable(version: ModelVersion) -> None:
     """Raise ModelUnusable for a version that MLflow has no flavor for."""
+    if is_remote(version.source):
+        raise ModelUnusable(f"{version} cannot be exported: it lies behind an address, {version.source}")
     if version.scorer is not None and not (version.path / MLMODEL).is_file():
         raise ModelUnusable(
             f"{version} cannot be exported: its loader is {version.scorer.loader}, and MLflow takes models of "

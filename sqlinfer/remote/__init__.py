@@ -3,9 +3,8 @@
 The one door to them: other packages import from here only. It loads no HTTP library.
 """
 
-from sqlinfer.remote.engine import RemoteEngine, cost, count_prompt_tokens, describe, unsupported_reason
+from sqlinfer.remote.engine import RemoteEngine, cost, count_prompt_tokens, describe, read_prompt, unsupported_reason
 from sqlinfer.remote.prices import ListedPrice, list_prices, own_file
-from sqlinfer.remote.tokens import prompt_text
 
 __all__ = [
     "ListedPrice",
@@ -15,6 +14,6 @@ __all__ = [
     "describe",
     "list_prices",
     "own_file",
-    "prompt_text",
+    "read_prompt",
     "unsupported_reason",
 ]

@@ -131,6 +131,8 @@ def read_answer(content: Mapping[str, Any]) -> Answer:
     if not isinstance(choice, dict) or not isinstance(message, dict):
         raise BadAnswer("the server's answer has no choices[0].message", is_retryable=True)
     text, reason = _text_of(message.get("content")), choice.get("finish_reason")
+    if reason == "error" or choice.get("error"):
+        raise BadAnswer(f"the server ended the answer with an error: {choice.get('error')}", is_retryable=True)
     if message.get("refusal"):
         raise BadAnswer(f"the model refused: {message['refusal']}")
     if reason == "content_filter":

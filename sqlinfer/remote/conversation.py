@@ -29,6 +29,8 @@ from sqlinfer.types import Choose, Completion, Generate, Output, Text
 
 _ASKS = 2
 """Of a request whose answer does not fit: once more, with the error."""
+_EMPTY_RETRIES = 3
+"""Of an answer without a text, which is paid for each time."""
 _SHORTER = 0.75
 _LONGEST_ANSWER_TOKENS = 512
 """That a place in tokens_per_minute is taken for, where max_tokens says nothing."""
@@ -95,7 +97,7 @@ class Conversation:
             except BadAnswer as error:
                 self._spending.add(reply.content, prompt, "")
                 num_empty += 1
-                if not error.is_retryable or num_empty > model.flow.max_retries:
+                if not error.is_retryable or num_empty > min(model.flow.max_retries, _EMPTY_RETRIES):
                     raise
             else:
                 self._spending.add(reply.content, prompt, answer.text)

@@ -13,6 +13,8 @@ from typing import Any
 
 from sqlinfer.config.remote_source import read_remote_source
 from sqlinfer.errors import ModelUnusable
+from sqlinfer.remote.abilities import abilities_of
+from sqlinfer.remote.chat import first_message, schema_of
 from sqlinfer.remote.conversation import Conversation
 from sqlinfer.remote.embeddings import batches, embed
 from sqlinfer.remote.event_loop import submit
@@ -77,6 +79,8 @@ class RemoteEngine:
 
     async def _answer(self, batch: Sequence[AnyRequest]) -> list[Completion]:
         model, request = self._model, batch[0]
+        if all(each.is_cancelled() for each in batch):
+            return [Completion(each, finish_reason="cancelled") for each in batch]
         try:
             match request:
                 case Embed():
@@ -117,8 +121,16 @@ def unsupported_reason(version: ModelVersion, request: AnyRequest) -> str:
 def count_prompt_tokens(version: ModelVersion, requests: Sequence[AnyRequest]) -> list[int]:
     """Tokens of each prompt, by an estimate."""
     count = token_counter(read_remote_source(version.source).model)
-    around = {True: MESSAGE_TOKENS, False: 0}
-    return [count(prompt_text(request)) + around[request.is_decoded] for request in requests]
+    around = [MESSAGE_TOKENS if isinstance(request, Generate | Choose) else 0 for request in requests]
+    return [count(read_prompt(version, each)) + more for each, more in zip(requests, around, strict=True)]
+
+
+def read_prompt(version: ModelVersion, request: AnyRequest) -> str:
+    """The message that a request is sent as."""
+    if not isinstance(request, Generate | Choose):
+        return prompt_text(request)
+    abilities = abilities_of(read_remote_source(version.source))
+    return first_message(request, request.text, abilities.takes("response_format", schema_of(request)))["content"]
 
 
 def cost(version: ModelVersion, prompt_tokens: int, completion_tokens: int) -> float | None:

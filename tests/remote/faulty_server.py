@@ -173,6 +173,9 @@ class Listening(ThreadingHTTPServer):
     request_queue_size = 256
     daemon_threads = True
 
+    def handle_error(self, *_: Any) -> None:
+        """A client that did not wait for its answer."""
+
 
 def last_word(prompt: str) -> str:
     return re.findall(r"\S+", prompt)[-1]

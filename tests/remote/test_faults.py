@@ -75,6 +75,7 @@ def answered(handler: Handler, body: Body) -> None:
         (status(500, "worker died"), "answered 500: worker died"),
         (null_content, "the answer has no text"),
         (lambda h, _: h.send(200, {"choices": []}), r"has no choices"),
+        (lambda h, _: h.send(200, completion("", "error")), "ended the answer with an error"),
         (lambda h, _: h.send(200, completion(None, refusal="I cannot")), "the model refused: I cannot"),
         (lambda h, _: h.send(200, completion(None, tool_calls=[{"id": "1"}])), "called a tool"),
         (lambda h, _: h.send(200, completion("", "length")), "raise max_tokens"),

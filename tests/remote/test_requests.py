@@ -13,6 +13,7 @@ import sqlinfer
 from sqlinfer.errors import RequestsFailed
 from sqlinfer.remote import unsupported_reason
 from sqlinfer.sql import Session
+from sqlinfer.sql.explain.preview import preview
 from sqlinfer.store import Store
 from sqlinfer.types import Predict
 from tests.remote.faulty_server import Body, FaultyServer, completion
@@ -217,6 +218,12 @@ def test_a_long_text_is_read_in_parts_of_the_context_that_the_server_names(con: 
     con.sql("SELECT summarize(repeat('word ', 2000), overflow := 'hierarchical')").fetchall()
     assert len(server.bodies) > 3
     assert max(len(prompt) for prompt in server.prompts()) < 4 * 1000
+
+
+def test_a_preview_shows_the_prompt_that_is_sent(con: Session, server: FaultyServer) -> None:
+    query = "SELECT ai_classify('a', ['good', 'bad'])"
+    (row,) = preview(con, {"q": query}, num_rows=1)
+    assert row.prompt == server.prompts()[0]
 
 
 def test_tokens_are_counted_without_a_request(con: Session, server: FaultyServer) -> None:
