@@ -38,6 +38,19 @@ PUBLISHED: dict[str, tuple[Shape, dict[str, Any]]] = {  # decoders of the size o
             "tie_word_embeddings": True,
         },
     ),
+    "smollm2-135m": (
+        "llama",
+        {
+            "hidden_size": 576,
+            "intermediate_size": 1536,
+            "num_hidden_layers": 30,
+            "num_attention_heads": 9,
+            "num_key_value_heads": 3,
+            "vocab_size": 49152,
+            "max_position_embeddings": 8192,
+            "tie_word_embeddings": True,
+        },
+    ),
     "llama-3.2-1b": (
         "llama",
         {
@@ -130,7 +143,7 @@ def _words(source: random.Random, count: int) -> str:
 def _build(shape: Shape, name: str, folder: Path, *, ends_itself: bool) -> None:
     """A model that generates plainly: no penalties and no beams of its own."""
     if name in PUBLISHED:
-        return _build_published(*PUBLISHED[name], folder)
+        return build_published(*PUBLISHED[name], folder)
     build(shape, folder, size=TINY if name == "tiny" else SIZES[shape])
     name_of_class = "AutoModelForSeq2SeqLM" if shape in ("t5", "bart") else "AutoModelForCausalLM"
     model = getattr(transformers, name_of_class).from_pretrained(folder)
@@ -141,7 +154,7 @@ def _build(shape: Shape, name: str, folder: Path, *, ends_itself: bool) -> None:
     return model.save_pretrained(folder)
 
 
-def _build_published(shape: Shape, settings: dict[str, Any], folder: Path) -> None:
+def build_published(shape: Shape, settings: dict[str, Any], folder: Path) -> None:
     """A model of the size of a published one, its weights as they are before training, with the tokenizer of ours."""
     ids = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
     config = transformers.AutoConfig.for_model(shape, **settings, **ids)

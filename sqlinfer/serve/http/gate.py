@@ -42,7 +42,8 @@ class Gate:
             return
         host = request.headers.get("host", "")
         if not is_loopback(urlsplit(f"//{host}").hostname or ""):
-            raise ApiError(403, f"the server answers at a loopback address, not at {host!r}")
+            problem = f"the server answers at a loopback address, not at {host!r}"
+            raise ApiError(403, f"{problem}; one that has a token in SQLINFER_TOKEN answers under any name")
 
     async def read_body(self, request: Request) -> dict[str, Any]:
         """The JSON object of a call's body. Raises ApiError."""

@@ -15,6 +15,10 @@ from sqlinfer.serve.http.app import Api
 from sqlinfer.serve.http.gate import Gate, is_loopback
 
 
+GRACE_S = 5
+"""How long a server that stops waits for calls that are still being read, or for clients that do not read."""
+
+
 @dataclass(frozen=True, slots=True)
 class HttpLimits:
     """What a server takes."""
@@ -43,7 +47,13 @@ class HttpServer:
             raise SqlinferError(f"the server cannot listen at {host}, port {port}: {error.strerror}") from None
         self.address = f"{f'[{host}]' if ':' in host else host}:{self._socket.getsockname()[1]}"
         config = uvicorn.Config(
-            self._api.app(), log_config=None, access_log=False, server_header=False, lifespan="off", ws="none"
+            self._api.app(),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            lifespan="off",
+            ws="none",
+            timeout_graceful_shutdown=GRACE_S,
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="sqlinfer-http")
