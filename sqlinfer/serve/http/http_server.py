@@ -14,7 +14,6 @@ from sqlinfer.inference.runtime import Runtime
 from sqlinfer.serve.http.app import Api
 from sqlinfer.serve.http.gate import Gate, is_loopback
 
-
 GRACE_S = 5
 """How long a server that stops waits for calls that are still being read, or for clients that do not read."""
 
