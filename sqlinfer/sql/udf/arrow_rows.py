@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -29,6 +29,18 @@ def arrow_type(sql_type: str) -> pa.DataType:
         return ARROW_TYPES[sql_type]
     with duckdb.connect() as connection:
         return connection.sql(f"SELECT NULL::{sql_type}").to_arrow_table().schema.field(0).type
+
+
+_MOST_BYTES = 32 << 20
+"""Of the values of some rows: Python has them several times over, and a chunk of images has hundreds of megabytes."""
+
+
+def distinct_rows(columns: Sequence[pa.Array], num_rows: int) -> Iterator[DistinctRows]:
+    """The rows of a chunk, in parts that fit the memory: all of them, where values are not large."""
+    num_bytes = sum(column.nbytes for column in columns)
+    size = num_rows if num_bytes <= _MOST_BYTES else max(1, num_rows * _MOST_BYTES // num_bytes)
+    for start in range(0, num_rows, size):
+        yield DistinctRows([column[start : start + size] for column in columns], min(size, num_rows - start))
 
 
 class DistinctRows:

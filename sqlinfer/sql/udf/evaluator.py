@@ -22,7 +22,7 @@ from sqlinfer.inference.failures import Failure, summary
 from sqlinfer.inference.job import Job
 from sqlinfer.inference.keyed_request import KeyedRequest, Route
 from sqlinfer.inference.runner import JobRunner
-from sqlinfer.sql.udf.arrow_rows import DistinctRows, one_chunk, struct_columns, to_array
+from sqlinfer.sql.udf.arrow_rows import distinct_rows, one_chunk, struct_columns, to_array
 from sqlinfer.sql.udf.cache_misses import Compute, OnMiss
 from sqlinfer.sql.udf.call import Call
 from sqlinfer.sql.udf.call_metadata import NO_METADATA, CallMetadata, take_metadata
@@ -99,9 +99,11 @@ class CallEvaluator:
             raise SqlinferError(f"{function.name} needs {metadata.missing}. Its signature: {function.signature}")
         if self._mode.stats is not None:
             self._mode.stats.count_rows(metadata.site, function.name, len(columns[0]))
-        rows = DistinctRows([*arrays, *options.values()], len(columns[0]))
-        values = self.values(function, tuple(options), rows.distinct, metadata)
-        return to_array(values, rows.index, function.returns)
+        parts = []
+        for rows in distinct_rows([*arrays, *options.values()], len(columns[0])):
+            values = self.values(function, tuple(options), rows.distinct, metadata)
+            parts.append(to_array(values, rows.index, function.returns))
+        return parts[0] if len(parts) == 1 else pa.concat_arrays(parts)
 
     def values(
         self,
