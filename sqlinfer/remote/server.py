@@ -23,6 +23,9 @@ TIMEOUT_S = 300.0
 """Of one answer, where the setting timeout says nothing."""
 _BACKOFF_S = 0.1
 _LONGEST_BACKOFF_S = 30.0
+_BUSY_TRY = 0.2
+"""As which a refusal for too much load counts while the server answers others: the load will pass. It counts at all, as
+a request that is too much alone gets the same refusal."""
 _LONG_PAUSE_S = 10.0
 _UNREACHED_TRIES = 3
 """Of a server that never answered: its name or address may be wrong."""
@@ -54,7 +57,7 @@ class ModelServer:
         self._pace = Pace()
         self._in_flight = self._num_pausing = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._has_answered = False
+        self._num_answers = 0
         self._models: dict[str, dict[str, Any]] | None = None
 
     def room(self, flow: Flow) -> int:
@@ -65,20 +68,23 @@ class ModelServer:
     async def ask(self, path: str, body: Mapping[str, Any], flow: Flow, tokens: int) -> Reply:
         """The answer to a request; what may pass is tried again. tokens: an estimate of what it uses. Raises
         ServerError."""
-        tries = 0
+        num_failures, tries, num_answers = 0, 0.0, self._num_answers
         while True:
             try:
                 return await self._try(path, body, flow, tokens)
             except ServerError as error:
-                tries += 1
+                num_failures += 1
+                is_busy_with_others = error.kind == "busy" and self._num_answers > num_answers
+                tries += _BUSY_TRY if is_busy_with_others else 1
+                num_answers = self._num_answers
                 most = flow.max_retries
-                if error.kind == "unreachable" and not self._has_answered:
+                if error.kind == "unreachable" and not self._num_answers:
                     most = min(most, _UNREACHED_TRIES)
                 if error.status == 404 and (models := nearest(str(body["model"]), await self.models(flow))):
                     raise ServerError(f"{error}. {models}", error.kind, error.status) from error
                 if error.kind in ("refused", "unusable") or tries > most:
                     raise
-                pause_s = min(_BACKOFF_S * 2 ** (tries - 1), _LONGEST_BACKOFF_S) * random.uniform(0.75, 1.25)
+                pause_s = min(_BACKOFF_S * 2 ** (num_failures - 1), _LONGEST_BACKOFF_S) * random.uniform(0.75, 1.25)
                 if error.retry_after_s is not None:
                     pause_s = error.retry_after_s
                     self._pace.pause(time.monotonic() + pause_s)
@@ -108,10 +114,10 @@ class ModelServer:
             except ServerError as error:
                 if error.kind == "busy":
                     self._window.note_congestion(sent_s, time.monotonic())
-                self._has_answered = self._has_answered or error.status != 0
+                self._num_answers += error.status != 0 and error.kind != "busy"
                 raise
             now_s = time.monotonic()
-            self._has_answered = True
+            self._num_answers += 1
             self._window.note_answer(sent_s, now_s, self._in_flight)
             if wait_s := exhausted_s(reply.headers):
                 self._pace.pause(now_s + wait_s)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import re
 import threading
 import time
 from collections import Counter
@@ -175,7 +174,3 @@ class Listening(ThreadingHTTPServer):
 
     def handle_error(self, *_: Any) -> None:
         """A client that did not wait for its answer."""
-
-
-def last_word(prompt: str) -> str:
-    return re.findall(r"\S+", prompt)[-1]

@@ -98,6 +98,21 @@ def test_what_stays_is_an_error_of_its_row_with_a_name(
         con.sql("SELECT ai_gen('bad')").fetchall()
 
 
+def test_load_that_passes_uses_up_no_retries_while_others_are_answered(con: Session, server: FaultyServer) -> None:
+    refusals = iter(range(3))
+
+    def busy(handler: Handler, body: Body) -> None:
+        if body["messages"][0]["content"] == "row 0" and next(refusals, None) is not None:
+            handler.send(429, {"error": {"message": "slow down"}})
+        else:
+            time.sleep(0.03)
+            answered(handler, body)
+
+    server.faults = (busy,)
+    con.execute("SET sqlinfer_max_retries = 2; SET sqlinfer_max_in_flight = 1")
+    assert len(con.sql("SELECT ai_gen('row ' || i) FROM range(30) r(i)").fetchall()) == 30
+
+
 def test_a_stalled_answer_ends_at_the_timeout(con: Session, server: FaultyServer) -> None:
     server.faults = (stall(0.6),)
     con.execute("SET sqlinfer_max_retries = 0; SET sqlinfer_timeout = 0.1")
