@@ -75,6 +75,12 @@ def first_message(request: Generate | Choose, text: str, is_constrained: bool) -
     return {"role": "user", "content": content}
 
 
+def earlier_turns(request: Generate | Choose) -> list[ChatMessage]:
+    """The messages of the chat before the one that asks."""
+    turns = request.turns if isinstance(request, Generate) else ()
+    return [{"role": role, "content": content} for role, content in turns]
+
+
 def correction(answer: str, problem: str) -> list[ChatMessage]:
     """What goes on after an answer that is of no use: it, and the message that asks once more."""
     again = (

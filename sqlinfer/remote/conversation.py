@@ -16,6 +16,7 @@ from sqlinfer.remote.chat import (
     ChatMessage,
     chat_body,
     correction,
+    earlier_turns,
     first_message,
     optional_parameters,
     read_answer,
@@ -84,7 +85,7 @@ class Conversation:
         model, request, num_empty = self._model, self._request, 0
         while True:
             is_constrained = model.abilities.takes("response_format", schema_of(request))
-            messages = [first_message(request, text, is_constrained), *corrections]
+            messages = [*earlier_turns(request), first_message(request, text, is_constrained), *corrections]
             prompt = "\n".join(message["content"] for message in messages)
             tokens = model.count_tokens(prompt) + (request.parameters.max_tokens or _LONGEST_ANSWER_TOKENS)
             body = chat_body(model.source, request, messages, model.abilities)

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 import sqlinfer
+from sqlinfer.backends import open_engine
 from sqlinfer.errors import RequestsFailed
 from sqlinfer.remote import unsupported_reason
 from sqlinfer.sql import Session
 from sqlinfer.sql.explain.preview import preview
 from sqlinfer.store import Store
-from sqlinfer.types import Predict
+from sqlinfer.types import Predict, Request
 from tests.remote.faulty_server import Body, FaultyServer, completion
 
 
@@ -51,6 +52,19 @@ def test_parameters_of_the_call_reach_the_server(con: Session, server: FaultySer
     (body,) = server.bodies
     wanted = {"max_tokens": 7, "temperature": 0.5, "top_p": 0.9, "seed": 3, "stop": ["x"], "model": "m"}
     assert wanted.items() <= body.items()
+
+
+def test_the_turns_of_a_chat_are_sent_before_its_text(con: Session, server: FaultyServer) -> None:
+    version = con.runtime.store.registry.get("far")
+    request = Request("late?", "Be short.", turns=(("system", "You sell kettles."), ("assistant", "Hello.")))
+    (completion,) = open_engine(version).generate([request])
+    assert completion.error is None
+    assert [(message["role"], message["content"]) for message in server.bodies[0]["messages"]] == [
+        ("system", "You sell kettles."),
+        ("assistant", "Hello."),
+        ("user", "Be short.\n\nlate?"),
+    ]
+    assert "takes chats" in unsupported_reason(version, Request("late?", is_prompt=True))
 
 
 @pytest.mark.parametrize(

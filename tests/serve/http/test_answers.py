@@ -102,5 +102,5 @@ def test_an_answer_satisfies_its_schema(client: OpenAI) -> None:
 
 def test_models_are_listed_and_shown(client: OpenAI) -> None:
     names: Sequence[str] = [model.id for model in client.models.list()]
-    assert names == sorted(BUILTINS)
+    assert set(BUILTINS) <= set(names)
     assert client.models.retrieve(TINY).id == TINY

@@ -120,6 +120,12 @@ def test_a_model_that_cannot_be_loaded_costs_no_other_its_answers(
     assert client.chat.completions.create(**CHAT).choices
 
 
+def test_a_model_behind_another_address_is_not_asked_through_this_one(client: OpenAI, runtime: Runtime) -> None:
+    runtime.store.registry.register("far", "http://127.0.0.1:9/v1#m")
+    with pytest.raises(openai.BadRequestError, match="far/1 does not run in this process"):
+        client.chat.completions.create(model="far", messages=MESSAGES)
+
+
 def test_a_prompt_that_is_too_long_is_refused_and_the_next_is_answered(client: OpenAI) -> None:
     with pytest.raises(openai.BadRequestError, match="tokens, and model sqlinfer/tiny reads"):
         client.completions.create(model=TINY, prompt=["good", "long " * 3000], max_tokens=1)
