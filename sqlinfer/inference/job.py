@@ -178,7 +178,8 @@ class Job:
         models = [str(version) for version in self._versions.values()] or sorted({model for _, model in usage})
         written = {target: sorted(versions) for target, versions in self._written.items() if versions}
         jobs.finish(self.job_id, state, error, models=models, written=written, **self.counts.as_record())
-        jobs.add_usage(self.job_id, [(*call, *amounts, self.counts.costs[call]) for call, amounts in usage.items()])
+        costs = self.counts.costs
+        jobs.add_usage(self.job_id, [(*call, *amounts, costs.get(call, 0.0)) for call, amounts in usage.items()])
         self._record_failures()
 
     def _record_failures(self) -> None:
