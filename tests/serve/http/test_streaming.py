@@ -65,7 +65,7 @@ def test_prompts_are_streamed_side_by_side(client: OpenAI) -> None:
 
 def test_a_later_call_joins_the_running_batch(client: OpenAI) -> None:
     messages: Any = [{"role": "user", "content": REVIEW}]
-    options: Any = {"max_tokens": 300, "extra_body": {"min_tokens": 300}}
+    options: Any = {"max_tokens": 150, "extra_body": {"min_tokens": 150}}
     stream = client.chat.completions.create(model=TINY, messages=messages, stream=True, **options)
     first = next(stream)
     assert first.choices[0].finish_reason is None
