@@ -16,7 +16,10 @@ from sqlinfer.store import JobRecord, Registry, Store
 from sqlinfer.store.names import parse_reference
 from sqlinfer.types import ModelVersion
 
-_METRICS = ("rows", "requests", "known", "generated", "failed", "prompt_tokens", "completion_tokens", "seconds")
+_METRICS = (
+    *("rows", "requests", "known", "generated", "failed"),
+    *("prompt_tokens", "completion_tokens", "cost", "seconds"),
+)
 _MOST_CHARACTERS = 5000
 """Of a tag or a parameter: what the servers of MLflow take."""
 _STATUS = {"done": "FINISHED", "interrupted": "KILLED"}
