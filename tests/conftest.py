@@ -92,6 +92,14 @@ def _echo(request: AnyRequest) -> Output:
             return Text(f"<{request.text}>")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def home_of_shared_fixtures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No fixture of a module or a session touches the user's state either."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SQLINFER_HOME", str(tmp_path_factory.mktemp("shared_home")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """No test touches the user's state."""
