@@ -42,6 +42,21 @@ def test_a_cached_row_is_looked_up_once_in_a_statement(
     assert len(echo.asked) == 3
 
 
+def test_what_a_probe_has_looked_up_is_not_looked_up_again(con: Session, looked_up: list[bytes]) -> None:
+    distinct = "FROM (SELECT 'text ' || i AS body FROM range(15000) r(i))"
+    con.execute(f"SELECT ai_gen(body) {distinct}")
+    looked_up.clear()
+    con.execute(f"SELECT count(ai_gen(body)) {distinct}")
+    assert con.fetchall() == [(15000,)]
+    assert len(looked_up) == len(set(looked_up)) == 15000
+
+
+def test_values_that_do_not_fit_are_right_too(con: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sqlinfer.sql.udf.value_memo._MOST_BYTES", 100_000)
+    rows = con.execute("SELECT body, ai_gen(body) FROM (SELECT 'text ' || i AS body FROM range(3000) r(i))").fetchall()
+    assert all(answer == f"<{body}>" for body, answer in rows)
+
+
 def test_an_open_row_is_looked_up_once_in_a_probe(con: Session, looked_up: list[bytes]) -> None:
     con.execute(f"SELECT ai_gen(body) {MANY}")
     assert len(looked_up) < 30  # in each of two probes, as it is computed, and not in each of five chunks

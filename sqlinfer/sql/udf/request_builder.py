@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from sqlinfer.functions import Function
+from sqlinfer.functions import Argument, Function
 from sqlinfer.functions.call_options import Options, read_options
 from sqlinfer.inference.keyed_request import KeyedRequest, Route
 from sqlinfer.sql.udf.field_order import FieldNames, order_key, reorder_fields
@@ -47,6 +47,7 @@ class RequestBuilder:
         self._names = option_names
         self._arguments = function.arguments
         self._options: dict[str, Options] = {}
+        self._last_checked: dict[str, tuple[Any, Any]] = {}
         self._last: _SharedSettings | None = None
 
     def on_error(self, row: tuple[Any, ...]) -> Any:
@@ -60,11 +61,20 @@ class RequestBuilder:
         options = self._read_options(row[len(self._arguments) :]) if self._names else self._defaults
         for argument, value in zip(self._arguments, row, strict=False):
             if value is not None:
-                fits = type(value) is argument.python_type
-                arguments[argument.name] = value if fits else argument.check(value, self.function.name)
+                arguments[argument.name] = self._checked(argument, value)
             elif argument.required:
                 return None
         return BoundArguments(arguments, options)
+
+    def _checked(self, argument: Argument, value: Any) -> Any:
+        """A value as the author wants it. A constant is the same object in each row of a chunk, and is checked once."""
+        if type(value) is argument.python_type:
+            return value
+        last, checked = self._last_checked.get(argument.name, (None, None))
+        if last is not value:
+            checked = argument.check(value, self.function.name)
+            self._last_checked[argument.name] = (value, checked)
+        return checked
 
     def build(self, draft: AnyRequest, bound: BoundArguments, step: int = 1) -> KeyedRequest:
         """The request of a row, as the function drafted it."""

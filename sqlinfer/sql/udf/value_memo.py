@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Hashable, Sequence
+from sys import getsizeof
 from typing import Any
 
 from sqlinfer.sql.udf.call import Call
 from sqlinfer.store import KEY_BYTES
 
-_MOST_ROWS = 20_000
-_FEW_ROWS = 5 * 2048
-"""Rows, of some chunks, that say whether rows come again."""
+_MOST_OPEN = 20_000
+_MOST_BYTES = 32 * 2**20
+_ROW_BYTES = 160
+"""Of a row besides its value."""
 _LEAST_HITS = 0.1
 _Row = tuple[Any, ...]
 _MISSING = object()
 
 
 class ValueMemo:
-    """Values by row, of as many rows of each call as fit; and the open calls of the probe that runs, which it has
-    recorded. Where rows hardly come again, it is left: a digest a row would cost more than it saves."""
+    """Values by row, of as many rows of each call as fit, so that what a probe has seen costs the statement itself no
+    look-up; and the open calls of the probe that runs, which it has recorded. Where more rows come than fit and hardly
+    one comes again, it is left: a digest a row would cost more than it saves."""
 
     def __init__(self) -> None:
         self._calls: dict[Hashable, _Memo] = {}
@@ -50,11 +53,8 @@ class _Memo:
     def __init__(self) -> None:
         self._values: dict[bytes, Any] = {}
         self._open: dict[bytes, object] = {}
-        self._num_rows = self._num_hits = 0
-
-    @property
-    def is_worth_it(self) -> bool:
-        return self._num_rows < _FEW_ROWS or self._num_hits >= _LEAST_HITS * self._num_rows
+        self._num_rows = self._num_hits = self._num_bytes = 0
+        self.is_worth_it = True
 
     def count(self, num_rows: int, num_hits: int) -> None:
         self._num_rows += num_rows
@@ -65,12 +65,13 @@ class _Memo:
 
     def keep(self, key: bytes, call: Call, probe: object) -> None:
         if call.is_open:
-            _keep(self._open, key, probe)
+            if len(self._open) >= _MOST_OPEN:
+                self._open.clear()
+            self._open[key] = probe
         elif call.failure is None:
-            _keep(self._values, key, call.value)
-
-
-def _keep(among: dict[bytes, Any], key: bytes, value: Any) -> None:
-    if len(among) >= _MOST_ROWS:
-        among.clear()
-    among[key] = value
+            self._num_bytes += _ROW_BYTES + getsizeof(call.value)
+            if self._num_bytes > _MOST_BYTES:
+                self.is_worth_it = self._num_hits >= _LEAST_HITS * self._num_rows
+                self._num_bytes = 0
+                self._values.clear()
+            self._values[key] = call.value
