@@ -12,7 +12,7 @@ demo: .venv/installed
 
 test: .venv/installed-dev
 	-$(BIN)/python -m extension.build  # tests that need the extension skip where it cannot be built
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal  # each process begins with a half of the tests, and with its models
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
