@@ -1,8 +1,8 @@
 """What all tests share: a state folder of their own, and a model that echoes.
 
-A process that loads a model costs ten seconds of imports, and a session a seventh of one. So a law of processes, stores or
-signals starts `tests/slow_echo.py`; one of engines takes `engine_of(shape)`, loaded once a run; commands run by CliRunner;
-and what many cases set up alike is made once a module and copied, as the database of `tests/sql/test_phases.py` is.
+A process that loads a model costs ten seconds of imports, and a session a seventh of one. So a law of processes, stores
+or signals starts `tests/slow_echo.py`; one of engines takes `engine_of(shape)`, loaded once a run; commands run by
+CliRunner; and what many cases set up alike is made once a module and copied, as `tests/sql/test_phases.py` does.
 """
 
 from __future__ import annotations
