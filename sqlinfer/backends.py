@@ -17,7 +17,7 @@ from sqlinfer.engine import (
     read_prompt,
     unsupported_reason,
 )
-from sqlinfer.scoring import open_scorer
+from sqlinfer.scoring import mismatch, open_scorer
 from sqlinfer.types import AnyRequest, Engine, ModelVersion, Predict
 
 
@@ -45,6 +45,20 @@ class Backend:
     """Whether its engines bound the time of a batch and try again what failed."""
 
 
+def _unscored_reason(version: ModelVersion, request: AnyRequest) -> str:
+    assert version.scorer is not None
+    if not isinstance(request, Predict):
+        return "is scored by ai_predict alone"
+    return mismatch(version.scorer, request.sql_type)
+
+
+def _scored_value(request: AnyRequest) -> str:
+    """What a scorer gets for a request, for people."""
+    if isinstance(request, Predict) and request.sql_type == "BLOB":
+        return f"{len(b64decode(request.text)):,} bytes"
+    return request.text
+
+
 TRANSFORMERS = Backend(
     get_engine, count_prompt_tokens, read_prompt, embedding_width, unsupported_reason, estimate_memory
 )
@@ -53,7 +67,7 @@ SCORERS = Backend(
     count_prompt_tokens=lambda _, requests: [0] * len(requests),
     read_prompt=lambda _, request: _scored_value(request),
     embedding_width=lambda _: None,
-    unsupported_reason=lambda _, request: "" if isinstance(request, Predict) else "is scored by ai_predict alone",
+    unsupported_reason=_unscored_reason,
     estimate_memory=lambda *_: MemoryEstimate("cpu", "", 0, 0, 0),
     retries=True,
 )
@@ -70,13 +84,6 @@ REMOTE = Backend(
 )
 BACKENDS: Mapping[str, Backend] = {"": TRANSFORMERS, "address": REMOTE}
 """By where a model is: "" for a folder, and for the id of a repository on the hub."""
-
-
-def _scored_value(request: AnyRequest) -> str:
-    """What a scorer gets for a request, for people."""
-    if isinstance(request, Predict) and request.sql_type == "BLOB":
-        return f"{len(b64decode(request.text)):,} bytes"
-    return request.text
 
 
 def backend_of(version: ModelVersion) -> Backend:

@@ -2,6 +2,8 @@ from typing import Literal
 
 from sqlinfer import AnyValue, Json, ModelVersion, Predict, Probabilities
 
+SCORED = "input"
+
 
 def ai_predict(model: str, input: AnyValue, overflow: Literal["truncate", "error"] = "truncate") -> Predict:
     """Predict with a model of yours, by its name: the label of a text or an image, or what it makes of any value."""

@@ -123,7 +123,7 @@ def _row(call: CallEstimate, is_one_file: bool) -> list[Any]:
         call.model or "depends on other answers",
         call.rows,
         call.requests,
-        call.known,
+        call.known if call.is_kept else "not kept",
         f"{call.prompt_tokens}{error}",
         f"≤ {call.max_completion_tokens}" if call.max_completion_tokens else 0,
         round(call.est_seconds, 1),

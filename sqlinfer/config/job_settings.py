@@ -28,6 +28,7 @@ class JobSettings:
     environment: environment variables while a model is loaded and runs.
     mini_batch_size: rows that a scoring script gets at a time; the engine sizes its batches by tokens.
     max_concurrency_per_instance: worker processes of a scoring script.
+    cached: whether results of a model that worker processes score are kept; None: those of scripts alone.
     output_action: what becomes of an existing table or file; None leaves it to the statement.
     max_in_flight, requests_per_minute, tokens_per_minute: of a model behind an address; None: as its server bears.
     max_requests, max_prompt_tokens, max_completion_tokens, max_seconds: the job's budget; None: no limit.
@@ -43,6 +44,7 @@ class JobSettings:
     environment: Mapping[str, str] = field(default_factory=dict)
     mini_batch_size: int | None = None
     max_concurrency_per_instance: int = 1
+    cached: bool | None = None
     output_action: str | None = None
     max_in_flight: int | None = None
     requests_per_minute: int | None = None
@@ -219,4 +221,5 @@ _READERS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "max_cost": ("a number of US dollars of at least 0, or -1 for no limit", _dollars),
     "max_pairs": _BOUND,
     "ai_schema": ("true or false", _flag),
+    "cached": ("true or false", _flag),
 }

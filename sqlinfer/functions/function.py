@@ -91,6 +91,7 @@ class Function:
     type_of: some of the arguments, by name -> SQL type, where that depends on the call; the value is then JSON text.
     check: raises SqlinferError for arguments, by name, that make no valid request; constants are checked first.
     is_vector: its value is an embedding.
+    scored: the argument whose value is all that a model gets whose results are not kept; "" if there is none.
     """
 
     name: str
@@ -109,6 +110,7 @@ class Function:
     type_of: Callable[..., str] | None = None
     check: Callable[..., None] | None = None
     is_vector: bool = False
+    scored: str = ""
 
     @property
     def is_text(self) -> bool:

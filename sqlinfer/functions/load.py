@@ -102,6 +102,7 @@ def load_function(path: Path) -> Function:
         type_of=type_of,
         check=getattr(module, "check", None),
         is_vector=value_type is Embedding,
+        scored=getattr(module, "SCORED", ""),
     )
 
 

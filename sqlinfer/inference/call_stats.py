@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from sqlinfer.inference.distinct_counter import DistinctCounter
@@ -32,6 +32,7 @@ class CallStats:
     rows: by the call's number and function.
     requests: distinct ones.
     cached: those of them that are cached.
+    scored: those whose rows are scored without requests.
     versions: of the models, by fingerprint.
     """
 
@@ -39,6 +40,7 @@ class CallStats:
         self.rows: dict[tuple[int, str], int] = {}
         self.requests: dict[CallKey, DistinctCounter] = {}
         self.cached: dict[CallKey, DistinctCounter] = {}
+        self.scored: set[CallKey] = set()
         self.versions: dict[str, ModelVersion] = {}
         self._lock = threading.Lock()
 
@@ -46,6 +48,17 @@ class CallStats:
         """Count rows of a call."""
         with self._lock:
             self.rows[site, function] = self.rows.get((site, function), 0) + num_rows
+
+    def count_scored(self, site: int, function: str, num_rows: int, versions: Iterable[ModelVersion]) -> None:
+        """Count rows of a call that models score without requests."""
+        self.count_rows(site, function, num_rows)
+        with self._lock:
+            for version in versions:
+                key = CallKey(site, function, version.fingerprint)
+                self.versions[version.fingerprint] = version
+                self.scored.add(key)
+                self.requests.setdefault(key, DistinctCounter())
+                self.cached.setdefault(key, DistinctCounter())
 
     def count_requests(self, requests: Sequence[KeyedRequest], cached: Collection[bytes]) -> None:
         """Count requests of a model; one that asks where to cut a text stands for those on its parts until it has an

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -61,6 +62,8 @@ class JobCounters:
         self._fill = 0.0
         self._started_s = time.perf_counter()
         self._requests = DistinctCounter()
+        self._num_scored = 0
+        self._lock = threading.Lock()
 
     def count_requests(self, requests: Iterable[KeyedRequest | AnyRequest]) -> None:
         """Count requests; equal ones count once."""
@@ -94,6 +97,25 @@ class JobCounters:
         else:
             self.generated += 1
             self._count_output(name, completion)
+
+    def count_scored(self, function: str, model: str, num_rows: int, num_failed: int) -> None:
+        """Count rows that a model scored without a request each."""
+        with self._lock:
+            used = self.usage.setdefault((function, model), [0, 0, 0, 0])
+            used[0] += num_rows
+            used[1] += num_failed
+            self.unanswered += num_failed
+            self.generated += num_rows - num_failed
+            self._num_scored += num_rows
+
+    @contextmanager
+    def scoring(self) -> Iterator[None]:
+        """Inside, a statement scores its rows: those of its largest call are what it gives."""
+        before = {call: used[0] for call, used in self.usage.items()}
+        try:
+            yield
+        finally:
+            self.rows += max((used[0] - before.get(call, 0) for call, used in self.usage.items()), default=0)
 
     def _count_output(self, name: tuple[str, str], completion: Completion) -> None:
         if isinstance(completion.output, Text):
@@ -129,8 +151,8 @@ class JobCounters:
 
     @property
     def requests(self) -> int:
-        """Distinct requests of its statements, and rows that have none."""
-        return self._requests.count() + self.refused
+        """Distinct requests of its statements, rows that were scored without one, and rows that have none."""
+        return self._requests.count() + self._num_scored + self.refused
 
     @property
     def known(self) -> int:

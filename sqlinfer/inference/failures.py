@@ -58,9 +58,11 @@ Failures = dict[bytes, Failure]
 """By the key of the request, or of the row that has none."""
 
 
-def summary(failures: Collection[Failure], retry_hint: str, job_id: int | None = None) -> str:
-    """What failed. retry_hint: how the failed requests are computed again."""
-    lines = [f"{count(len(failures), 'request')} failed; all other answers are kept."]
+def summary(
+    failures: Collection[Failure], retry_hint: str, job_id: int | None = None, kept: str = "all other answers are kept"
+) -> str:
+    """What failed. retry_hint: how the failed requests are computed again. kept: what becomes of the others."""
+    lines = [f"{count(len(failures), 'request')} failed; {kept}."]
     patterns = Counter(failure.pattern for failure in failures)
     if len(failures) > 1:
         lines += [f"  {number:,} x {pattern}" for pattern, number in patterns.most_common(_PATTERNS)]

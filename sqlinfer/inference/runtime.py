@@ -13,7 +13,7 @@ from sqlinfer.errors import ModelUnusable, SqlinferError
 from sqlinfer.functions import Functions
 from sqlinfer.inference.keyed_request import Route
 from sqlinfer.store import Store
-from sqlinfer.types import AnyRequest, Engine, ModelVersion
+from sqlinfer.types import AnyRequest, Engine, ModelVersion, Predict
 
 _FALLBACK = (
     "No model given; using {}, a toy model for demos. To choose another: {}, model := 'NAME' in the call, or "
@@ -83,6 +83,8 @@ class Runtime:
     def check_kind(self, route: Route, request: AnyRequest) -> None:
         """Raise ModelUnusable, which names models that would do, if the model's kind cannot answer such a request."""
         if reason := backend_of(route.version).unsupported_reason(route.version, request):
+            if isinstance(request, Predict):  # another model would do no better with the value
+                raise ModelUnusable(f"{route.function.name}: model {route.version} {reason}")
             others = [model.name for model in self.store.registry.list() if _fits(model, request)]
             do = (
                 f"Models that do: {', '.join(others[:_SHOWN])}. Name one: model := {others[0]!r}"
@@ -105,6 +107,13 @@ class Runtime:
             return self.store.registry.get(self.model_name(name, ""))
         except SqlinferError:  # raised where the model runs
             return None
+
+    def scores_directly(self, version: ModelVersion) -> bool:
+        """Whether rows go to a version without keys and cached answers."""
+        if version.scorer is None:
+            return False
+        cached = self.settings.over(version.settings).cached
+        return not (version.scorer.loader == "script" if cached is None else cached)
 
     def _default(self, task: str) -> str:
         """The registry's model for a task. A built-in one that nobody chose answers only after a word about it."""

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import atexit
 import itertools
-import queue
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
 
 import duckdb
+import pyarrow as pa
 
 from sqlinfer.config.job_settings import JobSettings
 from sqlinfer.scoring.process import Cancelled, ScoringError, WorkerProcess
+from sqlinfer.scoring.signature import conform, mismatch, null_errors
 from sqlinfer.scoring.values import decode, encode, read_type
 from sqlinfer.types import AnyRequest, Cancel, Completion, Json, ModelVersion, Predict
 
 MINI_BATCH_SIZE = 100
 """Rows of a batch, where mini_batch_size says nothing."""
+_LIBRARY_BATCH_SIZE = 10_000
+"""The same for models of libraries, whose rows cost little."""
+_JOINED_ROWS = 65_536
+"""Rows of calls at the same time that are scored together."""
 _POLL_S = 0.1
 
 
@@ -36,18 +43,20 @@ class ScoringEngine:
         self._scorer = scorer = version.scorer
         self._settings = settings = JobSettings(**version.settings)
         self._result = read_type(self._scorer.returns)[1]
-        self._idle: queue.SimpleQueue[WorkerProcess] = queue.SimpleQueue()
+        self._joined_rows = settings.mini_batch_size or _JOINED_ROWS
+        self._turn = threading.Condition()
+        self._calls: deque[_Call] = deque()
         self._workers = [
-            WorkerProcess(version.path, scorer.file, scorer.loader, str(version), self._result)
+            WorkerProcess(version.path, scorer, str(version), self._result, settings.environment)
             for _ in range(settings.max_concurrency_per_instance)
         ]
-        for worker in self._workers:
-            self._idle.put(worker)
+        self._idle = list(self._workers)
 
     def generate(self, requests: Iterable[AnyRequest], cancel: Cancel | None = None) -> Iterator[Completion]:
         """Yield one completion a request, in order of finishing. See Engine."""
         stop = _Stop(cancel or threading.Event())
-        batches = iter(_batches(requests, self._settings.mini_batch_size or MINI_BATCH_SIZE))
+        size = MINI_BATCH_SIZE if self._scorer.loader == "script" else _LIBRARY_BATCH_SIZE
+        batches = iter(_batches(requests, self._settings.mini_batch_size or size))
         with ThreadPoolExecutor(len(self._workers)) as pool:
             running: set[Future[list[Completion]]] = set()
             try:
@@ -67,35 +76,159 @@ class ScoringEngine:
         for worker in self._workers:
             worker.close()
 
+    def score(self, rows: pa.Array, cancel: Cancel) -> Scored:
+        """The results of rows. Calls of several threads at the same time are joined to larger batches. Raises Cancelled
+        once cancel is set."""
+        call = _Call(rows, cancel)
+        with self._turn:
+            self._calls.append(call)
+        while (calls := self._next_calls(call, cancel)) is not None:
+            worker, joined = calls
+            try:
+                self._score_calls(worker, joined, cancel)
+            finally:
+                with self._turn:
+                    self._idle.append(worker)
+                    self._turn.notify_all()
+        if isinstance(call.outcome, BaseException):
+            raise call.outcome
+        assert call.outcome is not None
+        return call.outcome
+
+    def _next_calls(self, call: _Call, cancel: Cancel) -> tuple[WorkerProcess, list[_Call]] | None:
+        """An idle worker and the calls that it is to score, by the thread of one of the waiting calls; None once that
+        call has its results."""
+        with self._turn:
+            while call.outcome is None:
+                if self._idle and self._calls:
+                    first = self._calls.popleft()
+                    joined, size = [first], len(first.rows)
+                    while self._calls and self._calls[0].rows.type == first.rows.type and size < self._joined_rows:
+                        joined.append(self._calls.popleft())
+                        size += len(joined[-1].rows)
+                    return self._idle.pop(), joined
+                if cancel.is_set():
+                    raise Cancelled
+                self._turn.wait(_POLL_S)
+        return None
+
+    def _score_calls(self, worker: WorkerProcess, calls: Sequence[_Call], cancel: Cancel) -> None:
+        try:
+            rows = pa.concat_arrays([call.rows for call in calls])
+            size = self._settings.mini_batch_size or len(rows)
+            batches = [rows[start : start + size] for start in range(0, len(rows), size)]
+            scored = _joined([self._score_rows(worker, batch, cancel) for batch in batches])
+        except Cancelled as error:  # of one call; the others may be those of another statement
+            for call in calls:
+                if call.cancel.is_set():
+                    call.end(error)
+            with self._turn:
+                self._calls.extendleft(call for call in reversed(calls) if call.outcome is None)
+            return
+        except BaseException as error:
+            for call in calls:
+                call.end(error)
+            raise
+        start = 0
+        for call in calls:
+            call.end(scored.part(start, len(call.rows)))
+            start += len(call.rows)
+
     def _score(self, batch: Sequence[Predict], stop: Cancel) -> list[Completion]:
         """The completions of a batch; none once stop is set. Rows that nobody waits for any more are not scored."""
         rows = [(request, request.is_cancelled()) for request in batch]
         cancelled = [Completion(request, finish_reason="cancelled") for request, is_gone in rows if is_gone]
         wanted = [request for request, is_gone in rows if not is_gone]
-        if not wanted:
-            return cancelled
-        worker = self._idle.get()
+        return cancelled + (self._score_wanted(wanted, stop) if wanted else [])
+
+    def _score_wanted(self, batch: Sequence[Predict], stop: Cancel) -> list[Completion]:
+        sql_type = batch[0].sql_type
+        if problem := mismatch(self._scorer, sql_type):
+            return [Completion(request, error=f"the model {problem}", finish_reason="error") for request in batch]
         try:
-            return cancelled + self._try(worker, wanted, 1 + self._settings.max_retries, stop)
+            rows = decode([request.text for request in batch], sql_type, self._scorer.input_type)
+        except duckdb.Error as error:
+            if len(batch) == 1:
+                return [Completion(batch[0], error=str(error).partition("\n")[0], finish_reason="error")]
+            middle = len(batch) // 2
+            return [*self._score_wanted(batch[:middle], stop), *self._score_wanted(batch[middle:], stop)]
+        with self._turn:
+            self._turn.wait_for(lambda: bool(self._idle))
+            worker = self._idle.pop()
+        try:
+            scored = self._score_rows(worker, rows, stop)
         except Cancelled:
             return []
         finally:
-            self._idle.put(worker)
+            with self._turn:
+                self._idle.append(worker)
+                self._turn.notify_all()
+        outputs = encode(scored.values, self._scorer.returns).to_pylist()
+        return [
+            Completion(request, error=scored.errors[position], finish_reason="error")
+            if position in scored.errors
+            else Completion(request, Json(output))
+            for position, (request, output) in enumerate(zip(batch, outputs, strict=True))
+        ]
 
-    def _try(self, worker: WorkerProcess, batch: Sequence[Predict], tries: int, stop: Cancel) -> list[Completion]:
+    def _score_rows(self, worker: WorkerProcess, rows: pa.Array, stop: Cancel) -> Scored:
+        """The results of a batch; rows with a NULL that the model does not take are not among what it gets."""
+        refused = null_errors(rows, self._scorer) if pa.types.is_struct(rows.type) else {}
+        if not refused:
+            return self._try(worker, rows, 1 + self._settings.max_retries, stop)
+        taken = [position for position in range(len(rows)) if position not in refused]
+        scored = Scored(pa.nulls(0, self._result))
+        if taken:
+            scored = self._try(worker, rows.take(pa.array(taken)), 1 + self._settings.max_retries, stop)
+        places = dict(zip(taken, range(len(taken)), strict=True))
+        values = scored.values.take(pa.array([places.get(position) for position in range(len(rows))], pa.int64()))
+        return Scored(values, refused | {taken[position]: error for position, error in scored.errors.items()})
+
+    def _try(self, worker: WorkerProcess, rows: pa.Array, tries: int, stop: Cancel) -> Scored:
         error = ""
         for _ in range(tries):
             try:
-                rows = decode([request.text for request in batch], batch[0].sql_type, self._scorer.input_type)
-                outputs = encode(worker.score(rows, self._settings.timeout, stop), self._scorer.returns)
-                return [Completion(*pair) for pair in zip(batch, map(Json, outputs), strict=True)]
-            except (ScoringError, duckdb.Error) as failure:
+                return Scored(worker.score(conform(rows, self._scorer), self._settings.timeout, stop))
+            except (ScoringError, pa.ArrowInvalid) as failure:
                 error = str(failure).partition("\n")[0]
-        if len(batch) == 1:
-            return [Completion(batch[0], error=error, finish_reason="error")]
-        middle = len(batch) // 2
-        halves = batch[:middle], batch[middle:]
-        return [completion for half in halves for completion in self._try(worker, half, 1, stop)]
+        if len(rows) == 1:
+            return Scored(pa.nulls(1, self._result), {0: error})
+        middle = len(rows) // 2
+        return _joined([self._try(worker, half, 1, stop) for half in (rows[:middle], rows[middle:])])
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What a model made of rows: a value each, NULL for those that failed, and their errors by position."""
+
+    values: pa.Array
+    errors: Mapping[int, str] = field(default_factory=dict)
+
+    def part(self, start: int, size: int) -> Scored:
+        """What it made of the rows from a position on."""
+        errors = {at - start: error for at, error in self.errors.items() if start <= at < start + size}
+        return Scored(self.values[start : start + size], errors)
+
+
+def _joined(parts: Sequence[Scored]) -> Scored:
+    starts = itertools.accumulate((len(part.values) for part in parts), initial=0)
+    errors = {
+        start + at: error for start, part in zip(starts, parts, strict=False) for at, error in part.errors.items()
+    }
+    return Scored(pa.concat_arrays([part.values for part in parts]), errors)
+
+
+class _Call:
+    """Rows that a thread waits for."""
+
+    def __init__(self, rows: pa.Array, cancel: Cancel) -> None:
+        self.rows = rows
+        self.cancel = cancel
+        self.outcome: Scored | BaseException | None = None
+
+    def end(self, outcome: Scored | BaseException) -> None:
+        """Let the thread have its results, or an error."""
+        self.outcome = outcome
 
 
 class _Stop:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -20,7 +21,7 @@ import pyarrow as pa
 
 from sqlinfer.scoring import worker
 from sqlinfer.scoring.worker import FAIL, LOAD, RUN, SIGN, Channel, from_stream, to_stream
-from sqlinfer.types import Cancel, Loader
+from sqlinfer.types import Cancel, Scorer
 
 SCORING_OUTPUT = logging.getLogger("sqlinfer.scoring.output")
 """Where the lines go that scripts print: the log of a job listens here, and nobody else."""
@@ -45,17 +46,30 @@ class WorkerProcess:
     """Scores a model's batches, one after another; not safe from several threads.
 
     path: the model's folder, or its file.
-    file: its name in the folder; "" if path says all.
-    loader: what reads it.
+    scorer: its file in the folder, and what reads it.
     name: of the model, for the log.
-    result: the Arrow type of a result.
+    result: the Arrow type of a result; None before it is known.
+    environment: further variables of the process.
     """
 
-    def __init__(self, path: Path, file: str, loader: Loader, name: str, result: pa.DataType | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        scorer: Scorer,
+        name: str,
+        result: pa.DataType | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         schema = pa.schema([("output", pa.null() if result is None else result)]).serialize().to_pybytes()
-        model = {"path": str(path), "file": file, "loader": loader, "schema": base64.b64encode(schema).decode()}
+        model = {
+            "path": str(path),
+            "file": scorer.file,
+            "loader": scorer.loader,
+            "schema": base64.b64encode(schema).decode(),
+        }
         self._model = json.dumps(model).encode()
         self._name = name
+        self._environment = environment or {}
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: socket.socket | None = None
         # A file never makes a script wait that prints, as a pipe would.
@@ -67,7 +81,8 @@ class WorkerProcess:
         return from_stream(self._ask(RUN, to_stream("input", rows), timeout_s, cancel))
 
     def signature(self, cancel: Cancel) -> dict[str, Any]:
-        """What the model knows of its input and result, see loaders. Raises ScoringError if it cannot be loaded."""
+        """What the model knows of its input and result, see loaders. Raises ScoringError if it cannot be loaded, or if
+        a sample of an input does not give the result."""
         self._load(None, cancel)
         signature: dict[str, Any] = json.loads(self._ask(SIGN, b"", None, cancel))
         return signature
@@ -102,6 +117,7 @@ class WorkerProcess:
                 stdout=subprocess.DEVNULL,
                 stderr=self._output,
                 start_new_session=True,
+                env={**os.environ, **self._environment},
             )
 
     def _ask(self, kind: bytes, payload: bytes, timeout_s: float | None, cancel: Cancel) -> bytes:

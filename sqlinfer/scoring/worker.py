@@ -100,13 +100,16 @@ def load(path: Path, file: str, loader: str) -> Any:
     return importlib.import_module(f"{_LOADERS}.{loader}").load(path, file)
 
 
-def score(predict: Callable[[Any], Any], rows: pa.Array, result: pa.DataType) -> pa.Array:
+def score(model: Any, rows: pa.Array, result: pa.DataType) -> pa.Array:
     """What a model makes of rows: as many values. STRUCTs come to it as a DataFrame, all else as a list."""
     batch = _frame(rows) if pa.types.is_struct(rows.type) else rows.to_pylist()
-    values = _listed(predict(batch), pa.types.is_struct(result))
+    is_struct = pa.types.is_struct(result)
+    predict = model.probabilities if is_struct and hasattr(model, "probabilities") else model.predict
+    returned = predict(batch)
+    values = _column(returned, result) if _is_plain(returned) else _listed(returned, result)
     if len(values) != len(rows):
-        raise ValueError(f"the script returned {len(values)} values for {len(rows)} rows")
-    return pa.array(values, type=result)
+        raise ValueError(f"the model returned {len(values)} values for {len(rows)} rows")
+    return values if isinstance(values, pa.Array) else pa.array(values, type=result)
 
 
 def _frame(rows: pa.Array) -> Any:
@@ -117,25 +120,39 @@ def _frame(rows: pa.Array) -> Any:
     return pa.table(columns, names=[field.name for field in rows.type]).to_pandas()
 
 
-def _listed(returned: Any, is_struct: bool) -> list[Any]:
+def _is_plain(returned: Any) -> bool:
+    """Whether results are an array of numbers, one a row."""
+    return getattr(returned, "ndim", 0) == 1 and getattr(getattr(returned, "dtype", None), "kind", "O") in "iufb"
+
+
+def _column(returned: Any, result: pa.DataType) -> pa.Array:
+    """Numbers as Arrow has them, without a Python value for each."""
+    column = pa.array(getattr(returned, "values", returned))
+    return column if column.type == result else column.cast(result)
+
+
+def _listed(returned: Any, result: pa.DataType) -> list[Any]:
     """A frame, series, array, tensor or list as a list of Python values."""
     if hasattr(returned, "to_dict") and hasattr(returned, "columns"):
-        if is_struct:
+        columns = ", ".join(map(str, returned.columns))
+        if pa.types.is_struct(result):
+            if absent := [field.name for field in result if field.name not in returned.columns]:
+                raise ValueError(f"the model returned the columns {columns}, and no {', '.join(absent)}")
             return list(returned.to_dict("records"))
         if len(returned.columns) != 1:
-            raise ValueError(f"the script returned the columns {', '.join(map(str, returned.columns))} for one value")
+            raise ValueError(f"the model returned the columns {columns} for one value")
         returned = returned.iloc[:, 0]
     if hasattr(returned, "tolist"):
         returned = returned.tolist()
     if isinstance(returned, str | bytes | dict) or not hasattr(returned, "__iter__"):
-        raise TypeError(f"the script returned a {type(returned).__name__}, not a list, an array or a DataFrame")
+        raise TypeError(f"the model returned a {type(returned).__name__}, not a list, an array or a DataFrame")
     return [value.tolist() if hasattr(value, "tolist") else value for value in returned]
 
 
 def _explain(error: BaseException) -> bytes:
     """An error in a line, and where in the script it arose."""
     if isinstance(error, SystemExit):
-        return f"the script called sys.exit({error.code!r})".encode()
+        return f"the model called sys.exit({error.code!r})".encode()
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if frame.filename != __file__]
     place = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
@@ -163,9 +180,12 @@ def _serve(channel: Channel) -> None:
                 result = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(asked["schema"]))).field(0).type
                 model = load(Path(asked["path"]), asked["file"], asked["loader"])
             elif kind == SIGN:
-                answer = json.dumps(model.signature() if hasattr(model, "signature") else {}).encode()
+                signature = model.signature() if hasattr(model, "signature") else {}
+                if "sample" in signature and result != pa.null():
+                    score(model, pa.array([signature["sample"]]), result)
+                answer = json.dumps(signature).encode()
             else:
-                answer = to_stream("output", score(model.predict, from_stream(payload), result))
+                answer = to_stream("output", score(model, from_stream(payload), result))
             kind = GOOD
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the script may raise anything
             kind, answer = FAIL, _explain(error)

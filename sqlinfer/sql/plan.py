@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Self
@@ -11,8 +12,10 @@ from sqlinfer.sql.commands.set_statements import is_set_statement
 from sqlinfer.sql.parsing.column_names import keep_column_names
 from sqlinfer.sql.parsing.dependencies import Catalog, Dependencies
 from sqlinfer.sql.parsing.parameters import SqlValues
+from sqlinfer.sql.parsing.parsed_calls import ParsedCall, parsed_calls
 from sqlinfer.sql.parsing.probe_queries import QUERY_VERBS, probe_queries
-from sqlinfer.sql.parsing.tokens import first_keyword, has_any, has_name, keywords, tokenize
+from sqlinfer.sql.parsing.references import references
+from sqlinfer.sql.parsing.tokens import Token, first_keyword, has_any, has_name, keywords, tokenize
 from sqlinfer.sql.parsing.written_targets import created_table, kept_table, written_target
 from sqlinfer.sql.rewrite.context import RewriteContext
 from sqlinfer.sql.rewrite.limit_before_select import sort_key_queries
@@ -102,6 +105,7 @@ class AiStatement(DuckDBStatement):
     unprobed: why its requests are known only as it runs; "" if it needs no reason.
     num_rounds: how often a probe can find more requests.
     unguarded: the same statement without guards, for the case that they do not fit it; None if it has none.
+    is_scored: whether all its calls are of models whose results are not kept: it runs without phases.
     over_pairs: the functions that it computes for pairs of rows of two tables; None until it is bound.
     target: the table or file whose rows it writes; None if it writes none.
     replaces: whether nothing is left of what was in it.
@@ -113,6 +117,7 @@ class AiStatement(DuckDBStatement):
     unprobed: str = ""
     num_rounds: int = 0
     unguarded: AiStatement | None = None
+    is_scored: bool = False
     over_pairs: frozenset[str] | None = None
     target: str | None = None
     replaces: bool = False
@@ -167,7 +172,8 @@ def plan(text: str, context: RewriteContext, catalog: Catalog, runs: bool = Fals
     context = replace(context, ai_names=names, ai_columns=columns, views=views)
     target = written_target(dependencies.prepared or text, context.parameters)
     replaces = _verb(sql) in ("CREATE", "COPY")
-    return replace(_plan_phases(text, sql, context, dependencies), target=target, replaces=replaces)
+    planned = replace(_plan_phases(text, sql, context, dependencies), target=target, replaces=replaces)
+    return replace(planned.without_guards(), is_scored=True) if only_scores(dependencies, context) else planned
 
 
 def _plan_phases(text: str, sql: str, context: RewriteContext, dependencies: Dependencies) -> Query | Write:
@@ -211,6 +217,26 @@ def _why_unprobed(sql: str, dependencies: Dependencies) -> str:
     if dependencies.is_volatile:
         return "it may read other rows or values each time that it runs (random(), now(), a sample)"
     return "" if _verb(sql) in _DEFINES else "it has no SELECT that may run before it"
+
+
+def only_scores(dependencies: Dependencies, context: RewriteContext) -> bool:
+    """Whether all AI calls of a statement, at any depth, name a model whose results are not kept."""
+    calls = [call for text in dependencies.texts for call in parsed_calls(text, context.functions)]
+    num_names = sum(_num_names(tokenize(text), context.functions) for text in dependencies.texts)
+    return len(calls) == num_names and all(_is_scored(call, context) for call in calls)
+
+
+def _num_names(tokens: Sequence[Token], functions: Collection[str]) -> int:
+    return sum(tokens[index].word in functions for index in references(tokens))
+
+
+def _is_scored(call: ParsedCall, context: RewriteContext) -> bool:
+    try:
+        name = call.constant("model") if call.function.scored else None
+    except ValueError:
+        return False
+    version = None if name is None else context.find_model(name)
+    return version is not None and context.scores_directly(version)
 
 
 def stops_early(query: str, context: RewriteContext) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -12,7 +13,7 @@ from sqlinfer.sql.error_translation import translated
 from sqlinfer.sql.phases import probe_only
 from sqlinfer.sql.udf.evaluator import CallEvaluator
 
-Prefetch = Callable[[duckdb.DuckDBPyRelation], None]
+Answered = Callable[[duckdb.DuckDBPyRelation], AbstractContextManager[object]]
 _PREFETCHED_ONCE = {"fetchone", "fetchmany"}  # they go on where the last one stopped
 _LAZY = {
     *("aggregate", "alias", "columns", "create_view", "cross", "cross_join", "description", "distinct", "dtypes"),
@@ -26,21 +27,21 @@ class Relation:
 
     relation: DuckDB's own.
     evaluator: of the calls in it.
-    prefetch: computes the answers of a relation, as the session does; it keeps the session open.
-    prefetch_this: the same for this very relation, where more is known of it than of those that derive from it.
+    answered: inside, the answers of a relation are there, or its rows are scored; it keeps the session open.
+    this_answered: the same for this very relation, where more is known of it than of those that derive from it.
     """
 
     def __init__(
         self,
         relation: duckdb.DuckDBPyRelation,
         evaluator: CallEvaluator,
-        prefetch: Prefetch,
-        prefetch_this: Callable[[], object] | None = None,
+        answered: Answered,
+        this_answered: Callable[[], AbstractContextManager[object]] | None = None,
     ) -> None:
         self.relation = relation
         self._evaluator = evaluator
-        self._prefetch = prefetch
-        self._prefetch_this = prefetch_this or partial(prefetch, relation)
+        self._answered = answered
+        self._this_answered = this_answered or partial(answered, relation)
         self._is_prefetched = False
 
     def __getattr__(self, name: str) -> Any:
@@ -50,7 +51,8 @@ class Relation:
             return partial(self._derive, getattr(self.relation, name))
         if name not in _LAZY:
             if name == "shape":
-                self._prefetch_answers()
+                with self._running():
+                    return self.relation.shape
             value = getattr(self.relation, name)
             return partial(self._fetch, value) if callable(value) else value
         with translated(self._evaluator), probe_only(self._evaluator):
@@ -62,8 +64,7 @@ class Relation:
         return sorted({*super().__dir__(), *dir(self.relation)})
 
     def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
-        self._prefetch_answers()
-        with translated(self._evaluator):
+        with self._running(), translated(self._evaluator):
             return self.relation.to_arrow_table().__arrow_c_stream__(requested_schema)
 
     def __repr__(self) -> str:
@@ -76,15 +77,15 @@ class Relation:
         return int(self._fetch(self.relation.__len__))
 
     def __getitem__(self, name: str) -> Relation:
-        return Relation(self.relation[name], self._evaluator, self._prefetch)
+        return Relation(self.relation[name], self._evaluator, self._answered)
 
-    def _prefetch_answers(self) -> None:
+    def _running(self) -> AbstractContextManager[object]:
         self._is_prefetched = True
-        self._prefetch_this()
+        return self._this_answered()
 
     def _fetch(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        self._prefetch_answers()
-        return self._derive(method, *args, **kwargs)
+        with self._running():
+            return self._derive(method, *args, **kwargs)
 
     def _derive_unanswered(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         with probe_only(self._evaluator):
@@ -94,7 +95,7 @@ class Relation:
         with translated(self._evaluator):
             value = method(*map(unwrap, args), **kwargs)
         is_relation = isinstance(value, duckdb.DuckDBPyRelation)
-        return Relation(value, self._evaluator, self._prefetch) if is_relation else value
+        return Relation(value, self._evaluator, self._answered) if is_relation else value
 
 
 def unwrap(value: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -150,15 +151,15 @@ class Session:
 
     def _relation(self, value: Any) -> Any:
         is_relation = isinstance(value, duckdb.DuckDBPyRelation)
-        return Relation(value, self.evaluator, self._prefetch_relation) if is_relation else value
+        return Relation(value, self.evaluator, self._answered) if is_relation else value
 
     def rows(self, text: str) -> Rows | None:
         """Run one statement, its query as the rows are read; None if it gives none. Errors of DuckDB may come then."""
         with self._caller.seeing(caller_variables()), translated(self.evaluator):
             return self.statements.rows(text)
 
-    def _prefetch_relation(self, relation: duckdb.DuckDBPyRelation) -> None:
-        self.statements.prefetch_relation(relation)  # by way of the session, which a relation keeps open
+    def _answered(self, relation: duckdb.DuckDBPyRelation) -> AbstractContextManager[None]:
+        return self.statements.relation_answered(relation)  # by way of the session, which a relation keeps open
 
     def _lazy(self, statement: Statement, alias: str) -> Any:
         with translated(self.evaluator):
@@ -179,8 +180,7 @@ class Session:
         if isinstance(statement, Direct) or not statement.queries or self._caller.has_relation(statement.text):
             return self._relation(relation)
         stages = self.statements.lazy_stages(statement, relation)
-        prefetch = partial(self.statements.prefetch_answers, statement, stages)
-        return Relation(relation, self.evaluator, self._prefetch_relation, prefetch)
+        return Relation(relation, self.evaluator, self._answered, partial(self.statements.answered, statement, stages))
 
     def _run_whole(self, texts: Sequence[str]) -> None:
         """Run statements whose rows nobody reads. DuckDB 2.0 refuses others while one has rows left."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, closing, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -17,7 +17,8 @@ from sqlinfer.sql.bind import bind, explained, fitting
 from sqlinfer.sql.commands.model_statements import run_model_statement
 from sqlinfer.sql.commands.set_statements import run_set_statement
 from sqlinfer.sql.error_translation import translated
-from sqlinfer.sql.parsing.dependencies import Catalog
+from sqlinfer.sql.internal_names import PREFIX
+from sqlinfer.sql.parsing.dependencies import Catalog, Dependencies
 from sqlinfer.sql.parsing.parameters import SqlValues
 from sqlinfer.sql.parsing.written_targets import table_exists
 from sqlinfer.sql.phases import OpenReader, Stages, prefetch_answers, probe_only
@@ -31,6 +32,7 @@ from sqlinfer.sql.plan import (
     SetCommand,
     Statement,
     Write,
+    only_scores,
     plan,
     stops_early,
 )
@@ -47,6 +49,9 @@ RunSql = Callable[[str, SqlValues], Any]
 """Runs SQL with its parameters."""
 _log = logging.getLogger(__name__)
 _EXPLAINS_RELATIONS = not duckdb.__version__.startswith("1.")
+_SCORED_ROWS = f"{PREFIX}rows"
+_SCORING_THREADS = 64
+"""Each brings a chunk of 2,048 rows; models score many rows together in less time."""
 _S = TypeVar("_S", bound=AiStatement)
 
 
@@ -69,10 +74,8 @@ class StatementRunner:
     def plan(self, text: str, parameters: SqlValues = None, *, runs: bool = False) -> Statement:
         """What one statement is. runs: whether it will run, so that what it writes over matters."""
         settings = self._runtime.settings.over()
-        context = RewriteContext(
-            self._runtime.functions,
+        context = self._context(
             embedding_width=lambda model: self._runtime.embedding_width(model or self._evaluator.defaults.model),
-            find_model=self._runtime.find_model,
             ai_schema=settings.ai_schema,
             parameters=parameters,
             output_action=settings.output_action,
@@ -80,6 +83,14 @@ class StatementRunner:
         )
         with translated(self._evaluator):
             return plan(text, context, self.catalog, runs and not self.is_summary_only)
+
+    def _context(self, **known: Any) -> RewriteContext:
+        return RewriteContext(
+            self._runtime.functions,
+            find_model=self._runtime.find_model,
+            scores_directly=self._runtime.scores_directly,
+            **known,
+        )
 
     def bind(self, statement: _S) -> _S:
         """The form of a statement that DuckDB takes; raises what is wrong with it before any answer is computed.
@@ -121,7 +132,7 @@ class StatementRunner:
     def rows(self, text: str) -> Rows | None:
         """Run one statement, its query as the rows are read; None if it gives none."""
         statement = self.plan(text, runs=True)
-        if isinstance(statement, Query) and not self.is_summary_only:
+        if isinstance(statement, Query) and not self.is_summary_only and not statement.is_scored:
             statement = self.prefetch_answers(self.bind(statement))
             return Rows(self._sql(statement.sql, statement.values))
         if isinstance(statement, Direct) and self._is_select(statement.sql):
@@ -149,9 +160,49 @@ class StatementRunner:
             if statement.over_pairs is None:
                 statement = self.bind(statement)
             self._evaluator.statement.bound_pairs(statement.over_pairs or ())
-            if statement.queries:
+            if statement.queries and not statement.is_scored:
                 prefetch_answers(self._evaluator, stages or self.stages(statement), statement.num_rounds)
         return statement
+
+    @contextmanager
+    def answered(self, statement: AiStatement, stages: Stages = ()) -> Iterator[None]:
+        """Inside, a statement runs: its answers are there, or its rows are scored, in a job."""
+        if not statement.is_scored:
+            self.prefetch_answers(statement, stages)
+            yield
+            return
+        with self._evaluator.runner.record(statement.text):
+            self.prefetch_answers(statement)
+            with self._scoring():
+                yield
+
+    @contextmanager
+    def relation_answered(self, relation: duckdb.DuckDBPyRelation) -> Iterator[None]:
+        """The same for a relation, of which only DuckDB knows the statement."""
+        sql = relation.sql_query()
+        self._evaluator.begin_statement()
+        dependencies = self.catalog.resolve(sql)
+        context = self._context(ai_names=dependencies.names, ai_columns=dependencies.columns)
+        if dependencies.is_ai and only_scores(dependencies, context):
+            with translated(self._evaluator), self._evaluator.runner.record(sql), self._scoring():
+                yield
+            return
+        if dependencies.is_ai:
+            self._prefetch_relation(relation, sql, dependencies, context)
+        yield
+
+    @contextmanager
+    def _scoring(self) -> Iterator[None]:
+        """Inside, many chunks are under way at the same time: the threads that bring them wait for models."""
+        row = self._connection.execute("SELECT current_setting('threads')").fetchone()
+        assert row is not None
+        self._connection.execute(f"SET threads = {max(_SCORING_THREADS, row[0])}; PRAGMA verify_parallelism")
+        try:
+            with self._evaluator.job.counts.scoring():
+                yield
+        finally:
+            with self._connection.cursor() as other:  # the connection may hold the statement's result
+                other.execute(f"SET threads = {row[0]}")
 
     def run_many(self, query: str, rows: Sequence[SqlValues]) -> None:
         """Run a statement once for each row of parameters; its answers for all rows are computed before."""
@@ -169,15 +220,10 @@ class StatementRunner:
             for one in each:
                 self._run_directly(one, self.execute)
 
-    def prefetch_relation(self, relation: duckdb.DuckDBPyRelation) -> None:
-        """Compute the answers of a relation, of which only DuckDB knows the statement."""
-        sql = relation.sql_query()
-        self._evaluator.begin_statement()
-        dependencies = self.catalog.resolve(sql)
-        if not dependencies.is_ai:
-            return
+    def _prefetch_relation(
+        self, relation: duckdb.DuckDBPyRelation, sql: str, dependencies: Dependencies, context: RewriteContext
+    ) -> None:
         self._evaluator.statement.bound_pairs(functions_over_pairs(self._plans(relation), self._runtime.functions))
-        context = RewriteContext(self._runtime.functions, dependencies.names, dependencies.columns)
         if dependencies.is_volatile or stops_early(sql, context):
             return
         with translated(self._evaluator), self._evaluator.runner.record(sql):
@@ -234,6 +280,8 @@ class StatementRunner:
             if statement.unprobed:
                 _log.warning("Answers are computed chunk by chunk, as the statement runs: %s.", statement.unprobed)
             statement = self.prefetch_answers(statement)
+            if statement.is_scored and not self.is_summary_only:
+                return self._run_scored(statement, execute)
             if self.is_summary_only:
                 if not statement.queries:
                     raise SqlinferError("summary_only: what this statement asks is known only as it runs")
@@ -244,6 +292,15 @@ class StatementRunner:
     def _writing(self, statement: AiStatement) -> AbstractContextManager[None]:
         """Within a job: note the model versions whose answers are in what a statement writes."""
         return self._evaluator.job.writing(None if self.is_summary_only else statement.target, statement.replaces)
+
+    def _run_scored(self, statement: Query | Write, execute: RunSql) -> Any:
+        """Run a statement to its end: DuckDB would else score rows as they are read, after the job."""
+        with self._scoring():
+            if isinstance(statement, Write):
+                return self._run_directly(statement, execute)
+            rows = self._sql(statement.sql, statement.values).to_arrow_table()
+        self._connection.register(_SCORED_ROWS, rows)
+        return execute(f"FROM {_SCORED_ROWS}", None)
 
     def _run_directly(self, statement: DuckDBStatement, execute: RunSql) -> Any:
         """Hand a statement to DuckDB."""

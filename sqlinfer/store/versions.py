@@ -90,4 +90,5 @@ def _model(row: Sequence[Any], tags: Sequence[tuple[str, int, str, str]]) -> Mod
 
 
 def _scorer(fields: dict[str, Any]) -> Scorer:
-    return Scorer(**{**fields, "optional": tuple(fields.get("optional", ()))})
+    read: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+    return Scorer(**read)

@@ -65,6 +65,8 @@ class Scorer:
     loader: Loader = "script"
     optional: tuple[str, ...] = ()
     """The fields of input_type that may be missing."""
+    not_null: tuple[str, ...] = ()
+    """The fields of input_type that may not be NULL."""
 
 
 @dataclass(frozen=True, slots=True)

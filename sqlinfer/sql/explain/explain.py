@@ -39,6 +39,7 @@ class CallEstimate:
     max_completion_tokens: the most that the model may write.
     est_seconds: the time that it takes.
     cost: in US dollars, about; None if no price of the model is known.
+    is_kept: whether its answers are kept; else all its rows are scored, in each run.
     """
 
     place: str
@@ -54,6 +55,7 @@ class CallEstimate:
     max_completion_tokens: int = 0
     est_seconds: float = 0.0
     cost: float | None = 0.0
+    is_kept: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +241,7 @@ def _call(call: CallEstimate, key: CallKey, probes: _Probes, costs: Mapping[Call
         model=str(probes.stats.versions[key.fingerprint]),
         requests=probes.stats.requests[key].count(),
         known=probes.stats.cached[key].count(),
+        is_kept=key not in probes.stats.scored,
     )
     if key not in costs:
         return call

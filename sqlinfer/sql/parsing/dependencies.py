@@ -35,6 +35,7 @@ class Dependencies:
     columns: those of the views and macros that it names whose values are what AI functions give.
     views: those with AI functions that it reads, at any depth, by name: each definition behind those that it reads.
     prepared: the text of the prepared statement that it executes; "" if it executes none.
+    texts: its own, and those of the definitions that it reaches.
     num_calls: how many AI calls it has in all, those in views and macros too; at least its AI depth.
     is_volatile: whether running it again may see other rows or values (random(), uuid(), a sample).
     """
@@ -44,11 +45,12 @@ class Dependencies:
     columns: frozenset[str]
     views: tuple[tuple[str, str], ...]
     prepared: str
+    texts: tuple[str, ...]
     num_calls: int
     is_volatile: bool
 
 
-NO_DEPENDENCIES = Dependencies(False, frozenset(), frozenset(), (), "", 0, is_volatile=False)
+NO_DEPENDENCIES = Dependencies(False, frozenset(), frozenset(), (), "", (), 0, is_volatile=False)
 
 
 class Catalog:
@@ -91,7 +93,14 @@ class Catalog:
         prepared = definitions.get(tokens[1].word, [""])[0] if tokens[0].keyword == "EXECUTE" else ""
         views = _views({name: definitions[name][0] for name in reached_names & leading})
         return Dependencies(
-            True, frozenset(leading), _columns(reached, leading), views, prepared, num_calls, is_volatile
+            True,
+            frozenset(leading),
+            _columns(reached, leading),
+            views,
+            prepared,
+            (sql, *reached),
+            num_calls,
+            is_volatile,
         )
 
     def refresh(self) -> None:

@@ -10,8 +10,11 @@ from collections.abc import Mapping
 from sqlinfer.errors import SqlinferError
 from sqlinfer.functions import Function
 from sqlinfer.functions.call_options import Options, read_options
+from sqlinfer.scoring import extra_fields
 from sqlinfer.sql.parsing.parsed_calls import ParsedCall, parsed_calls
+from sqlinfer.sql.parsing.tokens import closing, split_at_commas, tokenize
 from sqlinfer.sql.rewrite.context import RewriteContext
+from sqlinfer.sql_text import unquote
 
 
 def check_constants(sql: str, context: RewriteContext) -> str:
@@ -31,9 +34,22 @@ def check_constants(sql: str, context: RewriteContext) -> str:
             value = _value(call, option)
             if value is not None:
                 read_options({option: value}, function.name, Options())
+        if function.scored:
+            _check_fields(call, context)
         if function.check is not None and (values := call.constants(function.check)) is not None:
             _check(function, values)
     return sql
+
+
+def _check_fields(call: ParsedCall, context: RewriteContext) -> None:
+    """Refuse a row that a call spells out with fields that are none of its model's; a whole row may have others."""
+    tokens = tokenize(call.arguments.get(call.function.scored, ""))
+    name = _value(call, "model")
+    version = context.find_model(str(name)) if name and tokens and tokens[0].text == "{" else None
+    if version is not None and version.scorer is not None and closing(tokens, 0) == len(tokens) - 1:
+        names = [unquote(part[0].text) for part in split_at_commas(tokens[1:-1], tokens[0].depth + 1) if part]
+        if problem := extra_fields(version.scorer, names):
+            raise SqlinferError(f"{call.name}: model {version} {problem}")
 
 
 def _value(call: ParsedCall, name: str) -> object:

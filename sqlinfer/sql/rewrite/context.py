@@ -22,6 +22,7 @@ class RewriteContext:
     embedding_width: the n of FLOAT[n] of a model, by the name that a call says, None for the default one; None if it
         cannot be told.
     find_model: the version behind a model's name; None if there is none.
+    scores_directly: whether rows go to a version as they are, and its results are not kept.
     ai_schema: whether functions may have the names that BigQuery gives them, in a schema `ai`.
     parameters: the values of the statement's parameters.
     output_action: of the job's settings.
@@ -35,6 +36,7 @@ class RewriteContext:
     views: tuple[tuple[str, str], ...] = ()
     embedding_width: Callable[[str | None], int | None] = lambda _: None
     find_model: Callable[[str], ModelVersion | None] = lambda _: None
+    scores_directly: Callable[[ModelVersion], bool] = lambda _: False
     ai_schema: bool = False
     parameters: SqlValues = None
     output_action: str | None = None

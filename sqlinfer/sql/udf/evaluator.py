@@ -29,7 +29,7 @@ from sqlinfer.sql.udf.call_metadata import NO_METADATA, CallMetadata, take_metad
 from sqlinfer.sql.udf.request_builder import RequestBuilder
 from sqlinfer.sql.udf.statement_state import StatementState
 from sqlinfer.store.outputs import encode
-from sqlinfer.types import Text
+from sqlinfer.types import ModelVersion, Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,11 @@ class CallEvaluator:
     def job(self) -> Job:
         """What counts now."""
         return self.runner.job
+
+    @property
+    def mode(self) -> Mode:
+        """How calls are evaluated now."""
+        return self._mode
 
     @property
     def defaults(self) -> Options:
@@ -127,6 +132,11 @@ class CallEvaluator:
             return [call.value for call in evaluate(rows)]
         which = (function.name, option_names, metadata, mode.defaults)
         return statement.memo.values(which, rows, mode.on_miss, evaluate)
+
+    def find_version(self, function: Function, model: str, metadata: CallMetadata) -> ModelVersion:
+        """The version that a model's name means in the statement."""
+        statement = self.statement if self._mode.on_miss.is_by_statement else StatementState(self.runtime)
+        return self._route(statement, metadata, function, model, "").version
 
     def _route(
         self, statement: StatementState, metadata: CallMetadata, function: Function, model: str | None, task: str

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol, cast
 
 import duckdb
@@ -16,9 +17,11 @@ import pyarrow as pa
 
 from sqlinfer.functions import Function
 from sqlinfer.inference.runtime import Runtime
-from sqlinfer.sql.internal_names import PREFIX
+from sqlinfer.sql.internal_names import PREFIX, SITE
 from sqlinfer.sql.udf.arrow_rows import arrow_type
+from sqlinfer.sql.udf.evaluator import CallEvaluator
 from sqlinfer.sql.udf.macros import MakeCall, macro
+from sqlinfer.sql.udf.row_scoring import RowScoring
 from sqlinfer.sql.udf.system_tables import SystemTables
 from sqlinfer.sql_text import quote_identifier
 
@@ -51,10 +54,30 @@ class UdfRegistration:
         for name, function in evaluator.runtime.functions.items():
             under = f"{PREFIX}{number}_{function.name}"
             if under not in self._made:
-                call = _call(evaluator, function)
+                call = _call(partial(evaluator.evaluate, function), function.returns)
                 create(under, call, None, function.returns, type="arrow", null_handling="special")
                 self._made.append(under)
-            connection.execute(macro(name, function, _local(under, further), has_text, not has_text))
+            make_call = _local(under, further)
+            if function.scored and isinstance(evaluator, CallEvaluator):
+                make_call = self._scored(under, function, RowScoring(evaluator), make_call, has_text)
+            connection.execute(macro(name, function, make_call, has_text, not has_text))
+
+    def _scored(
+        self, under: str, function: Function, scoring: RowScoring, make_call: MakeCall, has_sites: bool
+    ) -> MakeCall:
+        """Calls whose rows go to the model as they are, if it is one whose results are not kept; else other calls."""
+        create = cast("Callable[..., object]", self._connection.create_function)
+        is_scored, score = f"{under}_is_scored", f"{under}_rows"
+        if score not in self._made:
+            kind = {"type": "arrow", "null_handling": "special"}
+            create(is_scored, scoring.is_scored, ["VARCHAR"], "BOOLEAN", **kind)
+            create(score, _call(partial(scoring.score, function), "VARCHAR"), None, "VARCHAR", **kind)
+            self._made += [is_scored, score]
+        model, value = f"{quote_identifier('model')}::VARCHAR", quote_identifier(function.scored)
+        fields = {"on_error": quote_identifier("on_error")} | ({SITE: quote_identifier(SITE)} if has_sites else {})
+        options = ", ".join(f"{field!r}: {sql}" for field, sql in fields.items())
+        scored = f"{score}({model}, {value}, {{{options}}})"
+        return lambda *arguments: f"CASE WHEN {is_scored}({model}) THEN {scored} ELSE {make_call(*arguments)} END"
 
     def close(self) -> None:
         """Take the functions away, unless the connection is closed already.
@@ -77,10 +100,10 @@ def _local(under: str, further: str) -> MakeCall:
     return lambda arguments, options: f"{under}({', '.join([*arguments, options, *also])})"
 
 
-def _call(evaluator: Evaluator, function: Function) -> Callable[..., pa.Array]:
+def _call(evaluate: Callable[[list[pa.ChunkedArray]], pa.Array], returns: str) -> Callable[..., pa.Array]:
     def call(*columns: pa.ChunkedArray) -> pa.Array:
         if len(columns[0]) == 0:
-            return pa.array([], type=arrow_type(function.returns))
-        return evaluator.evaluate(function, list(columns))
+            return pa.array([], type=arrow_type(returns))
+        return evaluate(list(columns))
 
     return call

@@ -1,0 +1,95 @@
+"""Reads an ONNX model, with onnxruntime on the CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pandas as pd
+
+_TYPES = {
+    "float": ("FLOAT", np.float32), "double": ("DOUBLE", np.float64), "float16": ("FLOAT", np.float16),
+    "int64": ("BIGINT", np.int64), "int32": ("INTEGER", np.int32), "int16": ("SMALLINT", np.int16),
+    "int8": ("TINYINT", np.int8), "uint8": ("UTINYINT", np.uint8), "bool": ("BOOLEAN", np.bool_),
+    "string": ("VARCHAR", np.object_),
+}  # fmt: skip
+_SEQUENCE = "seq(map("
+
+
+def load(path: Path, file: str) -> Model:
+    """Read a model."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    return Model(onnxruntime.InferenceSession(path / file, options, providers=["CPUExecutionProvider"]))
+
+
+class Model:
+    """A graph: its first output a row, the classes' numbers of what else has a score for each."""
+
+    def __init__(self, session: onnxruntime.InferenceSession) -> None:
+        self._session = session
+        self._inputs = session.get_inputs()
+        self._outputs = session.get_outputs()
+
+    def predict(self, batch: Any) -> Any:
+        """The first output."""
+        first = self._run(batch, [self._outputs[0].name])[0]
+        return first[:, 0] if isinstance(first, np.ndarray) and first.ndim == 2 and first.shape[1] == 1 else first
+
+    def probabilities(self, batch: Any) -> Any:
+        """The likeliest labels and their probabilities: of a map of labels, or of the scores of classes."""
+        outputs = self._run(batch, None)
+        scores = outputs[-1]
+        if isinstance(scores, list):
+            best = [max(each.items(), key=lambda pair: pair[1]) for each in scores]
+            return pd.DataFrame(best, columns=["label", "probability"])
+        if scores.ndim != 2 or scores.shape[1] < 2:
+            raise TypeError("the last output of the model is no score for each of several classes")
+        labels = outputs[0] if len(outputs) > 1 and outputs[0].ndim == 1 else scores.argmax(axis=1)
+        return pd.DataFrame({"label": labels, "probability": scores.max(axis=1)})
+
+    def signature(self) -> dict[str, Any]:
+        """See loaders."""
+        first = self._outputs[0]
+        width = _width(first.shape)
+        returns = _sql(first.type) + (f"[{width}]" if width > 1 else "")
+        if len(self._inputs) == 1 and _width(self._inputs[0].shape) != 1:
+            width = _width(self._inputs[0].shape)
+            return {"list": f"{_sql(self._inputs[0].type)}[{width or ''}]", "returns": returns}
+        types = {each.name: _sql(each.type) for each in self._inputs}
+        return {"input": types, "not_null": [n for n, t in types.items() if t not in ("FLOAT", "DOUBLE")],
+                "returns": returns}  # fmt: skip
+
+    def _run(self, batch: Any, outputs: list[str] | None) -> list[Any]:
+        if len(self._inputs) == 1 and not (hasattr(batch, "columns") and list(batch) == [self._inputs[0].name]):
+            feeds = {self._inputs[0].name: self._tensor(self._inputs[0], np.asarray(batch))}
+        else:
+            feeds = {each.name: self._tensor(each, batch[each.name].to_numpy()) for each in self._inputs}
+        return list(self._session.run(outputs, feeds))
+
+    @staticmethod
+    def _tensor(node: Any, values: Any) -> Any:
+        """Values as the tensor of an input: of its type and shape, whose first axis is the batch."""
+        shape = [len(values), *(size if isinstance(size, int) else -1 for size in node.shape[1:])]
+        return values.astype(_TYPES[_element(node.type)][1]).reshape(shape)
+
+
+def _element(tensor_type: str) -> str:
+    element = tensor_type.removeprefix("tensor(").removesuffix(")")
+    if element not in _TYPES:
+        raise TypeError(f"the model has a value of the type {tensor_type}, of which SQL has none")
+    return element
+
+
+def _sql(tensor_type: str) -> str:
+    return _TYPES[_element(tensor_type)][0]
+
+
+def _width(shape: Any) -> int:
+    """Numbers of a row: 0 if it is open."""
+    width = 1
+    for size in shape[1:]:
+        width *= size if isinstance(size, int) else 0
+    return width

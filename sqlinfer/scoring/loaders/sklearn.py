@@ -1,0 +1,120 @@
+"""Reads a fitted scikit-learn model: an estimator, a pipeline or a transformation, by skops, joblib or pickle."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .trial import sql_type, take_columns
+
+
+def load(path: Path, file: str) -> Model:
+    """Read a model; one that another version of scikit-learn wrote is refused, as it may predict something else."""
+    from sklearn.exceptions import InconsistentVersionWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", InconsistentVersionWarning)
+        try:
+            return Model(_read(path / file))
+        except InconsistentVersionWarning as error:
+            raise RuntimeError(
+                f"the model was saved with scikit-learn {error.original_sklearn_version}, and "
+                f"{error.current_sklearn_version} is installed here: "
+                f'pip install "scikit-learn=={error.original_sklearn_version}", or save the model anew'
+            ) from None
+
+
+def _read(file: Path) -> Any:
+    if file.suffix == ".skops":
+        from skops.io import get_untrusted_types, load
+
+        if unknown := get_untrusted_types(file=file):
+            raise RuntimeError(
+                f"{file.name} holds types that skops does not trust: {', '.join(unknown)}. A pickle of the model can "
+                "be registered with --trust"
+            )
+        return load(file)
+    import joblib
+
+    return joblib.load(file)
+
+
+class Model:
+    """A fitted estimator, which predicts, or a transformation, which transforms."""
+
+    def __init__(self, estimator: Any) -> None:
+        if not hasattr(estimator, "predict") and not hasattr(estimator, "transform"):
+            raise TypeError(f"a {type(estimator).__name__} is no model: it has neither predict nor transform")
+        self._estimator = estimator
+        self._columns = [str(name) for name in getattr(estimator, "feature_names_in_", [])]
+
+    def predict(self, batch: Any) -> Any:
+        """Labels, numbers, or transformed columns."""
+        rows = self._rows(batch)
+        if hasattr(self._estimator, "predict"):
+            return self._estimator.predict(rows)
+        columns = self._estimator.transform(rows)
+        columns = columns.toarray() if hasattr(columns, "toarray") else np.asarray(columns)
+        return pd.DataFrame(columns, columns=self._names_out(columns.shape[1]))
+
+    def probabilities(self, batch: Any) -> Any:
+        """The likeliest labels and their probabilities; of a transformation its columns."""
+        if not hasattr(self._estimator, "predict"):
+            return self.predict(batch)
+        if not hasattr(self._estimator, "predict_proba"):
+            raise TypeError(f"{type(self._estimator).__name__} gives no probabilities")
+        scores = np.asarray(self._estimator.predict_proba(self._rows(batch)))
+        labels = np.asarray(self._estimator.classes_)[scores.argmax(axis=1)]
+        return pd.DataFrame({"label": labels, "probability": scores.max(axis=1)})
+
+    def signature(self) -> dict[str, Any]:
+        """See loaders."""
+        if not self._columns:
+            size = getattr(self._estimator, "n_features_in_", None)
+            known = {"list": f"DOUBLE[{size}]", "sample": [0.0] * size} if size else {}
+        else:
+            known = take_columns(self.predict, self._columns, dict(_categories(self._estimator)))
+        return {**known, "returns": self._returns()}
+
+    def _rows(self, batch: Any) -> Any:
+        return batch if self._columns else np.asarray(batch)
+
+    def _returns(self) -> str:
+        if not hasattr(self._estimator, "predict"):
+            names = self._names_out(len(self._estimator.get_feature_names_out()))
+            return "STRUCT({})".format(", ".join('"{}" DOUBLE'.format(name.replace('"', '""')) for name in names))
+        classes = getattr(self._estimator, "classes_", None)
+        if isinstance(classes, np.ndarray):
+            return sql_type(classes[0])
+        if hasattr(self._estimator, "labels_") or hasattr(self._estimator, "cluster_centers_"):
+            return "BIGINT"
+        return "DOUBLE"
+
+    def _names_out(self, size: int) -> list[str]:
+        names = getattr(self._estimator, "get_feature_names_out", lambda: [f"x{i}" for i in range(size)])()
+        return [re.sub(r"^(?!remainder__)\w+?__", "", str(name)) for name in names] if _unique(names) else list(names)
+
+
+def _unique(names: Any) -> bool:
+    short = [str(name).partition("__")[2] or str(name) for name in names]
+    return len(set(short)) == len(short)
+
+
+def _categories(estimator: Any) -> Iterator[tuple[str, Any]]:
+    """A value that the encoders inside of a model have seen, by column."""
+    for step in [estimator, *(step for _, step in getattr(estimator, "steps", []))]:
+        if hasattr(step, "categories_") and hasattr(step, "feature_names_in_"):
+            for name, seen in zip(step.feature_names_in_, step.categories_, strict=False):
+                values = [value for value in seen if value is not None and value == value]  # noqa: PLR0124 - no NaN
+                if values:
+                    yield str(name), values[0].item() if hasattr(values[0], "item") else values[0]
+        if step is not estimator:
+            yield from _categories(step)
+        for _, part, _ in getattr(step, "transformers_", []):
+            yield from _categories(part)
