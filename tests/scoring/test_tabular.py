@@ -184,7 +184,7 @@ def test_what_cannot_be_a_model_is_refused_by_name(con: Session, models: Path, t
         (f"{tmp_path}/notes.txt", "trust = true", "is no model that is known here"),
         (f"{tmp_path}/other.json", "trust = true", "is no model that is known here"),
         (f"{tmp_path}/list.pkl", "trust = true", "a list is no model"),
-        (f"{tmp_path}/cut.ubj", "dtype = 'auto'", "cannot be used"),
+        (f"{tmp_path}/cut.ubj", "dtype = 'auto'", "cut.ubj cannot be loaded: ValueError: .* Expecting"),
         (f"{models}", "trust = true", "holds several models"),
         (f"{models}/sizes.joblib", "trust = true, returns = 'STRUCT(p DOUBLE)'", "label, probability, and no p"),
         (f"{models}/sizes.joblib", "trust = true, input = 'STRUCT(size DOUBLE)'", "it misses colour, weight"),

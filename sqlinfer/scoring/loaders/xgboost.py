@@ -14,7 +14,10 @@ import xgboost
 def load(path: Path, file: str) -> Model:
     """Read a model."""
     booster = xgboost.Booster()
-    booster.load_model(path / file)
+    try:
+        booster.load_model(path / file)
+    except xgboost.core.XGBoostError as error:
+        raise ValueError(str(error).partition("\nStack trace")[0]) from None
     return Model(booster)
 
 
