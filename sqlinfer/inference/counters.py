@@ -102,6 +102,7 @@ class JobCounters:
         """Count rows that a model scored without a request each."""
         with self._lock:
             used = self.usage.setdefault((function, model), [0, 0, 0, 0])
+            self.costs[function, model] = 0.0
             used[0] += num_rows
             used[1] += num_failed
             self.unanswered += num_failed

@@ -1,7 +1,7 @@
 """Models that worker processes score: a Python script's code, or a library, runs in processes of its own, never in the
 one of DuckDB."""
 
-from sqlinfer.scoring.engine import Scored, ScoringEngine, open_scorer
+from sqlinfer.scoring.engine import RowResults, ScoringEngine, open_scorer
 from sqlinfer.scoring.output_log import logging_output
 from sqlinfer.scoring.probe import probe_scorer
 from sqlinfer.scoring.process import SCORING_OUTPUT, Cancelled
@@ -12,7 +12,7 @@ from sqlinfer.scoring.values import encode
 __all__ = [
     "SCORING_OUTPUT",
     "Cancelled",
-    "Scored",
+    "RowResults",
     "ScoringEngine",
     "encode",
     "extra_fields",

@@ -76,7 +76,7 @@ class ScoringEngine:
         for worker in self._workers:
             worker.close()
 
-    def score(self, rows: pa.Array, cancel: Cancel) -> Scored:
+    def score(self, rows: pa.Array, cancel: Cancel) -> RowResults:
         """The results of rows. Calls of several threads at the same time are joined to larger batches. Raises Cancelled
         once cancel is set."""
         call = _Call(rows, cancel)
@@ -171,51 +171,51 @@ class ScoringEngine:
             for position, (request, output) in enumerate(zip(batch, outputs, strict=True))
         ]
 
-    def _score_rows(self, worker: WorkerProcess, rows: pa.Array, stop: Cancel) -> Scored:
+    def _score_rows(self, worker: WorkerProcess, rows: pa.Array, stop: Cancel) -> RowResults:
         """The results of a batch; rows with a NULL that the model does not take are not among what it gets."""
         refused = null_errors(rows, self._scorer) if pa.types.is_struct(rows.type) else {}
         if not refused:
             return self._try(worker, rows, 1 + self._settings.max_retries, stop)
         taken = [position for position in range(len(rows)) if position not in refused]
-        scored = Scored(pa.nulls(0, self._result))
+        scored = RowResults(pa.nulls(0, self._result))
         if taken:
             scored = self._try(worker, rows.take(pa.array(taken)), 1 + self._settings.max_retries, stop)
         places = dict(zip(taken, range(len(taken)), strict=True))
         values = scored.values.take(pa.array([places.get(position) for position in range(len(rows))], pa.int64()))
-        return Scored(values, refused | {taken[position]: error for position, error in scored.errors.items()})
+        return RowResults(values, refused | {taken[position]: error for position, error in scored.errors.items()})
 
-    def _try(self, worker: WorkerProcess, rows: pa.Array, tries: int, stop: Cancel) -> Scored:
+    def _try(self, worker: WorkerProcess, rows: pa.Array, tries: int, stop: Cancel) -> RowResults:
         error = ""
         for _ in range(tries):
             try:
-                return Scored(worker.score(conform(rows, self._scorer), self._settings.timeout, stop))
+                return RowResults(worker.score(conform(rows, self._scorer), self._settings.timeout, stop))
             except (ScoringError, pa.ArrowInvalid) as failure:
                 error = str(failure).partition("\n")[0]
         if len(rows) == 1:
-            return Scored(pa.nulls(1, self._result), {0: error})
+            return RowResults(pa.nulls(1, self._result), {0: error})
         middle = len(rows) // 2
         return _joined([self._try(worker, half, 1, stop) for half in (rows[:middle], rows[middle:])])
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class RowResults:
     """What a model made of rows: a value each, NULL for those that failed, and their errors by position."""
 
     values: pa.Array
     errors: Mapping[int, str] = field(default_factory=dict)
 
-    def part(self, start: int, size: int) -> Scored:
+    def part(self, start: int, size: int) -> RowResults:
         """What it made of the rows from a position on."""
         errors = {at - start: error for at, error in self.errors.items() if start <= at < start + size}
-        return Scored(self.values[start : start + size], errors)
+        return RowResults(self.values[start : start + size], errors)
 
 
-def _joined(parts: Sequence[Scored]) -> Scored:
+def _joined(parts: Sequence[RowResults]) -> RowResults:
     starts = itertools.accumulate((len(part.values) for part in parts), initial=0)
     errors = {
         start + at: error for start, part in zip(starts, parts, strict=False) for at, error in part.errors.items()
     }
-    return Scored(pa.concat_arrays([part.values for part in parts]), errors)
+    return RowResults(pa.concat_arrays([part.values for part in parts]), errors)
 
 
 class _Call:
@@ -224,9 +224,9 @@ class _Call:
     def __init__(self, rows: pa.Array, cancel: Cancel) -> None:
         self.rows = rows
         self.cancel = cancel
-        self.outcome: Scored | BaseException | None = None
+        self.outcome: RowResults | BaseException | None = None
 
-    def end(self, outcome: Scored | BaseException) -> None:
+    def end(self, outcome: RowResults | BaseException) -> None:
         """Let the thread have its results, or an error."""
         self.outcome = outcome
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from .trial import sql_type, take_columns
+_MOST_COLUMNS = 500
 
 
 def load(path: Path, file: str) -> Model:
@@ -79,7 +79,7 @@ class Model:
             size = getattr(self._estimator, "n_features_in_", None)
             known = {"list": f"DOUBLE[{size}]", "sample": [0.0] * size} if size else {}
         else:
-            known = take_columns(self.predict, self._columns, dict(_categories(self._estimator)))
+            known = _columns_by_trial(self.predict, self._columns, dict(_categories(self._estimator)))
         return {**known, "returns": self._returns()}
 
     def _rows(self, batch: Any) -> Any:
@@ -91,7 +91,7 @@ class Model:
             return "STRUCT({})".format(", ".join('"{}" DOUBLE'.format(name.replace('"', '""')) for name in names))
         classes = getattr(self._estimator, "classes_", None)
         if isinstance(classes, np.ndarray):
-            return sql_type(classes[0])
+            return _sql_type(classes[0])
         if hasattr(self._estimator, "labels_") or hasattr(self._estimator, "cluster_centers_"):
             return "BIGINT"
         return "DOUBLE"
@@ -118,3 +118,34 @@ def _categories(estimator: Any) -> Iterator[tuple[str, Any]]:
             yield from _categories(step)
         for _, part, _ in getattr(step, "transformers_", []):
             yield from _categories(part)
+
+
+def _columns_by_trial(predict: Callable[[Any], Any], columns: list[str], hints: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a signature that is about columns; "NULL" is the type of those that take any. hints: values that the
+    model has seen in some columns; numbers are tried in the others, then texts."""
+    row = {name: hints.get(name, 0.0) for name in columns}
+    if not _works(predict, row):
+        row = {name: hints.get(name, "a") for name in columns}
+    if len(columns) > _MOST_COLUMNS or not _works(predict, row):
+        return {"input": {name: _sql_type(hints[name]) if name in hints else '"NULL"' for name in columns}}
+    types, not_null = {}, []
+    for name in columns:
+        takes_text = name not in hints and isinstance(row[name], float) and _works(predict, {**row, name: "a"})
+        types[name] = '"NULL"' if takes_text else _sql_type(row[name])
+        empty = None if isinstance(row[name], str) else np.nan
+        if not _works(predict, {**row, name: empty}):
+            not_null.append(name)
+    return {"input": types, "not_null": not_null, "sample": row}
+
+
+def _sql_type(value: Any) -> str:
+    """The SQL type of a Python or numpy value, or of a numpy type."""
+    kind = np.dtype(value).kind if isinstance(value, np.dtype | type) else np.asarray(value).dtype.kind
+    return {"i": "BIGINT", "u": "BIGINT", "f": "DOUBLE", "b": "BOOLEAN"}.get(kind, "VARCHAR")
+
+
+def _works(predict: Callable[[Any], Any], row: Mapping[str, Any]) -> bool:
+    try:
+        return len(predict(pd.DataFrame([row]))) == 1
+    except Exception:  # noqa: BLE001 - a library may raise anything
+        return False

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from sqlinfer.errors import EXCERPT, Interrupted, ModelUnusable, RequestsFailed
 from sqlinfer.functions import Function
 from sqlinfer.inference.failures import Failure, summary
-from sqlinfer.scoring import Cancelled, Scored, encode, mismatch, open_scorer
+from sqlinfer.scoring import Cancelled, RowResults, encode, mismatch, open_scorer
 from sqlinfer.sql.udf.arrow_rows import one_chunk, struct_columns
 from sqlinfer.sql.udf.cache_misses import Null
 from sqlinfer.sql.udf.call_metadata import take_metadata
@@ -73,7 +73,7 @@ class RowScoring:
             results = pc.replace_with_mask(results, wanted, texts)
         return results
 
-    def _results(self, function: Function, version: ModelVersion, rows: pa.Array) -> Scored:
+    def _results(self, function: Function, version: ModelVersion, rows: pa.Array) -> RowResults:
         assert version.scorer is not None
         if problem := mismatch(version.scorer, _sql_type(rows.type)):
             raise ModelUnusable(f"{function.name}: model {version} {problem}")
@@ -85,7 +85,7 @@ class RowScoring:
             raise Interrupted from None
 
     def _note_failures(
-        self, function: Function, version: ModelVersion, rows: pa.Array, scored: Scored, on_error: list[Any]
+        self, function: Function, version: ModelVersion, rows: pa.Array, scored: RowResults, on_error: list[Any]
     ) -> None:
         """Note the failed rows; raises unless all of them may be NULL."""
         job, failures = self._evaluator.job, self._evaluator.statement.failures
