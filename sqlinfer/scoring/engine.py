@@ -45,7 +45,7 @@ class ScoringEngine:
         self._result = read_type(self._scorer.returns)[1]
         self._joined_rows = settings.mini_batch_size or _JOINED_ROWS
         self._turn = threading.Condition()
-        self._calls: deque[_Call] = deque()
+        self._calls: deque[_WaitingRows] = deque()
         self._workers = [
             WorkerProcess(version.path, scorer, str(version), self._result, settings.environment)
             for _ in range(settings.max_concurrency_per_instance)
@@ -79,7 +79,7 @@ class ScoringEngine:
     def score(self, rows: pa.Array, cancel: Cancel) -> RowResults:
         """The results of rows. Calls of several threads at the same time are joined to larger batches. Raises Cancelled
         once cancel is set."""
-        call = _Call(rows, cancel)
+        call = _WaitingRows(rows, cancel)
         with self._turn:
             self._calls.append(call)
         while (calls := self._next_calls(call, cancel)) is not None:
@@ -95,7 +95,7 @@ class ScoringEngine:
         assert call.outcome is not None
         return call.outcome
 
-    def _next_calls(self, call: _Call, cancel: Cancel) -> tuple[WorkerProcess, list[_Call]] | None:
+    def _next_calls(self, call: _WaitingRows, cancel: Cancel) -> tuple[WorkerProcess, list[_WaitingRows]] | None:
         """An idle worker and the calls that it is to score, by the thread of one of the waiting calls; None once that
         call has its results."""
         with self._turn:
@@ -112,7 +112,7 @@ class ScoringEngine:
                 self._turn.wait(_POLL_S)
         return None
 
-    def _score_calls(self, worker: WorkerProcess, calls: Sequence[_Call], cancel: Cancel) -> None:
+    def _score_calls(self, worker: WorkerProcess, calls: Sequence[_WaitingRows], cancel: Cancel) -> None:
         try:
             rows = pa.concat_arrays([call.rows for call in calls])
             size = self._settings.mini_batch_size or len(rows)
@@ -218,7 +218,7 @@ def _joined(parts: Sequence[RowResults]) -> RowResults:
     return RowResults(pa.concat_arrays([part.values for part in parts]), errors)
 
 
-class _Call:
+class _WaitingRows:
     """Rows that a thread waits for."""
 
     def __init__(self, rows: pa.Array, cancel: Cancel) -> None:

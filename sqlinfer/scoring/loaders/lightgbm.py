@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 
-def load(path: Path, file: str) -> Model:
+def load(path: Path, file: str) -> LightgbmModel:
     """Read a model."""
-    return Model(lightgbm.Booster(model_file=path / file))
+    return LightgbmModel(lightgbm.Booster(model_file=path / file))
 
 
-class Model:
+class LightgbmModel:
     """A booster: a class or a number a row."""
 
     def __init__(self, booster: lightgbm.Booster) -> None:

@@ -18,14 +18,14 @@ _TYPES = {
 _SEQUENCE = "seq(map("
 
 
-def load(path: Path, file: str) -> Model:
+def load(path: Path, file: str) -> OnnxModel:
     """Read a model."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    return Model(onnxruntime.InferenceSession(path / file, options, providers=["CPUExecutionProvider"]))
+    return OnnxModel(onnxruntime.InferenceSession(path / file, options, providers=["CPUExecutionProvider"]))
 
 
-class Model:
+class OnnxModel:
     """A graph: its first output a row, the classes' numbers of what else has a score for each."""
 
     def __init__(self, session: onnxruntime.InferenceSession) -> None:

@@ -14,14 +14,14 @@ import pandas as pd
 _MOST_COLUMNS = 500
 
 
-def load(path: Path, file: str) -> Model:
+def load(path: Path, file: str) -> SklearnModel:
     """Read a model; one that another version of scikit-learn wrote is refused, as it may predict something else."""
     from sklearn.exceptions import InconsistentVersionWarning
 
     with warnings.catch_warnings():
         warnings.simplefilter("error", InconsistentVersionWarning)
         try:
-            return Model(_read(path / file))
+            return SklearnModel(_read(path / file))
         except InconsistentVersionWarning as error:
             raise RuntimeError(
                 f"the model was saved with scikit-learn {error.original_sklearn_version}, and "
@@ -45,7 +45,7 @@ def _read(file: Path) -> Any:
     return joblib.load(file)
 
 
-class Model:
+class SklearnModel:
     """A fitted estimator, which predicts, or a transformation, which transforms."""
 
     def __init__(self, estimator: Any) -> None:

@@ -11,17 +11,17 @@ import pandas as pd
 import xgboost
 
 
-def load(path: Path, file: str) -> Model:
+def load(path: Path, file: str) -> XgboostModel:
     """Read a model."""
     booster = xgboost.Booster()
     try:
         booster.load_model(path / file)
     except xgboost.core.XGBoostError as error:
         raise ValueError(str(error).partition("\nStack trace")[0]) from None
-    return Model(booster)
+    return XgboostModel(booster)
 
 
-class Model:
+class XgboostModel:
     """A booster: a class or a number a row."""
 
     def __init__(self, booster: xgboost.Booster) -> None:

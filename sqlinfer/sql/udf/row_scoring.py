@@ -32,8 +32,8 @@ class RowScoring:
     def is_scored(self, models: pa.ChunkedArray) -> pa.Array:
         """Whether the models of these names get rows as they are."""
         names = one_chunk(models).dictionary_encode(null_encoding="encode")
-        found = [self._is_scored(name) for name in names.dictionary.to_pylist()]
-        return pa.array(found, pa.bool_()).take(names.indices)
+        are_scored = [self._is_scored(name) for name in names.dictionary.to_pylist()]
+        return pa.array(are_scored, pa.bool_()).take(names.indices)
 
     def score(self, function: Function, columns: list[pa.ChunkedArray]) -> pa.Array:
         """The results of a chunk as JSON. columns: the models' names, the rows, and the struct of options."""
