@@ -15,8 +15,12 @@ from sqlinfer.errors import SqlinferError, first_line
 from sqlinfer.redact import redact
 
 EXTRA = 'pip install "sqlinfer[mlflow]"'
-_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
-"""MLflow's own defaults try for minutes to reach a server that is down."""
+_VARIABLES = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # MLflow itself tries for minutes to reach a server that is down
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # where rows go
+}
+"""Of the environment while MLflow is used, unless the user has set them."""
 
 
 def settings() -> MlflowSettings:
@@ -36,7 +40,7 @@ def open_client() -> Iterator[Any]:
     except ImportError:
         raise SqlinferError(f"MLflow is not installed: {EXTRA}") from None
     uri = os.environ.get("MLFLOW_TRACKING_URI") or settings().tracking_uri or _local_uri(mlflow.get_tracking_uri())
-    variables = {name: value for name, value in _PATIENCE.items() if name not in os.environ}
+    variables = {name: value for name, value in _VARIABLES.items() if name not in os.environ}
     os.environ.update(variables)
     logger = logging.getLogger("mlflow")
     level = logger.level

@@ -87,6 +87,11 @@ def test_a_server_that_is_down_is_tried_once_in_a_build(
     assert caplog.text.count("is not recorded in MLflow") == 1
 
 
+def test_nothing_but_rows_is_printed(client: Any, echoing: EchoEngine) -> None:
+    words = ["run", "-c", "SELECT ai_gen('q') AS g", "--model", "echo", "--mlflow", "--format", "csv"]
+    assert CliRunner().invoke(main, words).stdout == "g\n<q>\n"
+
+
 def test_secrets_of_a_statement_are_not_recorded(client: Any, echoing: EchoEngine) -> None:
     run("run", "-c", "SELECT ai_gen('x password=hunter2hunter2')", "--model", "echo", "--mlflow")
     recorded = last_run(client)
