@@ -80,6 +80,7 @@ class StatementRunner:
             parameters=parameters,
             output_action=settings.output_action,
             table_exists=partial(table_exists, self.execute),
+            value_of=self._value_of,
         )
         with translated(self._evaluator):
             return plan(text, context, self.catalog, runs and not self.is_summary_only)
@@ -313,6 +314,10 @@ class StatementRunner:
 
     def _open_reader(self, query: str, values: SqlValues) -> pa.RecordBatchReader:
         return Rows(self._sql(query, values)).arrow()
+
+    def _value_of(self, expression: str) -> str | None:
+        ((value,),) = self.execute(f"SELECT {expression}").fetchall()
+        return None if value is None else str(value)
 
     def _is_select(self, sql: str) -> bool:
         return [parsed.type.name for parsed in self._connection.extract_statements(sql)] == ["SELECT"]

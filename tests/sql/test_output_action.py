@@ -49,12 +49,13 @@ def test_a_table_or_a_file_is_refused_before_anything_is_asked(
 
 
 SELECTED, TARGETS = "(SELECT ai_gen('a') AS g)", ["'{}'", "$${}$$", "?", "('{}' || '')", '"{}"', "\ufeff'{}'"]
+VARIABLE = "(getvariable('file'))"
 
 
 @pytest.mark.parametrize(
     ("source", "target"),
     [
-        *((SELECTED, target) for target in [*TARGETS, "$1", "e'{}' (HEADER)", "'~/x.csv'"]),
+        *((SELECTED, target) for target in [*TARGETS, "$1", "e'{}' (HEADER)", "'~/x.csv'", VARIABLE]),
         *((source, target) for source in ("answers", "main.answers (g)") for target in TARGETS[:3]),
     ],
 )
@@ -65,6 +66,7 @@ def test_a_file_that_is_there_is_refused_however_it_is_named(
     con.execute("CREATE VIEW answers AS SELECT ai_gen('a') AS g")
     path = tmp_path / "x.csv"
     path.write_text("old")
+    con.execute("SET VARIABLE file = ?", [str(path)])
     values = [str(path)] if target in ("?", "$1") else None
     with pytest.raises(SqlinferError, match=r"x\.csv exists already"):
         con.execute(f"COPY {source} TO {target.format(path)}", values)

@@ -116,21 +116,29 @@ def copied_file(sql: str, parameters: SqlValues = None) -> CopiedFile | None:
     ['a.csv', 'b.csv', 'c.csv', 'de', 'f']
     """
     tokens = tokenize(sql)
-    to = first_keyword(tokens, "TO")
-    if to is None or to + 1 >= len(tokens) or tokens[0].keyword != "COPY" or tokens[1].keyword == "FROM":
+    span = copy_target(tokens)
+    if span is None:
         return None
-    target = tokens[to + 1]
-    end = (closing(tokens, to + 1) if target.text == "(" else to + 1) + 1
-    if target.keyword in ("STDOUT", "STDIN"):
-        return None
+    start, end = span
+    target = tokens[start]
     if target.word:
         name = target.text[1:-1].replace('""', '"') if target.text.startswith('"') else target.text
         return CopiedFile(name, end)
     try:
-        name = constant(text_of(sql, tokens[to + 1 : end]))
+        name = constant(text_of(sql, tokens[start:end]))
     except ValueError:
-        name = parameter_value(tokens, to + 1, parameters)
+        name = parameter_value(tokens, start, parameters)
     return None if name is None else CopiedFile(str(name), end)
+
+
+def copy_target(tokens: Sequence[Token]) -> tuple[int, int] | None:
+    """The tokens, from the first to behind the last, that say where COPY .. TO writes; None for other statements."""
+    to = first_keyword(tokens, "TO")
+    if to is None or to + 1 >= len(tokens) or tokens[0].keyword != "COPY":
+        return None
+    if tokens[1].keyword == "FROM" or tokens[to + 1].keyword in ("STDOUT", "STDIN"):
+        return None
+    return to + 1, (closing(tokens, to + 1) if tokens[to + 1].text == "(" else to + 1) + 1
 
 
 def table_exists(execute: Execute, table: str) -> bool:

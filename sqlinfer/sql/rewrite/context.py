@@ -27,6 +27,7 @@ class RewriteContext:
     parameters: the values of the statement's parameters.
     output_action: of the job's settings.
     table_exists: whether a table or view has a name, which is as it stands in SQL.
+    value_of: the value that a SQL expression without parameters has now.
     first_site: the number of the statement's first AI call.
     """
 
@@ -41,6 +42,7 @@ class RewriteContext:
     parameters: SqlValues = None
     output_action: str | None = None
     table_exists: Callable[[str], bool] = lambda _: False
+    value_of: Callable[[str], str | None] = lambda _: None
     first_site: int = 1
 
     def ai_references(self, sql: str) -> frozenset[int]:

@@ -19,6 +19,7 @@ from sqlinfer.sql.rewrite.guard_merge_values import guard_merge_values
 from sqlinfer.sql.rewrite.inline_views import inline_views
 from sqlinfer.sql.rewrite.limit_before_select import limit_before_select
 from sqlinfer.sql.rewrite.lower_aggregates import lower_aggregates
+from sqlinfer.sql.rewrite.name_copied_file import name_copied_file
 from sqlinfer.sql.rewrite.name_parameters import name_parameters
 from sqlinfer.sql.rewrite.number_call_sites import number_call_sites
 from sqlinfer.sql.rewrite.order_distinct_lists import order_distinct_lists
@@ -40,7 +41,7 @@ PASSES: tuple[Pass, ...] = (
 )
 """For every statement: what only sqlinfer understands becomes what DuckDB does."""
 
-OUTPUT_PASSES: tuple[Pass, ...] = (output_action, atomic_copy)
+OUTPUT_PASSES: tuple[Pass, ...] = (name_copied_file, output_action, atomic_copy)
 """For statements with AI calls that are about to run and may write."""
 
 PARAMETER_PASSES: tuple[Pass, ...] = (name_parameters,)

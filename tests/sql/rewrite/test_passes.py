@@ -47,6 +47,7 @@ CONTEXT = RewriteContext(
     parameters=["a", "b", "c"],
     output_action="append_row",
     table_exists=lambda name: "there" in name,
+    value_of={"(getvariable('file'))": "it's.csv"}.get,
 )
 """What all pairs know: f is an AI aggregate, f and g lead to AI functions, a table whose name holds `there` exists."""
 
