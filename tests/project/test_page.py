@@ -108,9 +108,13 @@ def browser() -> Iterator[Any]:
         opened.close()
 
 
-@pytest.mark.parametrize("device", WIDTHS)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_browser_shows_it_whole_and_without_complaint(page: Path, browser: Any, device: str, scheme: str) -> None:
+def test_a_browser_shows_it_whole_and_without_complaint(page: Path, browser: Any) -> None:
+    for device in WIDTHS:
+        for scheme in ("light", "dark"):
+            _show(page, browser, device, scheme)
+
+
+def _show(page: Path, browser: Any, device: str, scheme: str) -> None:
     width, height = WIDTHS[device]
     tab = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
     tab.set_default_timeout(1000 * PATIENCE_S)
