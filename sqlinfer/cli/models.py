@@ -54,7 +54,7 @@ models.add_command(compare)
 @click.option("--remote-model", metavar="NAME", default="", help="The server's name of the model, if SOURCE is a URL.")
 @click.option("--script", metavar="FILE", help="The Python file of the folder that is the model.")
 @click.option("--returns", metavar="TYPE", help="The SQL type of a result, as 'STRUCT(class INTEGER)'.")
-@click.option("--input", "input_type", metavar="TYPE", default="", help="The SQL type of an input, as 'STRUCT(age DOUBLE)'.")
+@click.option("--input", "input_type", metavar="TYPE", default="", help="The SQL type of an input, as BLOB.")
 @click.option("--trust", is_flag=True, help="Allow a script, or pickled weights: both run code of the model's author.")
 @json_option
 def register(
