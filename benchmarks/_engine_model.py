@@ -154,15 +154,22 @@ def _build(shape: Shape, name: str, folder: Path, *, ends_itself: bool) -> None:
     return model.save_pretrained(folder)
 
 
-def build_published(shape: Shape, settings: dict[str, Any], folder: Path) -> None:
-    """A model of the size of a published one, its weights as they are before training, with the tokenizer of ours."""
+def build_published(shape: Shape, settings: dict[str, Any], folder: Path, *, writes_text: bool = False) -> None:
+    """A model of the size of a published one, its weights as they are before training, with the tokenizer of ours.
+
+    writes_text: whether it writes no tokens but those of the tokenizer, which are fewer.
+    """
     ids = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
     config = transformers.AutoConfig.for_model(shape, **settings, **ids)
     torch.manual_seed(0)
     model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
     model.generation_config = _plain(None)
+    tokenizer = build_tokenizer(shape, Size(vocabulary=8192, positions=config.max_position_embeddings))
+    if writes_text:
+        with torch.no_grad():
+            model.get_output_embeddings().weight[len(tokenizer) :] = 0.0  # less than the likeliest of the others
     model.save_pretrained(folder)
-    build_tokenizer(shape, Size(vocabulary=8192, positions=config.max_position_embeddings)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
 
 
 def _plain(start: int | None) -> transformers.GenerationConfig:

@@ -150,7 +150,7 @@ def _version(name: str, folder: Path) -> ModelVersion:
     with Store(builtins=BUILTINS) as store:
         if name == "tiny":
             return store.registry.get(MODELS[name])
-        model.build_published(*model.PUBLISHED[MODELS[name]], folder / name)
+        model.build_published(*model.PUBLISHED[MODELS[name]], folder / name, writes_text=True)
         return store.registry.register(name, str(folder / name), dtype="float32")
 
 
