@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import duckdb
@@ -79,6 +80,8 @@ class ScoringEngine:
     def score(self, rows: pa.Array, cancel: Cancel) -> RowResults:
         """The results of rows. Calls of several threads at the same time are joined to larger batches. Raises Cancelled
         once cancel is set."""
+        with suppress(pa.ArrowInvalid):  # which is the error of a row, when it is scored
+            rows = conform(rows, self._scorer)  # here, while a worker scores other rows
         call = _WaitingRows(rows, cancel)
         with self._turn:
             self._calls.append(call)

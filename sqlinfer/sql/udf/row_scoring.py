@@ -63,14 +63,15 @@ class RowScoring:
             wanted = pc.and_(pc.equal(models, name), rows.is_valid())
             if not pc.any(wanted).as_py():
                 continue
-            chosen = rows.filter(wanted)
+            is_whole = len(names) == 1 and not rows.null_count
+            chosen = rows if is_whole else rows.filter(wanted)
             scored = self._results(function, version, chosen)
             job.counts.count_scored(function.name, str(version), len(chosen), len(scored.errors))
             if scored.errors:
                 on_error = fields["on_error"].filter(wanted).to_pylist() if "on_error" in fields else []
                 self._note_failures(function, version, chosen, scored, on_error)
             texts = pa.array(encode(scored.values, version.scorer.returns)) if version.scorer else None
-            results = pc.replace_with_mask(results, wanted, texts)
+            results = texts if is_whole else pc.replace_with_mask(results, wanted, texts)
         return results
 
     def _results(self, function: Function, version: ModelVersion, rows: pa.Array) -> RowResults:
