@@ -70,3 +70,13 @@ def describe(error: BaseException) -> str:
     """An error in one line: its type, and the first line of its message."""
     line = first_line(error)
     return line if line == type(error).__name__ else f"{type(error).__name__}: {line}"
+
+
+def with_causes(error: BaseException) -> list[BaseException]:
+    """An error and those behind it, which a traceback shows too; each once, as errors may be each other's causes."""
+    errors: list[BaseException] = []
+    behind: BaseException | None = error
+    while behind is not None and not any(behind is each for each in errors):
+        errors.append(behind)
+        behind = behind.__cause__ or behind.__context__
+    return errors

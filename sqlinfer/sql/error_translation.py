@@ -10,7 +10,7 @@ from typing import Any
 
 import duckdb
 
-from sqlinfer.errors import Interrupted, SqlinferError
+from sqlinfer.errors import Interrupted, SqlinferError, with_causes
 from sqlinfer.redact import redact
 from sqlinfer.sql.internal_names import SITE
 from sqlinfer.sql.udf.evaluator import CallEvaluator
@@ -70,10 +70,9 @@ def _with_base(error_type: Any) -> Any:
     return type(error_type.__name__, (error_type, duckdb.Error), content)
 
 
-def _redact(error: BaseException | None) -> None:
-    """Take secrets out of an error's text, and out of the errors behind it, which a traceback shows too."""
-    while error is not None:
-        text = str(error)
+def _redact(error: BaseException) -> None:
+    """Take secrets out of an error's text, and out of the errors behind it."""
+    for each in with_causes(error):
+        text = str(each)
         if (safe := redact(text)) != text:
-            error.args = (safe,)
-        error = error.__cause__ or error.__context__
+            each.args = (safe,)

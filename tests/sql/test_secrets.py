@@ -14,7 +14,7 @@ import pytest
 
 import sqlinfer
 from sqlinfer.config.job_settings import JobSettings
-from sqlinfer.errors import RequestsFailed, SqlinferError
+from sqlinfer.errors import RequestsFailed, SqlinferError, with_causes
 from sqlinfer.inference.retry import attempts
 from sqlinfer.sql import Session
 from sqlinfer.types import Completion, Request, Text
@@ -26,7 +26,8 @@ READER = """from sqlinfer import Request
 
 def shaky(t: str) -> Request:
     'Break on its text.'
-    raise OSError("GET https://x.example/?api_key=" + t)
+    error = OSError("GET https://x.example/?api_key=" + t)
+    raise error CAUSE
 """
 
 
@@ -34,11 +35,7 @@ def said_by(run: Any, kind: type[BaseException]) -> str:
     """The whole traceback's text, but for the lines of source in it."""
     with pytest.raises(kind) as caught:
         run()
-    chain, texts = caught.value, list[str]()
-    while chain is not None:
-        texts += traceback.format_exception_only(chain)
-        chain = chain.__cause__ or chain.__context__
-    return "".join(texts)
+    return "".join(text for error in with_causes(caught.value) for text in traceback.format_exception_only(error))
 
 
 @pytest.mark.parametrize("method", ["execute", "sql"])
@@ -57,8 +54,11 @@ def test_an_exception_holds_no_secret(con: Session, method: str, sql: str, kind:
     assert "***" in said
 
 
-def test_what_a_users_function_raises_holds_no_secret(registered: None, echo: EchoEngine, tmp_path: Path) -> None:
-    (tmp_path / "shaky.py").write_text(READER)
+@pytest.mark.parametrize("cause", ["", "from error"])  # its own cause
+def test_what_a_users_function_raises_holds_no_secret(
+    registered: None, echo: EchoEngine, tmp_path: Path, cause: str
+) -> None:
+    (tmp_path / "shaky.py").write_text(READER.replace("CAUSE", cause))
     with sqlinfer.connect(model="echo", udfs=[tmp_path]) as session:
         said = said_by(lambda: session.execute("SELECT shaky(t) FROM (SELECT $t AS t)", {"t": SECRET}), SqlinferError)
     assert "api_key=***" in said
