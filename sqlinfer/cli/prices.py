@@ -12,8 +12,9 @@ from sqlinfer.cli.tables import echo_json, echo_table, json_option
 def prices(as_json: bool) -> None:
     """List what a million tokens cost, in US dollars, as explain, jobs and max_cost count.
 
-    The list that comes with sqlinfer has a date: providers change prices. Your own file goes before it; the command
-    prints its path. A model that stands in no list has no cost, and a server in your own network costs nothing.
+    The list that comes with sqlinfer is unchecked and has a date: check the prices that you count on at your provider.
+    Your own file goes before it; the command prints its path. A model that stands in no list has no cost, and a server
+    in your own network costs nothing.
 
     \b
     sqlinfer prices --json
@@ -33,5 +34,6 @@ def prices(as_json: bool) -> None:
         return
     rows = [[x.host, x.model, x.price.input, x.price.cached, x.price.output, x.date or "yours"] for x in listed]
     echo_table(["host", "model", "input", "cached", "output", "as of"], rows)
-    click.echo(f'\nYour own prices, which go first, are in {own_file()}:\n\n["api.example.org"]')
-    click.echo('"my-model" = [0.25, 0.025, 2.0]  # input, cached input, output')
+    click.echo("\nPrices with a date come with sqlinfer and are unchecked: compare them with your provider's page.")
+    click.echo(f'Your own prices, which go first, are in {own_file()}:\n\n["api.openai.com"]')
+    click.echo('"gpt-5-mini" = [0.25, 0.025, 2.0]  # input, cached input, output')
