@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlinfer.remote.exchange import ServerError
 from sqlinfer.remote.remote_model import RemoteModel
+from sqlinfer.remote.trial import Trial
 from sqlinfer.types import AnyRequest, Completion, Embed, Embedding
 
 PATH = "embeddings"
@@ -36,18 +37,19 @@ def batches(requests: Iterable[AnyRequest]) -> Iterator[list[AnyRequest]]:
         yield batch
 
 
-async def embed(model: RemoteModel, batch: Sequence[Embed]) -> list[Completion]:
+async def embed(model: RemoteModel, batch: Sequence[Embed], trial: Trial) -> list[Completion]:
     """The completions of a batch. One that is refused is asked in halves, down to the text that does it. Raises
     ServerError for what is about all texts."""
     texts = [request.text for request in batch]
     try:
-        return await _embed(model, batch, texts)
+        return await embed_texts(model, batch, texts)
     except ServerError as error:
-        if error.kind != "refused" or error.status not in (400, 413, 422):
+        await trial.check(error)
+        if error.kind != "refused":
             raise
         if len(batch) > 1:
             middle = len(batch) // 2
-            return [*await embed(model, batch[:middle]), *await embed(model, batch[middle:])]
+            return [*await embed(model, batch[:middle], trial), *await embed(model, batch[middle:], trial)]
         if batch[0].overflow == "truncate" and error.is_about_length:
             return [await _embed_beginning(model, batch[0], error)]
         return [Completion(batch[0], error=str(error), finish_reason="error")]
@@ -58,7 +60,7 @@ async def _embed_beginning(model: RemoteModel, request: Embed, error: ServerErro
     text = request.text
     while text := text[: int(len(text) * _SHORTER)]:
         try:
-            (completion,) = await _embed(model, [request], [text])
+            (completion,) = await embed_texts(model, [request], [text])
         except ServerError as again:
             if not again.is_about_length:
                 raise
@@ -67,7 +69,7 @@ async def _embed_beginning(model: RemoteModel, request: Embed, error: ServerErro
     return Completion(request, error=str(error), finish_reason="error")
 
 
-async def _embed(model: RemoteModel, batch: Sequence[Embed], texts: Sequence[str]) -> list[Completion]:
+async def embed_texts(model: RemoteModel, batch: Sequence[Embed], texts: Sequence[str]) -> list[Completion]:
     """Completions, with the tokens and the cost of all divided by the lengths of the texts."""
     spending, body = model.spending(), {"model": model.source.model, "input": texts}
     tokens = sum(map(model.count_tokens, texts))

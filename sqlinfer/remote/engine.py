@@ -16,7 +16,7 @@ from sqlinfer.errors import ModelUnusable
 from sqlinfer.remote.abilities import abilities_of
 from sqlinfer.remote.chat import first_message, schema_of
 from sqlinfer.remote.conversation import Conversation
-from sqlinfer.remote.embeddings import batches, embed
+from sqlinfer.remote.embeddings import batches, embed, embed_texts
 from sqlinfer.remote.event_loop import submit
 from sqlinfer.remote.exchange import ServerError
 from sqlinfer.remote.keys import has_key
@@ -24,6 +24,7 @@ from sqlinfer.remote.long_texts import cut_points
 from sqlinfer.remote.prices import find_price
 from sqlinfer.remote.remote_model import RemoteModel
 from sqlinfer.remote.tokens import MESSAGE_TOKENS, prompt_text, token_counter
+from sqlinfer.remote.trial import Trial
 from sqlinfer.types import (
     AnyRequest,
     Cancel,
@@ -35,10 +36,13 @@ from sqlinfer.types import (
     Embed,
     Generate,
     ModelVersion,
+    Parameters,
     SplitText,
 )
 
 _POLL_S = 0.05
+_PLAIN_CHAT = Generate("Hi", parameters=Parameters(max_tokens=16))
+_PLAIN_TEXT = Embed("Hi")
 
 
 class RemoteEngine:
@@ -48,7 +52,9 @@ class RemoteEngine:
     """
 
     def __init__(self, version: ModelVersion) -> None:
-        self._model = RemoteModel.of(version)
+        self._model = model = RemoteModel.of(version)
+        self._chat_trial = Trial(model, lambda: Conversation(model, _PLAIN_CHAT).answer())
+        self._embedding_trial = Trial(model, lambda: embed_texts(model, [_PLAIN_TEXT], [_PLAIN_TEXT.text]))
 
     def generate(self, requests: Iterable[AnyRequest], cancel: Cancel | None = None) -> Iterator[Completion]:
         """Yield one completion a request, in order of finishing. See Engine.
@@ -84,9 +90,10 @@ class RemoteEngine:
         try:
             match request:
                 case Embed():
-                    return await embed(model, [each for each in batch if isinstance(each, Embed)])
+                    texts = [each for each in batch if isinstance(each, Embed)]
+                    return await embed(model, texts, self._embedding_trial)
                 case Generate() | Choose():
-                    return [await Conversation(model, request).answer()]
+                    return [await self._chat(request)]
                 case CountTokens():
                     return [Completion(request, Count(model.count_tokens(request.text)))]
                 case SplitText():
@@ -96,10 +103,17 @@ class RemoteEngine:
                 case _:
                     return [Completion(request, error=unsupported_reason_of(request), finish_reason="error")]
         except ServerError as error:
-            if error.kind in ("unusable", "unreachable"):
+            if error.kind in ("unusable", "unreachable", "unresolved"):
                 raise ModelUnusable(str(error)) from error
             may_pass = error.kind != "refused"
             return [Completion(each, error=str(error), finish_reason="error", is_retryable=may_pass) for each in batch]
+
+    async def _chat(self, request: Generate | Choose) -> Completion:
+        try:
+            return await Conversation(self._model, request).answer()
+        except ServerError as error:
+            await self._chat_trial.check(error)
+            raise
 
 
 def unsupported_reason_of(request: AnyRequest) -> str:

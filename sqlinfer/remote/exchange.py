@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import socket
 import ssl
 import time
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from sqlinfer.config.remote_source import RemoteSource
-from sqlinfer.errors import EXCERPT, describe
+from sqlinfer.errors import EXCERPT, describe, with_causes
 from sqlinfer.redact import redact
 from sqlinfer.remote.keys import how_to_give_a_key
 from sqlinfer.remote.window import retry_after_s
@@ -20,7 +21,7 @@ from sqlinfer.remote.window import retry_after_s
 if TYPE_CHECKING:
     import httpx2
 
-ErrorKind = Literal["busy", "broken", "unreachable", "refused", "unusable"]
+ErrorKind = Literal["busy", "broken", "unreachable", "unresolved", "refused", "unusable"]
 _MOST_BYTES = 64 << 20
 _BUSY = (429, 503, 529)
 _BROKEN = (408, 409, 425, 500, 502, 504)
@@ -35,8 +36,9 @@ _OUT_OF_MONEY = ("insufficient_quota", "billing_hard_limit_reached", "billing_no
 class ServerError(Exception):
     """A server gave no answer.
 
-    kind: "busy" and "broken" may pass, the former with fewer requests; "unreachable" may pass if the server was ever
-        reached; "refused" is about this request; "unusable" is about all requests: key, model, address.
+    kind: "busy" and "broken" may pass, the former with fewer requests; "unreachable" and "unresolved" (a name without
+        an address) may pass if the server was ever reached; "refused" is about this request; "unusable" is about all
+        requests: key, model, address.
     retry_after_s: that the server names.
     parameter: that it does not take; "" if it names none.
     """
@@ -106,12 +108,13 @@ class Exchange:
         return self._read_reply(response.status_code, dict(response.headers), content)
 
     def _unreachable(self, error: Exception) -> ServerError:
-        causes: list[BaseException] = [error]
-        while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None:
-            causes.append(cause)
+        causes = with_causes(error)
         host = self._source.host
-        if any(isinstance(cause, ssl.SSLError) for cause in causes):
-            return ServerError(f"the certificate of {host} was not accepted: {describe(error)}", "unusable")
+        if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
+            hint = "If you trust who signed it, name the file of that certificate in the variable SSL_CERT_FILE"
+            return ServerError(f"the certificate of {host} is not accepted: {describe(error)}. {hint}", "unusable")
+        if any(isinstance(cause, socket.gaierror) for cause in causes):
+            return ServerError(f"the name {host} of {self._source.url} has no address: {describe(error)}", "unresolved")
         return ServerError(f"{self._source.url} cannot be reached: {describe(error)}", "unreachable")
 
     def _read_reply(self, status: int, headers: dict[str, str], content: bytes) -> Reply:

@@ -27,8 +27,8 @@ _BUSY_TRY = 0.2
 """As which a refusal for too much load counts while the server answers others: the load will pass. It counts at all, as
 a request that is too much alone gets the same refusal."""
 _LONG_PAUSE_S = 10.0
-_UNREACHED_TRIES = 3
-"""Of a server that never answered: its name or address may be wrong."""
+_UNREACHED_RETRIES = {"unreachable": 3, "unresolved": 0}
+"""Of a server that never answered: its address or name may be wrong."""
 _log = logging.getLogger(__name__)
 
 
@@ -78,8 +78,8 @@ class ModelServer:
                 tries += _BUSY_TRY if is_busy_with_others else 1
                 num_answers = self._num_answers
                 most = flow.max_retries
-                if error.kind == "unreachable" and not self._num_answers:
-                    most = min(most, _UNREACHED_TRIES)
+                if not self._num_answers:
+                    most = min(most, _UNREACHED_RETRIES.get(error.kind, most))
                 if error.status == 404 and (models := nearest(str(body["model"]), await self.models(flow))):
                     raise ServerError(f"{error}. {models}", error.kind, error.status) from error
                 if error.kind in ("refused", "unusable") or tries > most:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import ssl
 import threading
 import time
 from collections import Counter
@@ -156,9 +157,11 @@ def stall(seconds: float) -> Fault:
 
 
 @contextmanager
-def serving() -> Iterator[FaultyServer]:
+def serving(tls: ssl.SSLContext | None = None) -> Iterator[FaultyServer]:
     server = Listening(("127.0.0.1", 0), Handler)
-    server.state = FaultyServer(f"http://127.0.0.1:{server.server_address[1]}/v1")
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    server.state = FaultyServer(f"http{'s' if tls else ''}://127.0.0.1:{server.server_address[1]}/v1")
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     try:
         yield server.state

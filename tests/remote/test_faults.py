@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import ssl
 import subprocess
 import sys
 import threading
@@ -9,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+import trustme
 
 import sqlinfer
 from sqlinfer.errors import Interrupted, ModelUnusable, RequestsFailed
@@ -24,6 +27,7 @@ from tests.remote.faulty_server import (
     html,
     null_content,
     reset,
+    serving,
     stall,
     status,
     truncated,
@@ -157,6 +161,12 @@ def test_wrong_usage_costs_no_row_and_is_estimated(con: Session, server: FaultyS
             "401: bad key. Set the variable SQLINFER_KEY_127_0_0_1, or keep it in the system's keyring",
         ),
         (status(404, "no such model"), "404: no such model. Known: llama, mistral"),
+        (
+            status(400, "m is no model ID"),
+            "400: m is no model ID. A plain request to 'm' is refused too. Known: llama, mistral",
+        ),
+        (status(403, "not yours"), "403: not yours. A plain request to 'm' is refused too"),
+        (status(501, "no chats here"), "501: no chats here. A plain request"),
         (status(302, location="https://elsewhere.example/v1"), "redirects to https://elsewhere.example/v1"),
         (lambda h, _: h.send(429, {"error": {"message": "pay", "code": "insufficient_quota"}}), "429: pay"),
     ],
@@ -165,10 +175,19 @@ def test_what_is_wrong_for_all_rows_ends_the_statement_and_is_asked_once_a_place
     con: Session, server: FaultyServer, fault: Fault, words: str
 ) -> None:
     server.faults, server.models = (fault,), ({"id": "llama"}, {"id": "mistral"})
-    with pytest.raises(ModelUnusable) as caught:
-        con.sql("SELECT ai_gen('row ' || i) FROM range(500) r(i)").fetchall()
-    assert words in str(caught.value)
-    assert len(server.bodies) <= 16
+    for call in ("ai_gen", "ai_embed"):
+        server.bodies.clear()
+        with pytest.raises(ModelUnusable) as caught:
+            con.sql(f"SELECT {call}('row ' || i) FROM range(500) r(i)").fetchall()
+        assert words in str(caught.value)
+        assert len(server.bodies) <= 16
+
+
+def test_refusals_of_rows_end_nothing_where_a_plain_request_is_answered(con: Session, server: FaultyServer) -> None:
+    server.faults = (lambda h, body: status(403, "flagged")(h, body) if "row" in str(body) else answered(h, body),)
+    with pytest.raises(RequestsFailed, match="40 requests failed"):
+        con.sql("SELECT ai_gen('row ' || i), ai_embed('row ' || i) FROM range(20) r(i)").fetchall()
+    assert len([body for body in server.bodies if "Hi" in str(body)]) == 2  # one of each kind
 
 
 def test_a_server_that_is_not_there_is_named(home: Path) -> None:
@@ -177,6 +196,37 @@ def test_a_server_that_is_not_there_is_named(home: Path) -> None:
     words = r"127\.0\.0\.1:9/v1 cannot be reached"
     with sqlinfer.connect(model="gone") as con, pytest.raises(ModelUnusable, match=words):
         con.sql("SELECT ai_gen('a')").fetchall()
+
+
+def test_a_host_without_an_address_is_named_and_asked_once(home: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    with Store(home) as store:
+        store.registry.register("gone", "https://no-such-host.invalid/v1#m")
+    words = r"the name no-such-host\.invalid of https://no-such-host\.invalid/v1 has no address"
+    with sqlinfer.connect(model="gone") as con, pytest.raises(ModelUnusable, match=words):
+        con.sql("SELECT ai_gen('a')").fetchall()
+    assert "sent again" not in caplog.text
+
+
+def test_a_certificate_is_asked_for_once_and_trusted_where_the_variable_names_its_authority(
+    home: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    caplog.set_level(logging.INFO)
+    authority, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    query = "SELECT ai_gen('a')"
+    with serving(tls) as server, Store(home) as store:
+        store.registry.register("far", f"{server.url}#m")
+        with sqlinfer.connect(model="far") as con, pytest.raises(ModelUnusable, match=r"certificate.* SSL_CERT_FILE"):
+            con.sql(query).fetchall()
+        assert "sent again" not in caplog.text
+        assert not server.bodies
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    with serving(tls) as server, Store(home) as store:  # at another port: a connection keeps its authorities
+        store.registry.register("far", f"{server.url}#m")
+        with sqlinfer.connect(model="far") as con:
+            assert con.sql(query).fetchall() == [("<a>",)]
 
 
 def test_a_run_that_is_killed_asks_again_only_what_was_in_flight(con: Session, server: FaultyServer) -> None:
