@@ -80,8 +80,9 @@ class ModelServer:
                 most = flow.max_retries
                 if not self._num_answers:
                     most = min(most, _UNREACHED_RETRIES.get(error.kind, most))
-                if error.status == 404 and (models := nearest(str(body["model"]), await self.models(flow))):
-                    raise ServerError(f"{error}. {models}", error.kind, error.status) from error
+                if error.status == 404:
+                    hint = await self.models_hint(str(body["model"]), flow)
+                    raise ServerError(with_hint(str(error), hint), error.kind, error.status) from error
                 if error.kind in ("refused", "unusable") or tries > most:
                     raise
                 pause_s = min(_BACKOFF_S * 2 ** (num_failures - 1), _LONGEST_BACKOFF_S) * random.uniform(0.75, 1.25)
@@ -94,6 +95,12 @@ class ModelServer:
                     await asyncio.sleep(pause_s)
                 finally:
                     self._num_pausing -= 1
+
+    async def models_hint(self, model: str, flow: Flow) -> str:
+        """The models of the server that are named like one that it does not know; "" if it knows it."""
+        models = await self.models(flow)
+        hint = f"Its base URL here is {self._source.url}; most end in /v1"
+        return "" if model in models else nearest(model, models) or hint
 
     async def models(self, flow: Flow) -> Mapping[str, dict[str, Any]]:
         """What the server says of its models, by name; empty if it does not say."""
@@ -162,6 +169,11 @@ class ModelServer:
 
     def _most(self, flow: Flow) -> int:
         return max(1, min(int(self._window.size), flow.max_in_flight or MOST))
+
+
+def with_hint(message: str, hint: str) -> str:
+    """A server's message and a hint, unless the server has given it."""
+    return message if not hint or hint.rstrip(".") in message else f"{message.rstrip('.')}. {hint}"
 
 
 def _log_level(pause_s: float) -> int:

@@ -9,9 +9,9 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from sqlinfer.errors import nearest
 from sqlinfer.remote.exchange import ServerError
 from sqlinfer.remote.remote_model import RemoteModel
+from sqlinfer.remote.server import with_hint
 
 
 class Trial:
@@ -32,7 +32,7 @@ class Trial:
         except ServerError as plain:
             if plain.kind != "refused":
                 return
-            model, models = self._model.source.model, await self._model.server.models(self._model.flow)
-            known = "" if model in models else nearest(model, models)
-            message = f"{error}. A plain request to {model!r} is refused too. {known}".rstrip()
-            raise ServerError(message, "unusable", error.status) from error
+            model = self._model.source.model
+            message = with_hint(str(error), f"A plain request to {model!r} is refused too.")
+            hint = await self._model.server.models_hint(model, self._model.flow)
+            raise ServerError(with_hint(message, hint), "unusable", error.status) from error

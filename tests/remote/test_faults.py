@@ -183,6 +183,18 @@ def test_what_is_wrong_for_all_rows_ends_the_statement_and_is_asked_once_a_place
         assert len(server.bodies) <= 16
 
 
+def test_a_server_without_a_list_of_models_may_have_another_address(con: Session, server: FaultyServer) -> None:
+    server.faults = (status(404, "Not Found"),)
+    with pytest.raises(ModelUnusable, match=rf"404: Not Found\. Its base URL here is {server.url}; most end in /v1"):
+        con.sql("SELECT ai_gen('a')").fetchall()
+
+
+def test_a_hint_that_the_server_gives_is_not_given_again(con: Session, server: FaultyServer) -> None:
+    server.faults, server.models = (status(404, "no model 'm'. Did you mean ma?"),), ({"id": "ma"}, {"id": "xyz"})
+    with pytest.raises(ModelUnusable, match=r"404: no model 'm'\. Did you mean ma\?$"):
+        con.sql("SELECT ai_gen('a')").fetchall()
+
+
 def test_refusals_of_rows_end_nothing_where_a_plain_request_is_answered(con: Session, server: FaultyServer) -> None:
     server.faults = (lambda h, body: status(403, "flagged")(h, body) if "row" in str(body) else answered(h, body),)
     with pytest.raises(RequestsFailed, match="40 requests failed"):
