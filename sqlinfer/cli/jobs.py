@@ -120,6 +120,7 @@ def show(job_id: int, shows_log: bool, as_json: bool) -> None:
             "phases": ", ".join(f"{name} {duration(seconds)}" for name, seconds in job.phases.items()),
             "source": job.source,
             "models": ", ".join(job.models),
+            "snapshots": "; ".join(f"{model}: {', '.join(texts)}" for model, texts in job.snapshots.items()),
             "written": "; ".join(f"{target} by {', '.join(models)}" for target, models in job.written.items()),
             "rows": f"{job.rows:,}",
             "requests": counted(job),

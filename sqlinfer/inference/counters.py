@@ -18,6 +18,8 @@ from sqlinfer.units import count
 _LEAST_ANSWERS = 20
 """Fewer answers say nothing of a model's liking for a label."""
 _ONE_SIDED = 0.95
+_MOST_SNAPSHOTS = 20
+"""Of a model in one job."""
 _ACTIVITIES = {"probe": "reading rows"}
 
 
@@ -41,6 +43,7 @@ class JobCounters:
     cost: of all completions, in US dollars; those of unknown cost count nothing.
     usage: by function and model: requests that ended, failed ones, prompt tokens, completion tokens.
     costs: by function and model, in US dollars; None if any is not known.
+    snapshots: by model, what its server reports of it.
     """
 
     def __init__(self) -> None:
@@ -59,6 +62,7 @@ class JobCounters:
         self.phases = {"probe": 0.0, "infer": 0.0}
         self.usage: dict[tuple[str, str], list[int]] = {}
         self.costs: dict[tuple[str, str], float | None] = {}
+        self.snapshots: dict[str, list[str]] = {}
         self._fill = 0.0
         self._started_s = time.perf_counter()
         self._requests = DistinctCounter()
@@ -88,6 +92,7 @@ class JobCounters:
         self.cost += completion.cost or 0.0
         before = self.costs.get(name, 0.0)
         self.costs[name] = None if before is None or completion.cost is None else before + completion.cost
+        self._note_snapshot(name[1], completion.snapshot)
         if is_cancelled:
             self.cancelled += 1
             return
@@ -117,6 +122,11 @@ class JobCounters:
             yield
         finally:
             self.rows += max((used[0] - before.get(call, 0) for call, used in self.usage.items()), default=0)
+
+    def _note_snapshot(self, model: str, snapshot: str) -> None:
+        known = self.snapshots.setdefault(model, []) if snapshot else []
+        if snapshot not in known and len(known) < _MOST_SNAPSHOTS:
+            known.append(snapshot)
 
     def _count_output(self, name: tuple[str, str], completion: Completion) -> None:
         if isinstance(completion.output, Text):
@@ -215,6 +225,7 @@ class JobCounters:
             "batch_fill": self.batch_fill,
             "cut_off": self.cut_off,
             "cost": self.cost,
+            "snapshots": dict(self.snapshots),
             "phases": {name: round(seconds, 3) for name, seconds in phases.items()},
             **peak_memory(),
         }

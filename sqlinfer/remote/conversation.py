@@ -115,6 +115,7 @@ class Conversation:
             "prompt_tokens": spent.prompt_tokens,
             "completion_tokens": spent.completion_tokens,
             "cost": spent.cost,
+            "snapshot": spent.snapshot,
         }
 
 

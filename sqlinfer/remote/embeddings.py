@@ -85,7 +85,8 @@ async def embed_texts(model: RemoteModel, batch: Sequence[Embed], texts: Sequenc
     read[0] += spending.prompt_tokens - sum(read)
     cost = [None if spending.cost is None else spending.cost * share for share in shares]
     rows = zip(batch, vectors, read, cost, strict=True)
-    return [Completion(request, Embedding(v), prompt_tokens=r, cost=c) for request, v, r, c in rows]
+    snapshot = spending.snapshot
+    return [Completion(req, Embedding(v), prompt_tokens=r, cost=c, snapshot=snapshot) for req, v, r, c in rows]
 
 
 def read_vectors(content: Mapping[str, Any], num_texts: int) -> list[list[float]] | None:

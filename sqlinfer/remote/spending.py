@@ -1,10 +1,11 @@
-"""What one request has used so far, over all its tries: tokens by the server's count, and their cost."""
+"""What one request has used so far, over all its tries: tokens by the server's count, their cost, and the model."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from sqlinfer.errors import EXCERPT
 from sqlinfer.remote.prices import Price
 
 _MOST_TOKENS = 10_000_000
@@ -16,6 +17,7 @@ class Spending:
 
     prompt_tokens, completion_tokens: so far.
     cost: in US dollars; None if the price is not known.
+    snapshot: what the server reports of the model.
     """
 
     def __init__(self, price: Price | None, count: Callable[[str], int]) -> None:
@@ -23,9 +25,12 @@ class Spending:
         self.count_tokens = count
         self.prompt_tokens = self.completion_tokens = 0
         self.cost: float | None = None if price is None else 0.0
+        self.snapshot = ""
 
     def add(self, answer: Mapping[str, Any], prompt: str, text: str) -> None:
         """Count the body of an answer, which may be no good; prompt, text: what was read and written."""
+        reported = [answer.get(name) for name in ("model", "system_fingerprint")]
+        self.snapshot = " ".join(part for part in reported if isinstance(part, str))[:EXCERPT]
         usage = answer.get("usage")
         usage = usage if isinstance(usage, dict) else {}
         details = usage.get("prompt_tokens_details")

@@ -19,7 +19,8 @@ from sqlinfer.store.process import is_alive, process_identity
 
 JobState = Literal["running", "done", "failed", "stopped", "interrupted", "killed"]
 _COUNTS = ("rows", "requests", "known", "generated", "failed", "prompt_tokens", "completion_tokens", "seconds")
-_DETAILS = ("expected", "batch_fill", "cut_off", "cost", "phases", "peak_memory_bytes", "peak_device_bytes")
+_DETAILS = ("expected", "batch_fill", "cut_off", "cost", "peak_memory_bytes", "peak_device_bytes")
+_JSON_DETAILS = ("phases", "snapshots")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class JobRecord:
     phases: seconds of probe, infer and replay.
     peak_memory_bytes, peak_device_bytes: of the process, and on the GPU.
     written: by table or file that it wrote, the model versions whose answers are in it.
+    snapshots: by model behind an address, the model ids and system fingerprints that its server reported.
     """
 
     job_id: int
@@ -73,6 +75,7 @@ class JobRecord:
     peak_memory_bytes: int
     peak_device_bytes: int
     written: Mapping[str, Sequence[str]]
+    snapshots: Mapping[str, Sequence[str]]
 
     @property
     def source(self) -> str:
@@ -257,8 +260,8 @@ class Jobs:
         return (prompt / seconds, completion / writing if writing else None) if seconds else None
 
     def _set(self, job_id: int, values: Mapping[str, Any]) -> None:
-        if "phases" in values:
-            values = {**values, "phases": json.dumps(values["phases"])}
+        in_json = {name: json.dumps(redact_all(values[name])) for name in _JSON_DETAILS if name in values}
+        values = {**values, **in_json}
         named = ", ".join(f"{name} = ?" for name in (*values, "touched"))
         if not values.keys() & {"state"}:
             _check_counts(values)
@@ -278,7 +281,7 @@ def _kept(text: str) -> str:
 
 
 def _check_counts(counts: Mapping[str, Any]) -> None:
-    unknown = counts.keys() - {*_COUNTS, *_DETAILS}
+    unknown = counts.keys() - {*_COUNTS, *_DETAILS, *_JSON_DETAILS}
     if unknown:
         raise ValueError(f"a job has no count {sorted(unknown)[0]}; its counts are {', '.join(_COUNTS)}")
 
@@ -287,9 +290,8 @@ def _job(row: Sequence[Any]) -> JobRecord:
     *columns, process, touched = row
     values = dict(zip((f.name for f in fields(JobRecord)), columns, strict=True))
     values["models"] = tuple(json.loads(values["models"]))
-    values["settings"] = json.loads(values["settings"])
-    values["phases"] = json.loads(values["phases"])
-    values["written"] = json.loads(values["written"])
+    for name in ("settings", "written", *_JSON_DETAILS):
+        values[name] = json.loads(values[name])
     if values["state"] == "running" and not is_alive(values["pid"], process, touched):
         values["state"] = "killed"
     return JobRecord(**values)

@@ -165,6 +165,8 @@ CREATE TABLE comparisons (
 );
 """
 
+_SNAPSHOTS = "ALTER TABLE jobs ADD COLUMN snapshots TEXT NOT NULL DEFAULT '{}'"
+
 MIGRATIONS: tuple[str, ...] = (
     _FIRST,
     _CLAIMS_AND_SWITCHES,
@@ -174,6 +176,7 @@ MIGRATIONS: tuple[str, ...] = (
     _SCORERS,
     _LINEAGE,
     _REMOTE_MODELS,
+    _SNAPSHOTS,
 )
 
 

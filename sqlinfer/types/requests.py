@@ -323,6 +323,8 @@ class Completion:
     """Why there is no output."""
     cost: float | None = 0.0
     """US dollars that it cost; None if no price of the model is known."""
+    snapshot: str = ""
+    """What a server reports of the model that answered: its id and the fingerprint of the system."""
     is_retryable: bool = False
     """Asking again may help, as the error came from the machine and not from the request."""
 

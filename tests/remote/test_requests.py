@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from sqlinfer.sql import Session
 from sqlinfer.sql.explain.preview import preview
 from sqlinfer.store import Store
 from sqlinfer.types import Predict, Request
-from tests.remote.faulty_server import Body, FaultyServer, completion
+from tests.remote.faulty_server import Body, FaultyServer, completion, echo
 
 
 def tokens(*steps: dict[str, float]) -> Body:
@@ -270,3 +271,13 @@ def test_registration_and_address_decide_what_is_asked_again(home: Path, server:
     with sqlinfer.connect() as con:
         con.sql("SELECT ai_gen('a', model := 'far'), ai_gen('a', model := 'again')").fetchall()
     assert len(server.bodies) == 1
+
+
+def test_a_job_notes_what_the_server_reports_of_the_model(con: Session, server: FaultyServer) -> None:
+    numbers = count(1)
+    server.answer = lambda body: {**echo(body), "model": "m-2", "system_fingerprint": f"fp_{next(numbers) // 3}"}
+    con.sql("SELECT ai_gen('row ' || i) FROM range(4) r(i)").fetchall()
+    (job,) = con.runtime.store.jobs.list()
+    assert sorted(job.snapshots["far/1"]) == ["m-2 fp_0", "m-2 fp_1"]
+    con.sql("SELECT ai_embed('a')").fetchall()
+    assert con.runtime.store.jobs.list()[0].snapshots == {"far/1": ["m-2 fp_1"]}
