@@ -7,14 +7,12 @@ from sqlinfer.scoring.probe import probe_scorer
 from sqlinfer.scoring.process import SCORING_OUTPUT, Cancelled
 from sqlinfer.scoring.registration import read_scorer
 from sqlinfer.scoring.signature import extra_fields, mismatch
-from sqlinfer.scoring.values import encode
 
 __all__ = [
     "SCORING_OUTPUT",
     "Cancelled",
     "RowResults",
     "ScoringEngine",
-    "encode",
     "extra_fields",
     "logging_output",
     "mismatch",

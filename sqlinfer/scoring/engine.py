@@ -78,21 +78,15 @@ class ScoringEngine:
             worker.close()
 
     def score(self, rows: pa.Array, cancel: Cancel) -> RowResults:
-        """The results of rows. Calls of several threads at the same time are joined to larger batches. Raises Cancelled
-        once cancel is set."""
+        """The results of rows, as JSON texts. Calls of several threads at the same time are joined to larger batches.
+        Raises Cancelled once cancel is set."""
         with suppress(pa.ArrowInvalid):  # which is the error of a row, when it is scored
             rows = conform(rows, self._scorer)  # here, while a worker scores other rows
         call = _WaitingRows(rows, cancel)
         with self._turn:
             self._calls.append(call)
         while (calls := self._next_calls(call, cancel)) is not None:
-            worker, joined = calls
-            try:
-                self._score_calls(worker, joined, cancel)
-            finally:
-                with self._turn:
-                    self._idle.append(worker)
-                    self._turn.notify_all()
+            self._score_calls(*calls, cancel)
         if isinstance(call.outcome, BaseException):
             raise call.outcome
         assert call.outcome is not None
@@ -117,25 +111,37 @@ class ScoringEngine:
 
     def _score_calls(self, worker: WorkerProcess, calls: Sequence[_WaitingRows], cancel: Cancel) -> None:
         try:
-            rows = pa.concat_arrays([call.rows for call in calls])
-            size = self._settings.mini_batch_size or len(rows)
-            batches = [rows[start : start + size] for start in range(0, len(rows), size)]
-            scored = _joined([self._score_rows(worker, batch, cancel) for batch in batches])
+            try:
+                rows = pa.concat_arrays([call.rows for call in calls])
+                size = self._settings.mini_batch_size or len(rows)
+                batches = [rows[start : start + size] for start in range(0, len(rows), size)]
+                scored = _joined([self._score_rows(worker, batch, cancel) for batch in batches])
+            finally:
+                self._release(worker)  # which scores other rows, while these become texts
+            texts = RowResults(encode(scored.values, self._scorer.returns), scored.errors)
+            start = 0
+            for call in calls:
+                call.end(texts.part(start, len(call.rows)))
+                start += len(call.rows)
         except Cancelled as error:  # of one call; the others may be those of another statement
             for call in calls:
                 if call.cancel.is_set():
                     call.end(error)
             with self._turn:
                 self._calls.extendleft(call for call in reversed(calls) if call.outcome is None)
-            return
         except BaseException as error:
             for call in calls:
                 call.end(error)
             raise
-        start = 0
-        for call in calls:
-            call.end(scored.part(start, len(call.rows)))
-            start += len(call.rows)
+        finally:
+            with self._turn:
+                self._turn.notify_all()
+
+    def _release(self, worker: WorkerProcess) -> None:
+        """Let others have a worker."""
+        with self._turn:
+            self._idle.append(worker)
+            self._turn.notify_all()
 
     def _score(self, batch: Sequence[Predict], stop: Cancel) -> list[Completion]:
         """The completions of a batch; none once stop is set. Rows that nobody waits for any more are not scored."""
@@ -163,9 +169,7 @@ class ScoringEngine:
         except Cancelled:
             return []
         finally:
-            with self._turn:
-                self._idle.append(worker)
-                self._turn.notify_all()
+            self._release(worker)
         outputs = encode(scored.values, self._scorer.returns).to_pylist()
         return [
             Completion(request, error=scored.errors[position], finish_reason="error")
@@ -202,7 +206,7 @@ class ScoringEngine:
 
 @dataclass(frozen=True, slots=True)
 class RowResults:
-    """What a model made of rows: a value each, NULL for those that failed, and their errors by position."""
+    """What a model made of rows: values, or their texts; NULL for those that failed, and their errors by position."""
 
     values: pa.Array
     errors: Mapping[int, str] = field(default_factory=dict)

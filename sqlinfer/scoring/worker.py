@@ -105,11 +105,10 @@ def score(model: Any, rows: pa.Array, result: pa.DataType) -> pa.Array:
     batch = _frame(rows) if pa.types.is_struct(rows.type) else rows.to_pylist()
     is_struct = pa.types.is_struct(result)
     predict = model.probabilities if is_struct and hasattr(model, "probabilities") else model.predict
-    returned = predict(batch)
-    values = _column(returned, result) if _is_plain(returned) else _listed(returned, result)
+    values = _column(predict(batch), result)
     if len(values) != len(rows):
         raise ValueError(f"the model returned {len(values)} values for {len(rows)} rows")
-    return values if isinstance(values, pa.Array) else pa.array(values, type=result)
+    return values
 
 
 def _frame(rows: pa.Array) -> Any:
@@ -120,33 +119,31 @@ def _frame(rows: pa.Array) -> Any:
     return pa.table(columns, names=[field.name for field in rows.type]).to_pandas()
 
 
-def _is_plain(returned: Any) -> bool:
-    """Whether results are an array of numbers, one a row."""
-    return getattr(returned, "ndim", 0) == 1 and getattr(getattr(returned, "dtype", None), "kind", "O") in "iufb"
-
-
 def _column(returned: Any, result: pa.DataType) -> pa.Array:
-    """Numbers as Arrow has them, without a Python value for each."""
-    column = pa.array(getattr(returned, "values", returned))
-    return column if column.type == result else column.cast(result)
-
-
-def _listed(returned: Any, result: pa.DataType) -> list[Any]:
-    """A frame, series, array, tensor or list as a list of Python values."""
+    """A frame, series, array, tensor or list as Arrow has it; of numbers without a Python value for each."""
     if hasattr(returned, "to_dict") and hasattr(returned, "columns"):
-        columns = ", ".join(map(str, returned.columns))
-        if pa.types.is_struct(result):
-            if absent := [field.name for field in result if field.name not in returned.columns]:
-                raise ValueError(f"the model returned the columns {columns}, and no {', '.join(absent)}")
-            return list(returned.to_dict("records"))
-        if len(returned.columns) != 1:
-            raise ValueError(f"the model returned the columns {columns} for one value")
-        returned = returned.iloc[:, 0]
+        return _frame_column(returned, result)
+    if getattr(returned, "ndim", 0) == 1 and getattr(getattr(returned, "dtype", None), "kind", "O") in "iufb":
+        column = pa.array(getattr(returned, "values", returned))
+        return column if column.type == result else column.cast(result)
     if hasattr(returned, "tolist"):
         returned = returned.tolist()
     if isinstance(returned, str | bytes | dict) or not hasattr(returned, "__iter__"):
         raise TypeError(f"the model returned a {type(returned).__name__}, not a list, an array or a DataFrame")
-    return [value.tolist() if hasattr(value, "tolist") else value for value in returned]
+    return pa.array([value.tolist() if hasattr(value, "tolist") else value for value in returned], type=result)
+
+
+def _frame_column(returned: Any, result: pa.DataType) -> pa.Array:
+    """A frame as STRUCTs of its columns, or as the values of its only one."""
+    columns = ", ".join(map(str, returned.columns))
+    if pa.types.is_struct(result):
+        if absent := [field.name for field in result if field.name not in returned.columns]:
+            raise ValueError(f"the model returned the columns {columns}, and no {', '.join(absent)}")
+        fields = [_column(returned[field.name], field.type) for field in result]
+        return pa.StructArray.from_arrays(fields, fields=list(result))
+    if len(returned.columns) != 1:
+        raise ValueError(f"the model returned the columns {columns} for one value")
+    return _column(returned[returned.columns[0]], result)
 
 
 def _explain(error: BaseException) -> bytes:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from sqlinfer.errors import EXCERPT, Interrupted, ModelUnusable, RequestsFailed
 from sqlinfer.functions import Function
 from sqlinfer.inference.failures import Failure, summary
-from sqlinfer.scoring import Cancelled, RowResults, encode, mismatch, open_scorer
+from sqlinfer.scoring import Cancelled, RowResults, mismatch, open_scorer
 from sqlinfer.sql.udf.arrow_rows import one_chunk, struct_columns
 from sqlinfer.sql.udf.cache_misses import Null
 from sqlinfer.sql.udf.call_metadata import take_metadata
@@ -70,8 +70,7 @@ class RowScoring:
             if scored.errors:
                 on_error = fields["on_error"].filter(wanted).to_pylist() if "on_error" in fields else []
                 self._note_failures(function, version, chosen, scored, on_error)
-            texts = pa.array(encode(scored.values, version.scorer.returns)) if version.scorer else None
-            results = texts if is_whole else pc.replace_with_mask(results, wanted, texts)
+            results = scored.values if is_whole else pc.replace_with_mask(results, wanted, scored.values)
         return results
 
     def _results(self, function: Function, version: ModelVersion, rows: pa.Array) -> RowResults:
