@@ -10,7 +10,7 @@ _GROUPS = {
     "Output": ("format_", "rows", "as_json", "quiet", "logging_level", "to_mlflow"),
     "Running models": ("environment", "mini_batch_size", "max_concurrency_per_instance"),
     "Models behind an address": ("max_in_flight", "requests_per_minute", "tokens_per_minute"),
-    "Answers": ("no_store", "retry_failed"),
+    "Answers": ("no_store", "cached", "retry_failed"),
     "Failures": ("max_retries", "timeout", "error_threshold"),
     "Budgets": ("max_requests", "max_prompt_tokens", "max_completion_tokens", "max_seconds", "max_cost", "max_pairs"),
 }

@@ -148,6 +148,7 @@ if {is_echo}:
     make_slow()
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and so their children
 with sqlinfer.connect() as con:
+    con.execute("SET enable_progress_bar = false")  # DuckDB prints one under python -c
     try:
         con.{method}(sys.argv[1]).fetchall()
     except KeyboardInterrupt:

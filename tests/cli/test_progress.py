@@ -25,7 +25,15 @@ Query = Callable[..., str]
 
 
 def job(**counts: Any) -> SimpleNamespace:
-    none = {"rows": 0, "generated": 0, "failed": 0, "prompt_tokens": 0, "completion_tokens": 0, "expected": 0}
+    none = {
+        "rows": 0,
+        "generated": 0,
+        "failed": 0,
+        "prompt_tokens": 0,
+        "completion_tokens": 0,
+        "expected": 0,
+        "cost": 0.0,
+    }
     return SimpleNamespace(**{**none, "batch_fill": 0.0, "seconds": 1.0, **counts})
 
 
