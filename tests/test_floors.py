@@ -50,6 +50,7 @@ SUB_FLOORS = {
     "engine": {
         "generation_settings": 0,
         "request_windows": 0,
+        "residency": 0,
         "step_thread": 0,
         "interruptible": 0,
         "text_stream": 0,

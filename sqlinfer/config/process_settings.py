@@ -8,6 +8,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 
+def num_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2
+
+
 @contextmanager
 def logging_level(level: str | None) -> Iterator[None]:
     """Inside, the logger "sqlinfer" has this level; None leaves it."""

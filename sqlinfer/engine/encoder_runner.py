@@ -37,6 +37,12 @@ class EncoderRunner:
             encoder.bound(limits.max_prefill_tokens)
         return EncoderLoop(encoder, self._loaded.check_runs)
 
+    @property
+    def layout(self) -> str:
+        """How inputs share a batch: packed, padded, or one by one."""
+        encoder = self._loaded.encoder
+        return "one by one" if encoder.solo_reason else "packed" if encoder.is_packed else "padded"
+
     def complete(self, finished: Completion) -> Completion:
         """The same: an encoder's loop makes completions."""
         return finished

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from collections.abc import Sequence as Series
 from contextlib import ExitStack
 from functools import cached_property
+from time import perf_counter
 from typing import Any, Protocol
 from weakref import WeakSet
 
@@ -18,10 +19,12 @@ from sqlinfer.engine.generator import Generator
 from sqlinfer.engine.interruptible import run_interruptibly
 from sqlinfer.engine.loaded_model import LoadedModel
 from sqlinfer.engine.request_windows import split_windows
+from sqlinfer.engine.residency import load, loaded_names, using
 from sqlinfer.engine.scheduler import Limits
 from sqlinfer.engine.sequence import failed
 from sqlinfer.engine.step_thread import BackgroundStepLoop, StepLoop, Steppable
-from sqlinfer.types import AnyRequest, Cancel, Completion, ModelVersion
+from sqlinfer.errors import Interrupted
+from sqlinfer.types import AnyRequest, Cancel, Completion, ModelVersion, WarmModel
 
 POLL_S = 0.05  # how long a poll waits before cancel is looked at again
 
@@ -46,6 +49,11 @@ class Runner(Protocol):
     def read_prompt(self, request: AnyRequest) -> str: ...
 
     def describe(self) -> dict[str, Any]: ...
+
+    @property
+    def layout(self) -> str:
+        """How rows share a batch. Loads the weights."""
+        ...
 
 
 class TransformersEngine:
@@ -88,6 +96,7 @@ class TransformersEngine:
         loop: StepLoop | None = None
         none_waits = False
         with ExitStack() as stack:
+            stack.enter_context(using(self.loaded))
             try:
                 while not (cancel is not None and cancel.is_set()):
                     if loop is not None and (none_waits or not loop.wants_requests):
@@ -125,8 +134,12 @@ class TransformersEngine:
         if prepared is None:
             problem = f"no prompt within the timeout: the chat template of {self.version} may not end"
             return [failed(request, problem) for request in window] if getattr(cancel, "is_over", False) else []
-        if any(not isinstance(p, Completion) for p in prepared) and self.loaded.load_and_fit():
+        if all(isinstance(p, Completion) for p in prepared):
+            return prepared
+        if self.loaded.load_and_fit(cancel):
             prepared = run_interruptibly(lambda: self.runner.prepare(window), cancel, POLL_S)
+        if cancel is not None and cancel.is_set() and not self.loaded.is_loaded:
+            return []  # there was no room
         return prepared or []
 
     def count_prompt_tokens(self, requests: Series[AnyRequest]) -> list[int]:
@@ -140,6 +153,22 @@ class TransformersEngine:
     def describe(self) -> dict[str, Any]:
         """What a request gets that leaves all parameters open; of an encoder, what it reads and gives."""
         return self.runner.describe()
+
+    def warm(self, cancel: Cancel | None = None) -> WarmModel:
+        """Load the weights and run the self-tests, so that a request is answered at once. Raises ModelUnusable."""
+        before, start_s = loaded_names(), perf_counter()
+        with using(self.loaded):
+            if not load(self.loaded, cancel):
+                raise Interrupted
+            self.runner.open_loop(self.limits)
+            need = self.loaded.estimate_memory(0)
+            return WarmModel(
+                str(self.version),
+                perf_counter() - start_s,
+                need.weights_bytes,
+                (need.device, need.dtype, self.runner.layout),
+                tuple(sorted(before - loaded_names())),
+            )
 
     def close(self) -> None:
         """Free the weights; the next request loads them again."""

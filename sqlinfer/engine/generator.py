@@ -49,6 +49,16 @@ class Generator:
             bounds = replace(bounds, max_slots=1)
         return GenerationLoop(batch, bounds, self._loaded.prompts.decode, self._loaded.check_runs)
 
+    @property
+    def layout(self) -> str:
+        """How rows share a batch: with a paged KV cache, packed, padded, or one by one."""
+        from sqlinfer.engine.batch.paged_decoder import PagedDecoderBatch
+
+        batch = self._loaded.open_batch()
+        if self._loaded.solo_reason:
+            return "one by one"
+        return "paged" if isinstance(batch, PagedDecoderBatch) else "packed" if batch.is_packed else "padded"
+
     def complete(self, finished: Sequence) -> Completion:
         """The completion of a finished sequence."""
         return self._loaded.prompts.complete(finished)

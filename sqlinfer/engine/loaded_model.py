@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import logging
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
 
 from sqlinfer.engine.batch.batch import Batch
 from sqlinfer.engine.input.encoder_inputs import EncoderInputs
 from sqlinfer.engine.input.image_inputs import ImageInputs
 from sqlinfer.engine.input.image_prompts import ImagePromptBuilder
 from sqlinfer.engine.input.prompts import PromptBuilder
+from sqlinfer.engine.model.device import pick_device
+from sqlinfer.engine.model.memory_estimate import MemoryEstimate, estimate_memory
 from sqlinfer.engine.model.model_kind import Media, find_media, find_model_kind
-from sqlinfer.types import ModelKind, ModelVersion
+from sqlinfer.engine.residency import count_users, load
+from sqlinfer.types import Cancel, ModelKind, ModelVersion
 
 if TYPE_CHECKING:
     from sqlinfer.engine.attention.paged_runner import PagedModel
@@ -24,8 +27,8 @@ if TYPE_CHECKING:
     from sqlinfer.engine.model.pooling import PoolingHead
     from sqlinfer.engine.model.probe import ModelTraits
 
+ROW_TOKENS = 4096  # of KV cache, besides the weights: less would leave no room for a batch
 logger = logging.getLogger(__name__)
-_loaded_models: WeakSet[LoadedModel] = WeakSet()
 
 
 class LoadedModel:
@@ -50,7 +53,7 @@ class LoadedModel:
         self._solo_reason: str | None = None
         self._traits: Any = None  # ModelTraits, once the weights are loaded
         self._is_refitted = False
-        _loaded_models.add(self)
+        count_users(self, 0)
 
     @property
     def config(self) -> Any:
@@ -115,15 +118,12 @@ class LoadedModel:
     def model(self) -> Any:
         """The transformers model with its weights, on its device."""
         from sqlinfer.engine.model.cpu_linear import replace_linear_layers
-        from sqlinfer.engine.model.device import pick_device
         from sqlinfer.engine.model.precision import pick_precision
         from sqlinfer.engine.model.weights import load_model
 
         with self._lock:
             if self._model is None:
                 device = pick_device(self.device)
-                for other in list(_loaded_models):
-                    other._free_unused_cache()  # its memory may be needed for the weights
                 precision = pick_precision(self.dtype, device, self.config)
                 precision.warn(self.version)
                 model = load_model(self.version, self.config, device, precision.dtype)
@@ -168,11 +168,11 @@ class LoadedModel:
             else:
                 self.encoder.check()
 
-    def load_and_fit(self) -> bool:
-        """Load the weights, if they are not. Whether their tables of positions have shown other limits than the files
-        beside them, by which requests were prepared before."""
+    def load_and_fit(self, cancel: Cancel | None) -> bool:
+        """Load the weights, if they are not, unless cancel is set before there is room. Whether their tables of
+        positions have shown other limits than the files beside them, by which requests were prepared before."""
         was_loaded = self.is_loaded
-        return bool(self.model) and not was_loaded and self._is_refitted
+        return load(self, cancel) and not was_loaded and self._is_refitted
 
     @property
     def encoder(self) -> Encoder:
@@ -256,6 +256,20 @@ class LoadedModel:
         """Whether the weights are in memory."""
         return self._model is not None
 
+    def estimate_memory(self, num_tokens: int) -> MemoryEstimate:
+        """What the model needs, with a row of so many tokens, of its device."""
+        version = replace(self.version, dtype=self.dtype)
+        return estimate_memory(version, num_tokens, pick_device(self.device))
+
+    def fits_memory(self) -> bool:
+        """Whether weights and a row would fit what is free of the device's memory."""
+        return self.estimate_memory(ROW_TOKENS).fits
+
+    def takes_memory_of(self, other: LoadedModel) -> bool:
+        """Whether the weights are in memory where those of another model will be."""
+        model, device = self._model, pick_device(other.device)
+        return model is not None and (model.device.type, model.device.index or 0) == (device.type, device.index or 0)
+
     def close(self) -> None:
         """Free the weights; the next request loads them again."""
         from sqlinfer.engine.model.device import release_memory
@@ -267,7 +281,17 @@ class LoadedModel:
                     self._paged, self._padding_reason = None, None
                 release_memory(device)
 
-    def _free_unused_cache(self) -> None:
+    def leave(self) -> bool:
+        """Free the weights, unless a part of the model is being loaded. Whether they are freed."""
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            self.close()
+        finally:
+            self._lock.release()
+        return True
+
+    def free_unused_cache(self) -> None:
         """Free a paged cache that no batch uses; the next batch makes it anew."""
         if not self._lock.acquire(blocking=False):
             return  # it is about to be used

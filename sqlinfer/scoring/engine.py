@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import atexit
 import itertools
+import os
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -15,10 +17,13 @@ import duckdb
 import pyarrow as pa
 
 from sqlinfer.config.job_settings import JobSettings
+from sqlinfer.config.process_settings import num_cores
+from sqlinfer.errors import Interrupted, ModelUnusable
 from sqlinfer.scoring.process import Cancelled, ScoringError, WorkerProcess
 from sqlinfer.scoring.signature import conform, mismatch, null_errors
 from sqlinfer.scoring.values import decode, encode, read_type
-from sqlinfer.types import AnyRequest, Cancel, Completion, Json, ModelVersion, Predict
+from sqlinfer.types import AnyRequest, Cancel, Completion, Json, ModelVersion, Predict, WarmModel
+from sqlinfer.units import count
 
 MINI_BATCH_SIZE = 100
 """Rows of a batch, where mini_batch_size says nothing."""
@@ -27,6 +32,7 @@ _LIBRARY_BATCH_SIZE = 10_000
 _JOINED_ROWS = 65_536
 """Rows of calls at the same time that are scored together."""
 _POLL_S = 0.1
+_THREADS = "OMP_NUM_THREADS"
 
 
 class ScoringEngine:
@@ -47,8 +53,10 @@ class ScoringEngine:
         self._joined_rows = settings.mini_batch_size or _JOINED_ROWS
         self._turn = threading.Condition()
         self._calls: deque[_WaitingRows] = deque()
+        self._name = str(version)
+        environment = {**_threads_of(settings.max_concurrency_per_instance), **settings.environment}
         self._workers = [
-            WorkerProcess(version.path, scorer, str(version), self._result, settings.environment)
+            WorkerProcess(version.path, scorer, self._name, self._result, environment)
             for _ in range(settings.max_concurrency_per_instance)
         ]
         self._idle = list(self._workers)
@@ -71,6 +79,32 @@ class ScoringEngine:
                         yield from future.result()
             finally:
                 stop.end()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody waits for rows."""
+        with self._turn:
+            return not self._calls and len(self._idle) == len(self._workers)
+
+    def warm(self, cancel: Cancel | None = None) -> WarmModel:
+        """Start the worker processes that wait, and let them load the model. Raises ModelUnusable."""
+        start_s, cancel = time.perf_counter(), cancel or threading.Event()
+        with self._turn:
+            workers, self._idle = self._idle, []
+        try:
+            for worker in workers:
+                worker.load(None, cancel)
+        except ScoringError as error:
+            raise ModelUnusable(f"Model {self._name} cannot be loaded: {error}") from None
+        except Cancelled:
+            raise Interrupted from None
+        finally:
+            with self._turn:
+                self._idle += workers
+                self._turn.notify_all()
+        held = sum(worker.memory_bytes for worker in self._workers)
+        path = ("cpu", self._scorer.loader, count(len(self._workers), "worker process", "worker processes"))
+        return WarmModel(self._name, time.perf_counter() - start_s, held, path)
 
     def close(self) -> None:
         """End the worker processes."""
@@ -252,6 +286,14 @@ class _Stop:
         self._is_over = True
 
 
+def _threads_of(num_workers: int) -> dict[str, str]:
+    """The environment in which workers share the cores, unless the user's has a number: n workers of all threads would
+    wait for each other. OpenBLAS and MKL read the same variable."""
+    if num_workers == 1 or _THREADS in os.environ:
+        return {}
+    return {_THREADS: str(max(1, num_cores() // num_workers))}
+
+
 def _batches(requests: Iterable[AnyRequest], size: int) -> Iterator[list[Predict]]:
     """Requests in batches of rows of the same SQL type."""
     batch: list[Predict] = []
@@ -279,8 +321,9 @@ def open_scorer(version: ModelVersion) -> ScoringEngine:
     with _OPEN_LOCK:
         engine = _OPEN.pop(key, None) or ScoringEngine(version)
         _OPEN[key] = engine
-        if len(_OPEN) > _MOST_OPEN:
-            _OPEN.pop(next(iter(_OPEN))).close()
+        others = [other for other in _OPEN if other != key and _OPEN[other].is_idle]
+        for other in others[: max(0, len(_OPEN) - _MOST_OPEN)]:  # the least recently used
+            _OPEN.pop(other).close()
     return engine
 
 

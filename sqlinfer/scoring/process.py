@@ -77,15 +77,25 @@ class WorkerProcess:
 
     def score(self, rows: pa.Array, timeout_s: float | None, cancel: Cancel) -> pa.Array:
         """The results of rows. Raises ScoringError if there are none, Cancelled if cancel is set before there are."""
-        self._load(timeout_s, cancel)
+        self.load(timeout_s, cancel)
         return from_stream(self._ask(RUN, to_stream("input", rows), timeout_s, cancel))
 
     def signature(self, cancel: Cancel) -> dict[str, Any]:
         """What the model knows of its input and result, see loaders. Raises ScoringError if it cannot be loaded, or if
         a sample of an input does not give the result."""
-        self._load(None, cancel)
+        self.load(None, cancel)
         signature: dict[str, Any] = json.loads(self._ask(SIGN, b"", None, cancel))
         return signature
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the process holds of memory; 0 where that is not known."""
+        try:
+            assert self._process is not None
+            pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
+        except (AssertionError, OSError):
+            return 0
+        return pages * os.sysconf("SC_PAGE_SIZE")
 
     def close(self) -> None:
         """Kill the process and all that it started."""
@@ -98,7 +108,8 @@ class WorkerProcess:
             self._log_output()
         self._process = self._connection = None
 
-    def _load(self, timeout_s: float | None, cancel: Cancel) -> None:
+    def load(self, timeout_s: float | None, cancel: Cancel) -> None:
+        """Start the process, if none runs. Raises ScoringError if it cannot load the model, and Cancelled."""
         if self._process is None:
             self._start()
             try:

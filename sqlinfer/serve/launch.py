@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 
 from sqlinfer import __version__
+from sqlinfer.config.process_settings import num_cores
 from sqlinfer.errors import SqlinferError
 from sqlinfer.serve.address import log_path, socket_path
 from sqlinfer.serve.client import exchange
@@ -121,5 +122,4 @@ def start() -> subprocess.Popen[bytes]:
 
 def _free_cores() -> str:
     """The cores besides the one on which the DuckDB that a server is started for busy-waits."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2
-    return str(max(1, cores - 1))
+    return str(max(1, num_cores() - 1))

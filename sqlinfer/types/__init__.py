@@ -1,6 +1,6 @@
 """What crosses the borders between the floors: requests, outputs, completions, model versions."""
 
-from sqlinfer.types.model_version import DTYPES, Loader, ModelKind, ModelVersion, Parameters, Scorer
+from sqlinfer.types.model_version import DTYPES, Loader, ModelKind, ModelVersion, Parameters, Scorer, WarmModel
 from sqlinfer.types.pieces import Piece, TokenLogprob
 from sqlinfer.types.requests import (
     AnyRequest,
@@ -68,6 +68,7 @@ __all__ = [
     "Text",
     "TextOrBlob",
     "TokenLogprob",
+    "WarmModel",
     "describe_blobs",
     "yes_or_no",
 ]

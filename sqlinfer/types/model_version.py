@@ -47,6 +47,24 @@ class Parameters:
 _UNSET = Parameters()
 
 
+@dataclass(frozen=True, slots=True)
+class WarmModel:
+    """A model that answers the next request at once.
+
+    model: the version.
+    seconds: that it took; near zero if it was loaded before.
+    bytes: of its weights, or of its processes.
+    path: what its rows run through: device, dtype, how they share a batch.
+    left: models that left the memory for it.
+    """
+
+    model: str
+    seconds: float
+    bytes: int
+    path: tuple[str, ...]
+    left: tuple[str, ...] = ()
+
+
 Loader = Literal["script", "sklearn", "xgboost", "lightgbm", "onnx", "mlflow"]
 """What reads a model that no engine runs: a Python file of the user's, or a library."""
 

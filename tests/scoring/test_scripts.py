@@ -202,3 +202,50 @@ def test_rows_that_nobody_waits_for_are_not_scored(tmp_path: Path) -> None:
     found = {c.request.text: (str(c.output or ""), c.finish_reason) for c in engine.generate(asked)}
     engine.close()
     assert found == {"a": ('"a2"', "stop"), "b": ("", "cancelled"), "c": ('"c2"', "stop")}
+
+
+@pytest.mark.parametrize(
+    ("num_workers", "environment", "expected"),
+    [(2, {}, "3"), (8, {}, "1"), (1, {}, None), (2, {"OMP_NUM_THREADS": "5"}, "5")],
+)
+def test_workers_share_the_cores_unless_the_user_says_otherwise(
+    score: Score,
+    monkeypatch: pytest.MonkeyPatch,
+    num_workers: int,
+    environment: dict[str, str],
+    expected: str | None,
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("sqlinfer.scoring.engine.num_cores", lambda: 6)
+    script = "import os\ndef run(batch):\n    return [os.environ.get('OMP_NUM_THREADS', 'all')] * len(batch)"
+    answers = score(
+        script, ["a"], "VARCHAR", max_concurrency_per_instance=num_workers, environment=environment, timeout=60
+    )
+    assert answers == {"a": expected or "all"}
+
+
+def test_of_the_models_open_the_least_recently_used_idle_one_leaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sqlinfer.scoring import engine as scoring
+
+    (tmp_path / "score.py").write_text("def run(batch):\n    return [len(text) for text in batch]")
+    monkeypatch.setattr(scoring, "_OPEN", {})
+    monkeypatch.setattr(scoring, "_MOST_OPEN", 2)
+
+    def open_scorer(name: str) -> ScoringEngine:
+        return scoring.open_scorer(ModelVersion(name, 1, "", tmp_path, name, scorer=Scorer("score.py", "INTEGER")))
+
+    first, second = open_scorer("first"), open_scorer("second")
+    running = first.generate(iter([Predict("a", key=b"a")]))
+    assert (first.warm().bytes > 0) and second.is_idle
+    with first._turn:
+        worker = first._idle.pop()  # as while it scores
+    third = open_scorer("third")
+    assert open_scorer("first") is first
+    assert open_scorer("third") is third
+    assert open_scorer("second") is not second
+    first._idle.append(worker)
+    assert [completion.output for completion in running] == ["1"]
+    for engine in (first, *scoring._OPEN.values()):
+        engine.close()

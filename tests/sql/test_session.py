@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pandas as pd
@@ -14,6 +16,7 @@ import pytest
 import sqlinfer
 from sqlinfer.inference.runtime import Runtime
 from sqlinfer.sql import Session
+from sqlinfer.types import AnyRequest, Completion
 from tests.conftest import EchoEngine, write_model
 from tests.sql.conftest import UDFS
 
@@ -224,3 +227,33 @@ def test_of_several_statements_the_rows_of_the_last_are_given(con: Session, echo
     assert rows.fetchall() == [(2,)]
     assert len(echo.asked) == 5000
     assert con.sql("FROM t").fetchall() == [(1,)]
+
+
+def test_models_run_one_after_another_in_a_statement_and_in_cursors(con: Session, tmp_path: Path) -> None:
+    """So no two of them share the cores, and none needs a part of them."""
+    write_model(tmp_path / "other", 2.0)
+    con.runtime.store.registry.register("other", str(tmp_path / "other"))
+    running: list[str] = []
+    overlaps: list[list[str]] = []
+
+    class Watched(EchoEngine):
+        def generate(self, requests: Iterable[AnyRequest], cancel: Any = None) -> Iterator[Completion]:
+            running.append("model")
+            for completion in super().generate(requests, cancel):
+                threading.Event().wait(0.01)
+                overlaps.append(list(running))
+                yield completion
+            running.pop()
+
+    con.runtime.open_engine = lambda version: Watched()
+    sql = "SELECT ai_gen('{0}' || i), ai_gen('{0}' || i, model := 'other') FROM range(5) r(i)"
+    cursors = [con.cursor() for _ in range(2)]
+    threads = [
+        threading.Thread(target=lambda c=cursor, word=word: c.sql(sql.format(word)).fetchall())
+        for cursor, word in zip(cursors, ("one ", "two "), strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert overlaps == [["model"]] * 20

@@ -28,6 +28,9 @@ AnyInput: TypeAlias = EncoderInput | ImageInput
 class Encoder(ABC):
     """The weights of one model and how its output becomes a completion."""
 
+    is_packed = False
+    """Whether batches have no padding."""
+
     def __init__(self, model: Any, limits: EncoderLimits) -> None:
         self.solo_reason = ""
         """Why inputs run one by one, or only beside others of their size; "" if they share batches."""

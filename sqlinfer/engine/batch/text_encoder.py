@@ -37,7 +37,6 @@ class TextEncoder(Encoder):
         self._first_position = traits.encoder.first if traits.encoder else 0
         may_pack = is_cpu and limits.kind == "embed" and not traits.changes_itself
         self.is_packed = may_pack and can_pack(model, self._first_position)
-        """Whether batches have no padding."""
         if traits.changes_itself:
             self.max_tokens, self.solo_reason = 1, "a pass changes the model, which is undone"
         elif not self.is_packed:

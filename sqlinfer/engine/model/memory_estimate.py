@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlinfer.engine.model.device import cache_bytes_per_token, free_memory, pick_device
 from sqlinfer.engine.model.model_kind import find_media
 from sqlinfer.engine.model.weights import load_config, read_headers
 from sqlinfer.model_files import TensorHeader
 from sqlinfer.types import ModelVersion
+
+if TYPE_CHECKING:
+    import torch
 
 _OVERHEAD = 1.1
 """Times the weights: activations of one row, and the device's own kernels."""
@@ -44,12 +48,13 @@ class MemoryEstimate:
         return self.bytes <= self.free_bytes
 
 
-def estimate_memory(version: ModelVersion, num_tokens: int) -> MemoryEstimate:
-    """What a version needs for a row of so many tokens, prompt and answer together. Raises ModelUnusable."""
+def estimate_memory(version: ModelVersion, num_tokens: int, device: torch.device | None = None) -> MemoryEstimate:
+    """What a version needs for a row of so many tokens, prompt and answer together; on the device that models run on,
+    if none is given. Raises ModelUnusable."""
     from sqlinfer.engine.model.precision import pick_precision
 
     config = load_config(version)
-    device = pick_device()
+    device = device or pick_device()
     precision = pick_precision(version.dtype, device, config)
     precision.warn(version)
     return MemoryEstimate(

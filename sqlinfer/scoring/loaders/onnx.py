@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ def load(path: Path, file: str) -> OnnxModel:
     """Read a model."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    num_threads = os.environ.get("OMP_NUM_THREADS", "")  # which onnxruntime does not read
+    options.intra_op_num_threads = int(num_threads) if num_threads.isdecimal() else 0  # all cores
     return OnnxModel(onnxruntime.InferenceSession(path / file, options, providers=["CPUExecutionProvider"]))
 
 
