@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 
 from sqlinfer import remote
+from sqlinfer.config.job_settings import SettingsLayers
+from sqlinfer.config.process_settings import environment, logging_level
 from sqlinfer.config.remote_source import is_remote
 from sqlinfer.engine import (
     MemoryEstimate,
@@ -18,7 +20,7 @@ from sqlinfer.engine import (
     unsupported_reason,
 )
 from sqlinfer.scoring import mismatch, open_scorer
-from sqlinfer.types import AnyRequest, Engine, ModelVersion, Predict
+from sqlinfer.types import AnyRequest, Cancel, Engine, ModelVersion, Predict, WarmModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,8 @@ class Backend:
     """What the model needs of the device for rows of so many tokens; None if it runs elsewhere."""
     cost: Callable[[ModelVersion, int, int], float | None] = lambda *_: 0.0
     """US dollars for so many prompt and completion tokens; None if no price is known."""
+    warm: Callable[[ModelVersion, Cancel], WarmModel] | None = None
+    """Loads a model, so that it answers the next request at once; None where there is nothing to load."""
     choice_tokens: int = 0
     """Tokens that are decoded for a Choose, about; 0 where choices are scored."""
     retries: bool = False
@@ -60,7 +64,13 @@ def _scored_value(request: AnyRequest) -> str:
 
 
 TRANSFORMERS = Backend(
-    get_engine, count_prompt_tokens, read_prompt, embedding_width, unsupported_reason, estimate_memory
+    get_engine,
+    count_prompt_tokens,
+    read_prompt,
+    embedding_width,
+    unsupported_reason,
+    estimate_memory,
+    warm=lambda version, cancel: get_engine(version).warm(cancel),
 )
 SCORERS = Backend(
     open_scorer,
@@ -69,6 +79,7 @@ SCORERS = Backend(
     embedding_width=lambda _: None,
     unsupported_reason=_unscored_reason,
     estimate_memory=lambda *_: MemoryEstimate("cpu", "", 0, 0, 0),
+    warm=lambda version, cancel: open_scorer(version).warm(cancel),
     retries=True,
 )
 REMOTE = Backend(
@@ -91,6 +102,16 @@ def backend_of(version: ModelVersion) -> Backend:
     if version.scorer is not None:
         return SCORERS
     return BACKENDS["address" if is_remote(version.source) else ""]
+
+
+def warm(version: ModelVersion, settings: SettingsLayers, cancel: Cancel) -> WarmModel:
+    """Load a model under the settings of a job, so that it answers the next request at once. Raises ModelUnusable, and
+    Interrupted if cancel is set before it is loaded."""
+    load, merged = backend_of(version).warm, settings.over(version.settings)
+    if load is None:
+        return WarmModel(str(version), 0.0, 0, (version.source,))
+    with logging_level(merged.logging_level), environment(merged.environment):
+        return load(replace(version, settings=asdict(merged)), cancel)
 
 
 def open_engine(version: ModelVersion) -> Engine:

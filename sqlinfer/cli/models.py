@@ -13,6 +13,7 @@ from sqlinfer.cli.deployment import read_options
 from sqlinfer.cli.model_facts import echo_versions, facts_of, generation_of
 from sqlinfer.cli.state import key_values, open_store
 from sqlinfer.cli.tables import echo_facts, echo_json, echo_table, json_option
+from sqlinfer.cli.warm import warm
 from sqlinfer.config.job_settings import NAMES
 from sqlinfer.errors import SqlinferError
 from sqlinfer.types import Parameters
@@ -31,6 +32,7 @@ def models() -> None:
 
 
 models.add_command(compare)
+models.add_command(warm)
 
 
 @models.command()

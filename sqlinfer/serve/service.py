@@ -2,6 +2,7 @@
 
 call CONTEXT FUNCTION (OPTIONS ARGUMENTS)*   ok and a value a row; options NULL are those of the row before
 macros CONTEXT ADDRESS                       ok and the SQL that makes the functions known to a DuckDB
+warm CONTEXT NAME                            ok and a JSON object, the WarmModel, once the model is loaded
 hello                                        ok, the version, the process id, and whether it ends by itself
 """
 
@@ -11,12 +12,14 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from threading import Event, Lock
 from typing import Any
 
 from sqlinfer import __version__
+from sqlinfer.backends import warm
 from sqlinfer.errors import EXCERPT, RequestsFailed, SqlinferError, nearest
 from sqlinfer.functions import Function, load_functions
 from sqlinfer.inference.runner import JobRunner
@@ -86,6 +89,7 @@ class Dispatcher:
         self._commands: dict[str, Callable[..., list[str | None]]] = {
             "call": self._call,
             "macros": self._macros,
+            "warm": self._warm,
             "hello": self._hello,
         }
 
@@ -115,6 +119,10 @@ class Dispatcher:
 
     def _hello(self) -> list[str | None]:
         return [__version__, str(os.getpid()), str(self._service.ends_itself).lower()]
+
+    def _warm(self, context: str, name: str) -> list[str | None]:
+        runtime = self._service.runtime_of(context, self._is_local)
+        return [json.dumps(asdict(warm(runtime.store.registry.get(name), runtime.settings, self._cancel)))]
 
     def _macros(self, context: str, address: str) -> list[str | None]:
         return [macros(self._service.runtime_of(context, self._is_local).functions, address, context)]
