@@ -6,6 +6,7 @@ import click
 
 from sqlinfer import __version__
 from sqlinfer.cli.answers import answers
+from sqlinfer.cli.batch import batch
 from sqlinfer.cli.build import build, retry, test
 from sqlinfer.cli.docs import docs
 from sqlinfer.cli.explain import explain
@@ -55,6 +56,7 @@ for command in (
     models,
     functions,
     answers,
+    batch,
     jobs,
     prices,
 ):

@@ -3,6 +3,7 @@
 The one door to them: other packages import from here only. It loads no HTTP library.
 """
 
+from sqlinfer.remote.batch_lines import read_answer_line, request_line
 from sqlinfer.remote.engine import RemoteEngine, cost, count_prompt_tokens, describe, read_prompt, unsupported_reason
 from sqlinfer.remote.prices import ListedPrice, list_prices, own_file
 
@@ -14,6 +15,8 @@ __all__ = [
     "describe",
     "list_prices",
     "own_file",
+    "read_answer_line",
     "read_prompt",
+    "request_line",
     "unsupported_reason",
 ]

@@ -70,7 +70,7 @@ class Conversation:
             except BadAnswer as error:
                 return self._failed(str(error), error.is_retryable)
             try:
-                output = _read(request, answer)
+                output = read_output(request, answer)
             except ValueError as error:
                 problem = str(error)
                 if answer.finish_reason == "length":
@@ -119,7 +119,7 @@ class Conversation:
         }
 
 
-def _read(request: Generate | Choose, answer: Answer) -> Output:
+def read_output(request: Generate | Choose, answer: Answer) -> Output:
     """The output that an answer is. Raises ValueError if it does not fit the request."""
     if isinstance(request, Choose):
         return read_choices(request.choices, answer.text, answer.tokens)

@@ -167,6 +167,17 @@ CREATE TABLE comparisons (
 
 _SNAPSHOTS = "ALTER TABLE jobs ADD COLUMN snapshots TEXT NOT NULL DEFAULT '{}'"
 
+_BATCH_FILES = """
+CREATE TABLE batch_forms (
+    form_id INTEGER PRIMARY KEY,
+    fingerprint TEXT NOT NULL,
+    function TEXT NOT NULL,
+    form TEXT NOT NULL,
+    UNIQUE (fingerprint, function, form)
+);
+CREATE TABLE batch_requests (key BLOB PRIMARY KEY, form_id INTEGER NOT NULL REFERENCES batch_forms) WITHOUT ROWID;
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     _FIRST,
     _CLAIMS_AND_SWITCHES,
@@ -177,6 +188,7 @@ MIGRATIONS: tuple[str, ...] = (
     _LINEAGE,
     _REMOTE_MODELS,
     _SNAPSHOTS,
+    _BATCH_FILES,
 )
 
 

@@ -8,6 +8,7 @@ from types import TracebackType
 
 from sqlinfer.config.folders import state_folder
 from sqlinfer.store.answer_cache import AnswerCache
+from sqlinfer.store.batches import Batches
 from sqlinfer.store.comparisons import Comparisons
 from sqlinfer.store.database import TIMEOUT_S, Database
 from sqlinfer.store.jobs import Jobs
@@ -42,6 +43,7 @@ class Store:
         self.registry = Registry(self._database, builtins, defaults, allow_download)
         self.answers = AnswerCache(self._answers_database)
         self.jobs = Jobs(self._database, keep_texts=keep_answers)
+        self.batches = Batches(self._database)
         self.comparisons = Comparisons(self._database)
 
     def lease(self) -> Lease:
