@@ -20,7 +20,7 @@ from sqlinfer.config.job_settings import JobSettings
 from sqlinfer.config.process_settings import num_cores
 from sqlinfer.errors import Interrupted, ModelUnusable
 from sqlinfer.scoring.process import Cancelled, ScoringError, WorkerProcess
-from sqlinfer.scoring.signature import conform, mismatch, null_errors
+from sqlinfer.scoring.signature import conform, mismatch, row_errors
 from sqlinfer.scoring.values import decode, encode, read_type
 from sqlinfer.types import AnyRequest, Cancel, Completion, Json, ModelVersion, Predict, WarmModel
 from sqlinfer.units import count
@@ -213,8 +213,8 @@ class ScoringEngine:
         ]
 
     def _score_rows(self, worker: WorkerProcess, rows: pa.Array, stop: Cancel) -> RowResults:
-        """The results of a batch; rows with a NULL that the model does not take are not among what it gets."""
-        refused = null_errors(rows, self._scorer) if pa.types.is_struct(rows.type) else {}
+        """The results of a batch; rows that the model cannot take are not among what it gets."""
+        refused = row_errors(rows, self._scorer)
         if not refused:
             return self._try(worker, rows, 1 + self._settings.max_retries, stop)
         taken = [position for position in range(len(rows)) if position not in refused]

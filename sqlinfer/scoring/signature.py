@@ -25,7 +25,9 @@ def mismatch(scorer: Scorer, sql_type: str) -> str:
     if it can. Other columns do no harm, as in a whole row, once all of its own are there."""
     wanted = fields_of(scorer.input_type)
     if not wanted:
-        return ""
+        size = _list_size(scorer)
+        need = f"takes a list of {size} values, as in ai_predict('NAME', [a, b]), not a value of the type {sql_type}"
+        return "" if size is None or sql_type.endswith("]") else need
     columns = ", ".join(f"{name} {_shown(field)}" for name, field in wanted.items())
     given = {name.lower(): field for name, field in fields_of(sql_type).items()}
     if not given:
@@ -36,7 +38,7 @@ def mismatch(scorer: Scorer, sql_type: str) -> str:
     missing = [name for name in absent if name not in scorer.optional]
     extra = [name for name in given if name not in map(str.lower, wanted)] if absent else []
     wrong = [
-        f"{name} is {given[name.lower()]} and not {_shown(field)}"
+        f"{name} ({given[name.lower()]}, not {_shown(field)})"
         for name, field in wanted.items()
         if name not in absent and not _fits(given[name.lower()], field)
     ]
@@ -78,8 +80,14 @@ def conform(rows: pa.Array, scorer: Scorer) -> pa.Array:
     return pa.StructArray.from_arrays(columns, names=list(types), mask=rows.is_null() if rows.null_count else None)
 
 
-def null_errors(rows: pa.Array, scorer: Scorer) -> dict[int, str]:
-    """Rows by position whose NULLs the model does not take, each with the columns that it names."""
+def row_errors(rows: pa.Array, scorer: Scorer) -> dict[int, str]:
+    """Why rows, by position, are none that the model takes: by their NULLs, or by the length of a list."""
+    if not pa.types.is_struct(rows.type):
+        if (size := _list_size(scorer)) is None:
+            return {}
+        sizes = pc.list_value_length(rows)
+        places = pc.indices_nonzero(pc.not_equal(sizes, size)).to_pylist()
+        return {place: f"the model takes a list of {size} values, not {sizes[place]}" for place in places}
     refused: dict[int, list[str]] = {}
     for field in rows.type if scorer.not_null else ():
         column = rows.field(field.name)
@@ -90,6 +98,12 @@ def null_errors(rows: pa.Array, scorer: Scorer) -> dict[int, str]:
         position: f"{', '.join(names)} {'are' if len(names) > 1 else 'is'} NULL, which the model does not take"
         for position, names in refused.items()
     }
+
+
+def _list_size(scorer: Scorer) -> int | None:
+    """The length of the lists that a model takes; None if it takes others, or something else."""
+    wanted = read_type(scorer.input_type)[1] if scorer.input_type else None
+    return wanted.list_size if wanted is not None and pa.types.is_fixed_size_list(wanted) else None
 
 
 def _cast(column: pa.Array | None, wanted: pa.DataType, size: int) -> pa.Array:

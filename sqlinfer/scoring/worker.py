@@ -33,6 +33,8 @@ _PARENT_CHECK_S = 1.0
 _POLL_S = 0.1
 _MOST_BYTES = 1 << 20
 _TRACEBACK_LINES = 6
+_SQL_TYPES = {"i": "BIGINT", "u": "BIGINT", "f": "DOUBLE", "b": "BOOLEAN"}
+"""By the kinds of numpy's types."""
 
 
 class Channel:
@@ -102,13 +104,38 @@ def load(path: Path, file: str, loader: str) -> Any:
 
 def score(model: Any, rows: pa.Array, result: pa.DataType) -> pa.Array:
     """What a model makes of rows: as many values. STRUCTs come to it as a DataFrame, all else as a list."""
-    batch = _frame(rows) if pa.types.is_struct(rows.type) else rows.to_pylist()
     is_struct = pa.types.is_struct(result)
     predict = model.probabilities if is_struct and hasattr(model, "probabilities") else model.predict
-    values = _column(predict(batch), result)
+    values = _column(predict(_batch(rows)), result)
     if len(values) != len(rows):
         raise ValueError(f"the model returned {len(values)} values for {len(rows)} rows")
     return values
+
+
+def signature(model: Any, result: pa.DataType) -> dict[str, Any]:
+    """What a model knows of its types. A sample of an input is tried: it gives the result, or tells its type."""
+    known: dict[str, Any] = model.signature() if hasattr(model, "signature") else {}
+    if "sample" in known:
+        rows = pa.array([known["sample"]])
+        if result == pa.null():
+            known["returns"] = _sql_type(model.predict(_batch(rows)))
+        else:
+            score(model, rows, result)
+    return known
+
+
+def _sql_type(returned: Any) -> str:
+    """The SQL type of a row of a DataFrame or an array."""
+    if hasattr(returned, "columns"):
+        names = ['"{}"'.format(str(name).replace('"', '""')) for name in returned.columns]
+        types = [_sql_type(returned.iloc[:, place]) for place in range(len(names))]
+        return f"STRUCT({', '.join(map(' '.join, zip(names, types, strict=True)))})"
+    kind = _SQL_TYPES.get(returned.dtype.kind, "VARCHAR")
+    return kind + "".join(f"[{size}]" for size in reversed(returned.shape[1:]))
+
+
+def _batch(rows: pa.Array) -> Any:
+    return _frame(rows) if pa.types.is_struct(rows.type) else rows.to_pylist()
 
 
 def _frame(rows: pa.Array) -> Any:
@@ -147,12 +174,13 @@ def _frame_column(returned: Any, result: pa.DataType) -> pa.Array:
 
 
 def _explain(error: BaseException) -> bytes:
-    """An error in a line, and where in the script it arose."""
+    """An error in a line, and where in the files of the model it arose."""
     if isinstance(error, SystemExit):
         return f"the model called sys.exit({error.code!r})".encode()
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if frame.filename != __file__]
-    place = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
+    folder = os.environ.get("SQLINFER_MODEL_DIR", "")
+    own = [frame for frame in frames if frame.filename.startswith(folder) and "site-packages" not in frame.filename]
+    place = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if folder and own else ""
     traceback.print_exception(error, limit=-_TRACEBACK_LINES)
     return f"{type(error).__name__}: {error}{place}".encode("utf-8", "replace")
 
@@ -177,10 +205,7 @@ def _serve(channel: Channel) -> None:
                 result = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(asked["schema"]))).field(0).type
                 model = load(Path(asked["path"]), asked["file"], asked["loader"])
             elif kind == SIGN:
-                signature = model.signature() if hasattr(model, "signature") else {}
-                if "sample" in signature and result != pa.null():
-                    score(model, pa.array([signature["sample"]]), result)
-                answer = json.dumps(signature).encode()
+                answer = json.dumps(signature(model, result)).encode()
             else:
                 answer = to_stream("output", score(model, from_stream(payload), result))
             kind = GOOD

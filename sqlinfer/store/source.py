@@ -64,7 +64,9 @@ def find_source(
     if is_folder(source):
         path = Path(source).expanduser().resolve()
         if not path.is_dir() and not (scorer is not None and path.is_file()):
-            raise ModelNotFound(f"There is no folder {path}. A model is a folder with config.json and *.safetensors.")
+            near = nearest(path.name, (other.name for other in path.parent.glob("*")))
+            kinds = "A model is a folder with config.json and *.safetensors, or a file as docs/models.md lists them."
+            raise ModelNotFound(f"There is no folder or file {path}. {near} {kinds}".replace("  ", " "))
         if revision is not None:
             raise ModelNotFound(f"The folder {source} has no revision {revision}: only a hub id has revisions.")
         if scorer is not None:
@@ -146,7 +148,9 @@ def check_files(path: Path, trust: bool = False) -> None:
     if (path / MLMODEL).is_file():
         raise ModelUnusable(f"{path} is a model of MLflow. To use it: sqlinfer models register NAME {path}")
     if not (path / CONFIG).is_file():
-        raise ModelUnusable(f"{path} is not a model folder, or is incomplete: {CONFIG} is missing. {_AGAIN}")
+        script = next((f"Or name its script: --script {file.name}" for file in sorted(path.glob("*.py"))), "")
+        missing_config = f"{path} is not a model folder, or is incomplete: {CONFIG} is missing. {_AGAIN} {script}"
+        raise ModelUnusable(missing_config.rstrip())
     try:
         if not isinstance(read_json(path / CONFIG), dict):
             raise BrokenFile(path / CONFIG, "cannot be read: it contains no JSON object")

@@ -6,13 +6,17 @@ import json
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 import sqlinfer
 from sqlinfer import SqlinferError
+from sqlinfer.scoring import worker
+from sqlinfer.scoring.values import read_type
 from sqlinfer.sql import Session
 from sqlinfer.sql.explain.explain import explain
 
@@ -85,7 +89,7 @@ def test_all_columns_that_do_not_fit_are_named_at_once(con: Session) -> None:
         con.sql("SELECT ai_predict('sizes', {size: colour, wieght: weight, id: 1}) FROM t").fetchall()
     assert "misses colour, weight" in str(error.value)
     assert "does not know wieght, id" in str(error.value)
-    assert "size is VARCHAR and not DOUBLE" in str(error.value)
+    assert "cannot take size (VARCHAR, not DOUBLE)" in str(error.value)
     assert "Did you mean weight?" in str(error.value)
     with pytest.raises(SqlinferError, match="does not know id"):
         con.sql("SELECT ai_predict('sizes', {size: size, colour: colour, weight: weight, id: 1}) FROM t").fetchall()
@@ -121,6 +125,16 @@ def test_models_without_column_names_take_lists_or_registered_columns(con: Sessi
     con.execute(f"CREATE MODEL named FROM '{models}/unnamed.joblib' WITH (trust = true, input = '{row}')")
     by_place = con.sql("SELECT ai_predict('lists', [size, weight]) FROM t").fetchall()
     assert con.sql("SELECT ai_predict('named', {weight: weight, size: size}) FROM t").fetchall() == by_place
+    some = (
+        "SELECT ai_predict('lists', CASE WHEN weight = 3 THEN [1] ELSE [size, weight] END, on_error := '{}') p FROM t"
+    )
+    assert con.sql(f"SELECT count(p) FROM ({some.format('null')})").fetchall() == [(19,)]
+    for statement, problem in [
+        (some.format("fail"), "takes a list of 2 values, not 1"),
+        ("SELECT ai_predict('lists', size) FROM t", "takes a list of 2 values.*not a value of the type DOUBLE"),
+    ]:
+        with pytest.raises(SqlinferError, match=problem):
+            con.sql(statement).fetchall()
     with pytest.raises(SqlinferError, match="it takes 2 columns, not 1"):
         con.execute(f"CREATE MODEL o FROM '{models}/unnamed.joblib' WITH (trust = true, input = 'STRUCT(a DOUBLE)')")
 
@@ -162,7 +176,45 @@ def test_xgboost_and_lightgbm_need_no_trust(con: Session, tmp_path: Path) -> Non
         assert values == model.predict(numbers).tolist()
 
 
-def test_onnx_graphs_need_no_trust(con: Session, models: Path, tmp_path: Path) -> None:
+def test_boosted_trees_give_what_their_own_predict_gives(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    lightgbm, xgboost = pytest.importorskip("lightgbm"), pytest.importorskip("xgboost")
+    numbers, target = ROWS[["size", "weight"]], (LABELS == "large").astype(int)
+    matrix, two = xgboost.DMatrix(numbers, target), np.stack([target, target * 2.0], axis=1)
+    stopped = xgboost.XGBRegressor(n_estimators=9, early_stopping_rounds=2, learning_rate=1.0)
+    stopped.fit(numbers, target, eval_set=[(numbers, 1 - target)], verbose=False)
+    assert stopped.best_iteration < stopped.get_booster().num_boosted_rounds() - 1
+    several = xgboost.XGBRegressor(n_estimators=2).fit(numbers, two)
+    hinge = xgboost.train({"objective": "binary:hinge"}, matrix, 2)
+    coloured = ROWS[["size", "colour"]].astype({"colour": "category"})
+    light = lightgbm.LGBMRegressor(n_estimators=3, min_child_samples=1, min_data_per_group=1, cat_smooth=0, verbose=-1)
+    light.fit(coloured, (ROWS["colour"] == "red") * ROWS["size"])
+    for model in (stopped, several, hinge):
+        model.save_model(tmp_path / f"{id(model)}.ubj")
+    light.booster_.save_model(tmp_path / f"{id(light)}.txt")
+    for model, values, returns in [
+        (stopped, stopped.predict(numbers), "DOUBLE"),
+        (several, several.predict(numbers), "DOUBLE[2]"),
+        (hinge, hinge.predict(matrix), "BIGINT"),
+        (light, light.predict(coloured), "DOUBLE"),
+    ]:
+        found, scored = _scored(next(tmp_path.glob(f"{id(model)}.*")), monkeypatch, ROWS)
+        assert found == returns
+        assert np.allclose(scored, values)
+
+
+def _scored(
+    file: Path, monkeypatch: pytest.MonkeyPatch, rows: pd.DataFrame | list[list[float]]
+) -> tuple[str, list[Any]]:
+    """The SQL type that a model of a library gives, and its results, as a worker process has them."""
+    monkeypatch.setattr("os.environ", {})
+    model = worker.load(file, "", {".ubj": "xgboost", ".txt": "lightgbm", ".onnx": "onnx"}[file.suffix])
+    known = worker.signature(model, pa.null())
+    batch = rows if isinstance(rows, list) else rows[list(known["input"])].to_dict("records")
+    scored = worker.score(model, pa.array(batch), read_type(known["returns"])[1])
+    return known["returns"], scored.to_pylist()
+
+
+def test_onnx_graphs_need_no_trust(con: Session, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxruntime")
     to_onnx = pytest.importorskip("skl2onnx").to_onnx
     model = joblib.load(models / "unnamed.joblib")
@@ -171,7 +223,12 @@ def test_onnx_graphs_need_no_trust(con: Session, models: Path, tmp_path: Path) -
     (tmp_path / "graph" / "model.onnx").write_bytes(graph.SerializeToString())
     con.execute(f"CREATE MODEL graph FROM '{tmp_path}/graph'")
     values = con.sql("SELECT ai_predict('graph', [size, weight]) FROM t").fetchall()
-    assert [value for (value,) in values] == list(model.predict(ROWS[["size", "weight"]].to_numpy()))
+    expected = list(model.predict(ROWS[["size", "weight"]].to_numpy()))
+    assert [value for (value,) in values] == expected
+    graph.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 3  # as exports without dynamic axes have it
+    (tmp_path / "fixed.onnx").write_bytes(graph.SerializeToString())
+    numbers = ROWS[["size", "weight"]].to_numpy().tolist()
+    assert _scored(tmp_path / "fixed.onnx", monkeypatch, numbers) == ("VARCHAR", expected)
 
 
 def test_what_cannot_be_a_model_is_refused_by_name(con: Session, models: Path, tmp_path: Path) -> None:
@@ -186,6 +243,7 @@ def test_what_cannot_be_a_model_is_refused_by_name(con: Session, models: Path, t
         (f"{tmp_path}/list.pkl", "trust = true", "a list is no model"),
         (f"{tmp_path}/cut.ubj", "dtype = 'auto'", "cut.ubj cannot be loaded: ValueError: .* Expecting"),
         (f"{models}", "trust = true", "holds several models"),
+        (f"{models}/size.joblib", "trust = true", "There is no folder or file .*Did you mean sizes.joblib"),
         (f"{models}/sizes.joblib", "trust = true, returns = 'STRUCT(p DOUBLE)'", "label, probability, and no p"),
         (f"{models}/sizes.joblib", "trust = true, input = 'STRUCT(size DOUBLE)'", "it misses colour, weight"),
     ]:

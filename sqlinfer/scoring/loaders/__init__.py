@@ -4,5 +4,5 @@ load(path, file) -> model      path: the model's folder, or the file itself; fil
 model.predict(batch)           batch: a DataFrame for STRUCTs, else a list; as many results
 model.probabilities(batch)     if it has some: a DataFrame of label and probability, for a result that is a STRUCT
 model.signature()              if it knows: SQL types by column as `input`, or the type of a `list`; the columns of
-                               `not_null`; the type that it `returns`; a `sample` of an input that it takes
+                               `not_null`; a `sample` of an input that it takes, else the type that it `returns`
 """

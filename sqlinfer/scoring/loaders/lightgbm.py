@@ -21,8 +21,13 @@ class LightgbmModel:
     def __init__(self, booster: lightgbm.Booster) -> None:
         self._booster = booster
         self._columns = booster.feature_name()
-        self._is_classifier = booster.dump_model(num_iteration=1)["objective"].split()[0] in ("binary", "multiclass")
-        self._categories = booster.pandas_categorical or []
+        described = booster.dump_model(num_iteration=1)
+        self._is_classifier = described["objective"].split()[0] in ("binary", "multiclass", "multiclassova")
+        named = booster.pandas_categorical or []
+        columns = [name for name in self._columns if described["feature_infos"].get(name, {}).get("values")]
+        if named and len(columns) != len(named):
+            raise TypeError(f"the model has categories of {len(named)} columns, and does not say of which")
+        self._categories = dict(zip(columns, named, strict=False))
 
     def predict(self, batch: Any) -> Any:
         """Classes by their numbers, or numbers."""
@@ -38,11 +43,13 @@ class LightgbmModel:
 
     def signature(self) -> dict[str, Any]:
         """See loaders."""
-        types = dict.fromkeys(self._columns, "DOUBLE")
-        return {"input": types, "returns": "BIGINT" if self._is_classifier else "DOUBLE"}
+        seen = {name: categories[0] for name, categories in self._categories.items()}
+        types = {name: "VARCHAR" if isinstance(seen.get(name), str) else "DOUBLE" for name in self._columns}
+        return {"input": types, "sample": {name: seen.get(name, 0.0) for name in self._columns}}
 
     def _scores(self, batch: Any) -> Any:
-        scores = np.asarray(self._booster.predict(batch))
+        categories = {name: pd.Categorical(batch[name], known) for name, known in self._categories.items()}
+        scores = np.asarray(self._booster.predict(batch.assign(**categories)))
         if self._is_classifier and scores.ndim == 1:
             return np.stack([1 - scores, scores], axis=1)
         return scores

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ _TYPES = {
     "int8": ("TINYINT", np.int8), "uint8": ("UTINYINT", np.uint8), "bool": ("BOOLEAN", np.bool_),
     "string": ("VARCHAR", np.object_),
 }  # fmt: skip
-_SEQUENCE = "seq(map("
 
 
 def load(path: Path, file: str) -> OnnxModel:
@@ -70,13 +70,28 @@ class OnnxModel:
             feeds = {self._inputs[0].name: self._tensor(self._inputs[0], np.asarray(batch))}
         else:
             feeds = {each.name: self._tensor(each, batch[each.name].to_numpy()) for each in self._inputs}
-        return list(self._session.run(outputs, feeds))
+        size = self._inputs[0].shape[0]
+        rows = len(next(iter(feeds.values())))
+        if not isinstance(size, int) or size == rows:
+            return list(self._session.run(outputs, feeds))
+        parts = [self._run_part(outputs, feeds, start, size) for start in range(0, rows, size)]
+        return [_joined([part[place] for part in parts])[:rows] for place in range(len(parts[0]))]
+
+    def _run_part(self, outputs: list[str] | None, feeds: dict[str, Any], start: int, size: int) -> list[Any]:
+        """The outputs of a graph that was exported for a number of rows; the last row stands for those that lack."""
+        last = len(next(iter(feeds.values()))) - 1
+        places = np.minimum(np.arange(start, start + size), last)
+        return list(self._session.run(outputs, {name: values[places] for name, values in feeds.items()}))
 
     @staticmethod
     def _tensor(node: Any, values: Any) -> Any:
         """Values as the tensor of an input: of its type and shape, whose first axis is the batch."""
         shape = [len(values), *(size if isinstance(size, int) else -1 for size in node.shape[1:])]
         return values.astype(_TYPES[_element(node.type)][1]).reshape(shape)
+
+
+def _joined(parts: list[Any]) -> Any:
+    return list(chain(*parts)) if isinstance(parts[0], list) else np.concatenate(parts)
 
 
 def _element(tensor_type: str) -> str:

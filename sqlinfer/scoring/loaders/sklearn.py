@@ -58,7 +58,8 @@ class SklearnModel:
         """Labels, numbers, or transformed columns."""
         rows = self._rows(batch)
         if hasattr(self._estimator, "predict"):
-            return self._estimator.predict(rows)
+            values = np.asarray(self._estimator.predict(rows))
+            return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
         columns = self._estimator.transform(rows)
         columns = columns.toarray() if hasattr(columns, "toarray") else np.asarray(columns)
         return pd.DataFrame(columns, columns=self._names_out(columns.shape[1]))
@@ -80,7 +81,7 @@ class SklearnModel:
             known = {"list": f"DOUBLE[{size}]", "sample": [0.0] * size} if size else {}
         else:
             known = _columns_by_trial(self.predict, self._columns, dict(_categories(self._estimator)))
-        return {**known, "returns": self._returns()}
+        return known if "sample" in known else {**known, "returns": self._returns()}
 
     def _rows(self, batch: Any) -> Any:
         return batch if self._columns else np.asarray(batch)
