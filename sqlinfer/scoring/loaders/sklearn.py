@@ -62,7 +62,7 @@ class SklearnModel:
             return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
         columns = self._estimator.transform(rows)
         columns = columns.toarray() if hasattr(columns, "toarray") else np.asarray(columns)
-        return pd.DataFrame(columns, columns=self._names_out(columns.shape[1]))
+        return pd.DataFrame(columns, columns=self._names_out(columns.shape[1])).infer_objects()
 
     def probabilities(self, batch: Any) -> Any:
         """The likeliest labels and their probabilities; of a transformation its columns."""
