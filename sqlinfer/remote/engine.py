@@ -120,6 +120,8 @@ def unsupported_reason_of(request: AnyRequest) -> str:
     """Why no model behind an address answers such a request; "" if some do."""
     if isinstance(request, Generate) and request.is_prompt:
         return "lies behind an address and takes chats, no prompt as it is"
+    if request.files:
+        return "lies behind an address, and images are sent to no server: ask a model of this machine"
     if isinstance(request, Generate | Choose | Embed | CountTokens | SplitText):
         return ""
     return "lies behind an address and writes text: ai_query asks it, and ai_classify with labels classifies"

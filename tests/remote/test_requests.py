@@ -66,6 +66,7 @@ def test_the_turns_of_a_chat_are_sent_before_its_text(con: Session, server: Faul
         ("user", "Be short.\n\nlate?"),
     ]
     assert "takes chats" in unsupported_reason(version, Request("late?", is_prompt=True))
+    assert "images are sent to no server" in unsupported_reason(version, Request("late?", files=(b"png",)))
 
 
 @pytest.mark.parametrize(
