@@ -20,9 +20,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 def test_a_logged_champion_summarizes_a_table_and_answers_prompts(
     invoke: Invoke, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import mlflow
 
-    mlflow.set_tracking_uri(client.tracking_uri)
     example = runpy.run_path(str(EXAMPLES / "mlflow" / "log_summarizer.py"))
     example["log_model"]()
     run_id = example["register_best"]()
