@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from sqlinfer.engine import BUILTINS, WEIGHTS, open_engine
-from sqlinfer.types import AnyRequest, Engine, Output, Probabilities
+from sqlinfer.types import AnyRequest, Engine, Output, Probabilities, TextOrBlob
 from tools.tiny import questions
 from tools.tiny.questions import HeldOut, Question, ask
 from tools.tiny.texts import Text, write_text
@@ -141,7 +141,9 @@ def ranking(engine: Engine, num_rows: int) -> float:
         while other.facts.kind == first.facts.kind:
             other = write_text(rng, held_out=True)
         texts += [first.body, same.body, other.body]
-    vectors = np.array(_answers(engine, [ask("ai_embed", text=text) for text in texts]), dtype=np.float64)
+    vectors = np.array(
+        _answers(engine, [ask("ai_embed", text=TextOrBlob.of(text)) for text in texts]), dtype=np.float64
+    )
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     firsts, sames, others = vectors[::3], vectors[1::3], vectors[2::3]
     return float(np.mean((firsts * sames).sum(1) > (firsts * others).sum(1)))
