@@ -56,8 +56,8 @@ def test_the_embedders_recipe_gives_unit_vectors_whatever_stands_beside_a_text()
 
 
 def test_the_loss_falls(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tools.tiny.fit._SAY_EVERY", 10)
-    embedder.train(tokenizer("bert"), num_steps=40)
+    monkeypatch.setattr("tools.tiny.fit._SAY_EVERY", 5)
+    embedder.train(tokenizer("bert"), num_steps=20)
     said = capsys.readouterr().err.splitlines()
     losses = [float(line.split("loss ")[1].split(",")[0]) for line in said]
     assert len(losses) == 4
