@@ -6,20 +6,21 @@ Knows where files lie and that they are whole; loads no weights.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
 from sqlinfer.config.job_settings import read_registration
-from sqlinfer.config.remote_source import REMOTE_SETTINGS, is_remote, read_remote_source
+from sqlinfer.config.remote_source import REMOTE_SETTINGS, is_remote
 from sqlinfer.errors import ModelNotFound, ModelUnusable, SqlinferError, nearest
 from sqlinfer.store.database import Database, printable
 from sqlinfer.store.default_models import DefaultModels
-from sqlinfer.store.fingerprint import FileHashes, fingerprint, remote_fingerprint
+from sqlinfer.store.fingerprint import FileHashes
 from sqlinfer.store.hosts import AllowedHosts
 from sqlinfer.store.lock import RegistryLock
 from sqlinfer.store.names import Reference, check_alias, check_name, parse_reference
-from sqlinfer.store.source import SourceFiles, check_files, check_scorer, find_source, is_folder, is_hub_id
+from sqlinfer.store.source import SourceFiles, is_folder, is_hub_id
+from sqlinfer.store.version_files import VersionFiles, check_pinned
 from sqlinfer.store.versions import add_version, read_versions
 from sqlinfer.types import DTYPES, ModelVersion, Parameters, Scorer, Task
 
@@ -49,12 +50,11 @@ class Registry:
     ) -> None:
         self._database = database
         self._builtins = builtins or {}
-        self._hashes = FileHashes(database)
-        self._allow_download = allow_download
         self.models_folder = (database.path or Path.cwd()).parent / "models"
         self.defaults = DefaultModels(database, defaults or {})
         self.lock = RegistryLock(database)
         self.hosts = AllowedHosts(database)
+        self._files = VersionFiles(FileHashes(database), self.hosts, self.models_folder, allow_download)
 
     def register(  # noqa: PLR0913 - what a user may say of a model, by keyword
         self,
@@ -86,13 +86,13 @@ class Registry:
             raise SqlinferError(f"{name!r} is a built-in model. Choose another name.")
         _check_choice("task", task, TASKS)
         _check_choice("dtype", dtype, DTYPES)
-        files = files or self._find(source, revision, trust, scorer)
+        files = files or self._files.find(source, revision, trust, scorer)
         source = files.source or source
         model = ModelVersion(name, 0, source, files.path, "", files.revision, task, dtype, parameters, trusted=trust)
         settings = {**(REMOTE_SETTINGS if is_remote(source) else {}), **(settings or {})}
         model = replace(model, settings=read_registration(settings, f"model {name}"), scorer=scorer)
-        model = self._with_fingerprint(model)
-        _check_pinned(model, fingerprint)
+        model = self._files.with_fingerprint(model)
+        check_pinned(model, fingerprint)
         with self._database.writing() as connection:
             version = add_version(connection, model)
             if description:
@@ -114,9 +114,9 @@ class Registry:
         # A name stands before the version of a name: 'org/7' may be registered as neither.
         reference = parse_reference(written)
         if self._versions(reference.name):
-            return self._intact(self._one(reference))
+            return self._files.check_intact(self._one(reference))
         if written in self._builtins:
-            return self._with_fingerprint(self._builtins[written])
+            return self._files.with_fingerprint(self._builtins[written])
         if "/" in written and is_hub_id(written):
             try:
                 return self._unregistered(written, reference.name)
@@ -127,7 +127,7 @@ class Registry:
 
     def check_unchanged(self, model: ModelVersion) -> None:
         """Raise ModelUnusable if a model's files are no longer those that its fingerprint was made of."""
-        if self._fingerprint(model) != model.fingerprint:
+        if self._files.fingerprint(model) != model.fingerprint:
             raise ModelUnusable(
                 f"The files of {model} in {model.path} changed while they were read, so its answers are not kept. "
                 "Run the statement again."
@@ -273,80 +273,21 @@ class Registry:
         with self._database.reading() as connection:
             return read_versions(connection, name)
 
-    def _fingerprint(self, model: ModelVersion) -> str:
-        extra: dict[str, Any] = {"task": model.task, "dtype": model.dtype, "parameters": asdict(model.parameters)}
-        if is_remote(model.source):
-            remote = read_remote_source(model.source)
-            return remote_fingerprint(remote.url, remote.model, extra)
-        try:
-            extra |= {"trusted": model.trusted}
-            if model.scorer is not None:
-                extra["scorer"] = asdict(model.scorer)
-            return fingerprint(model.path, extra, self._hashes)
-        except OSError as error:
-            raise ModelUnusable(f"The files in {model.path} cannot be read: {error}") from error
-
     def _unregistered(self, source: str, name: str) -> ModelVersion:
         if self.lock.is_locked:
             raise ModelNotFound(
                 f"The registry is locked: SQL can use registered models only, and {source!r} is not registered. "
                 f"{self._known(name)} To allow others: sqlinfer models unlock"
             )
-        files = self._find(source)
+        files = self._files.find(source)
         model = ModelVersion(source, 0, files.source or source, files.path, "", files.revision)
-        return self._with_fingerprint(replace(model, settings=REMOTE_SETTINGS) if files.source else model)
-
-    def _find(
-        self, source: str, revision: str | None = None, trust: bool = False, scorer: Scorer | None = None
-    ) -> SourceFiles:
-        if not is_remote(source):
-            return find_source(source, revision, trust, self._allow_download, scorer)
-        if revision is not None or scorer is not None:
-            option = "revision" if scorer is None else "script"
-            raise ModelUnusable(f"{source}: a model behind an address takes no --{option}")
-        remote = read_remote_source(source)
-        self.hosts.check(remote)
-        return SourceFiles(Path(), source=str(remote))
-
-    def _with_fingerprint(self, model: ModelVersion) -> ModelVersion:
-        return replace(model, fingerprint=self._fingerprint(model))
-
-    def _intact(self, model: ModelVersion) -> ModelVersion:
-        if model.path.is_relative_to(self.models_folder) and not model.path.exists():
-            raise ModelUnusable(
-                f"{model.path} is gone, the copy of {model.source}. "
-                f"Copy it again: sqlinfer models register {model.name} {model.source}"
-            )
-        if is_remote(model.source):
-            self.hosts.check(read_remote_source(model.source))
-        elif model.scorer is not None:
-            check_scorer(model.path, model.scorer)
-        elif model.path.is_dir():
-            check_files(model.path, model.trusted)
-        else:
-            # The hub's cache may have been emptied since: the pinned revision is fetched again.
-            source, revision = (str(model.path), None) if is_folder(model.source) else (model.source, model.revision)
-            model = replace(model, path=find_source(source, revision, model.trusted, self._allow_download).path)
-        if self._fingerprint(model) != model.fingerprint:
-            raise ModelUnusable(
-                f"The files of {model} in {model.path} have changed since it was registered, and a version never "
-                f"changes. Register them as the next version: sqlinfer models register {model.name} {model.source}"
-            )
-        return model
+        return self._files.with_fingerprint(replace(model, settings=REMOTE_SETTINGS) if files.source else model)
 
     def _known(self, name: str, source: str = "SOURCE") -> str:
         return f"{self._nearest(name)} To register it: `sqlinfer models register NAME {source}`.".lstrip()
 
     def _nearest(self, name: str) -> str:
         return nearest(name, [model.name for model in self.list()])
-
-
-def _check_pinned(model: ModelVersion, fingerprint: str | None) -> None:
-    if fingerprint is not None and model.fingerprint != fingerprint:
-        raise ModelUnusable(
-            f"{model.source} has the fingerprint {model.fingerprint} and not {fingerprint}: its files or settings "
-            "differ from the pinned ones. Nothing was registered."
-        )
 
 
 def _check_choice(noun: str, value: str, choices: Sequence[str]) -> None:

@@ -4,11 +4,9 @@ from sqlinfer.types.model_version import DTYPES, Loader, ModelKind, ModelVersion
 from sqlinfer.types.pieces import Piece, TokenLogprob
 from sqlinfer.types.requests import (
     AnyRequest,
-    AnyValue,
     Cancel,
     Choose,
     Classify,
-    Columns,
     Completion,
     Count,
     CountTokens,
@@ -17,7 +15,6 @@ from sqlinfer.types.requests import (
     Embedding,
     Engine,
     FinishReason,
-    Float,
     Generate,
     Json,
     Output,
@@ -28,10 +25,9 @@ from sqlinfer.types.requests import (
     Steps,
     Task,
     Text,
-    TextOrBlob,
-    describe_blobs,
     yes_or_no,
 )
+from sqlinfer.types.values import AnyValue, Columns, Float, TextOrBlob, describe_blobs
 
 __all__ = [
     "DTYPES",

@@ -1,4 +1,4 @@
-"""Requests to prompts and token ids to completions: chat templates, task prefixes and the model's context length.
+"""Requests to prompts: chat templates, task prefixes and the model's context length.
 
 Needs a tokenizer and no weights. Knows no torch.
 """
@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sqlinfer.engine.generation_settings import Defaults, GenerationSettings, check_logprobs, constrained_settings
+from sqlinfer.engine.input.answer_reader import AnswerReader
 from sqlinfer.engine.input.chat_template import Chat, ChatTemplate
 from sqlinfer.engine.input.choice_trie import ChoiceTrie, build_choice_trie, scored_settings
 from sqlinfer.engine.input.grammar import Grammars
@@ -18,7 +19,6 @@ from sqlinfer.engine.input.tokenizer import Tokenizer
 from sqlinfer.engine.input.translation import has_language_codes, translation_prefix
 from sqlinfer.engine.model.model_kind import Media, unsupported_reason
 from sqlinfer.engine.sequence import Sequence, failed
-from sqlinfer.engine.text_stream import CUT_CHARACTER, TextStream, token_logprobs
 from sqlinfer.errors import first_line
 from sqlinfer.text_splitter import split_points
 from sqlinfer.types import (
@@ -28,12 +28,9 @@ from sqlinfer.types import (
     Count,
     CountTokens,
     Cuts,
-    FinishReason,
     Generate,
     ModelVersion,
-    Output,
     SplitText,
-    Text,
 )
 
 LONG_TOKEN = 32  # characters; a text of more than that for each token of the context is looked at in part
@@ -78,6 +75,7 @@ class PromptBuilder:
         self._has_language_codes = has_language_codes(tokenizer)
         self._tokenizer = Tokenizer(tokenizer, is_chat, is_in_parts=self.media != "texts")
         self._template = ChatTemplate(self._tokenizer) if is_chat else None
+        self._answers = AnswerReader(self._tokenizer, self._closing_tag)
         self._choice_trie = lru_cache(maxsize=256)(self._build_choice_trie)
         self._grammars = Grammars(tokenizer, context.vocabulary, defaults.eos)
 
@@ -110,55 +108,11 @@ class PromptBuilder:
 
     def decode(self, token_ids: list[int]) -> str:
         """The text of token ids, without special tokens, up to the last whole character."""
-        return self._tokenizer.decode(token_ids).removesuffix(CUT_CHARACTER)
+        return self._answers.decode(token_ids)
 
     def complete(self, sequence: Sequence) -> Completion:
         """The completion of a finished sequence; its text ends before the first stop text."""
-        output: Output | None = sequence.answer
-        reason, error = sequence.finish_reason or "error", sequence.error
-        if error is None and output is None and reason != "cancelled":
-            text, reason, error = self._read_text(sequence)
-            output = None if error else Text(text)
-        return Completion(
-            sequence.request,
-            output,
-            prompt_tokens=len(sequence.prompt),
-            completion_tokens=len(sequence.output),
-            finish_reason=reason,
-            truncated=sequence.truncated,
-            logprobs=token_logprobs(self._tokenizer.decode, sequence.output, sequence.logprobs),
-            error=error,
-            is_retryable=sequence.is_retryable,
-        )
-
-    def _stream(self, sequence: Sequence) -> TextStream | None:
-        """What takes the answer of a sequence while it is written, if its request asks for it; an answer after the
-        model's thinking comes as a whole."""
-        request = sequence.request
-        if not isinstance(request, Generate) or request.on_piece is None or self._closing_tag(request):
-            return None
-        constraint = sequence.constraint
-        decode = self._tokenizer.decode if constraint is None else constraint.text
-        return TextStream(decode, sequence.settings.stop, request.on_piece)
-
-    def _read_text(self, sequence: Sequence) -> tuple[str, FinishReason, str | None]:
-        """Text, finish reason and error of a finished sequence: the text follows the model's thinking, and ends before
-        the first stop text after its min_tokens, with a whole character."""
-        reason, settings, output = sequence.finish_reason or "error", sequence.settings, sequence.output
-        if sequence.constraint is not None:
-            return sequence.constraint.text(output), reason, None
-        text, start = self.decode(output), len(self.decode(output[: settings.min_tokens]))
-        if tag := self._closing_tag(sequence.request):
-            answer = self._tokenizer.after(tag, output)
-            if answer is None:
-                problem = f"the model was still thinking when its {len(output)} tokens were used up"
-                return "", reason, f"{problem}; ask for more max_tokens"
-            answer = answer.lstrip()
-            text, start = answer, max(0, start - (len(text) - len(answer)))
-        stops = [position for stop in settings.stop if (position := text.find(stop, start)) >= 0]
-        if stops:
-            return text[: min(stops)], "stop", None
-        return text, reason, None
+        return self._answers.complete(sequence)
 
     def _closing_tag(self, request: AnyRequest) -> str:
         """What ends the model's thinking before its answer; "" if it answers at once."""
@@ -269,7 +223,7 @@ class PromptBuilder:
         start = [*self.context.decoder_start, *begin] if self.defaults.is_encoder_decoder else prompt
         sequence = Sequence(request, settings, prompt, start, truncated)
         sequence.choice_trie, sequence.constraint = trie, constraint
-        sequence.stream = self._stream(sequence)
+        sequence.stream = self._answers.stream(sequence)
         return sequence
 
     def _build_choice_trie(self, labels: tuple[str, ...], forced: int | None) -> ChoiceTrie:
