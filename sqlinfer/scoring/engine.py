@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import atexit
 import itertools
 import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 import duckdb
 import pyarrow as pa
@@ -20,6 +18,7 @@ from sqlinfer.config.job_settings import JobSettings
 from sqlinfer.config.process_settings import num_cores
 from sqlinfer.errors import Interrupted, ModelUnusable
 from sqlinfer.scoring.process import Cancelled, ScoringError, WorkerProcess
+from sqlinfer.scoring.row_results import RowResults, joined
 from sqlinfer.scoring.signature import conform, mismatch, row_errors
 from sqlinfer.scoring.values import decode, encode, read_type
 from sqlinfer.types import AnyRequest, Cancel, Completion, Json, ModelVersion, Predict, WarmModel
@@ -133,11 +132,11 @@ class ScoringEngine:
             while call.outcome is None:
                 if self._idle and self._calls:
                     first = self._calls.popleft()
-                    joined, size = [first], len(first.rows)
+                    calls, size = [first], len(first.rows)
                     while self._calls and self._calls[0].rows.type == first.rows.type and size < self._joined_rows:
-                        joined.append(self._calls.popleft())
-                        size += len(joined[-1].rows)
-                    return self._idle.pop(), joined
+                        calls.append(self._calls.popleft())
+                        size += len(calls[-1].rows)
+                    return self._idle.pop(), calls
                 if cancel.is_set():
                     raise Cancelled
                 self._turn.wait(_POLL_S)
@@ -149,7 +148,7 @@ class ScoringEngine:
                 rows = pa.concat_arrays([call.rows for call in calls])
                 size = self._settings.mini_batch_size or len(rows)
                 batches = [rows[start : start + size] for start in range(0, len(rows), size)]
-                scored = _joined([self._score_rows(worker, batch, cancel) for batch in batches])
+                scored = joined([self._score_rows(worker, batch, cancel) for batch in batches])
             finally:
                 self._release(worker)  # which scores other rows, while these become texts
             texts = RowResults(encode(scored.values, self._scorer.returns), scored.errors)
@@ -235,28 +234,7 @@ class ScoringEngine:
         if len(rows) == 1:
             return RowResults(pa.nulls(1, self._result), {0: error})
         middle = len(rows) // 2
-        return _joined([self._try(worker, half, 1, stop) for half in (rows[:middle], rows[middle:])])
-
-
-@dataclass(frozen=True, slots=True)
-class RowResults:
-    """What a model made of rows: values, or their texts; NULL for those that failed, and their errors by position."""
-
-    values: pa.Array
-    errors: Mapping[int, str] = field(default_factory=dict)
-
-    def part(self, start: int, size: int) -> RowResults:
-        """What it made of the rows from a position on."""
-        errors = {at - start: error for at, error in self.errors.items() if start <= at < start + size}
-        return RowResults(self.values[start : start + size], errors)
-
-
-def _joined(parts: Sequence[RowResults]) -> RowResults:
-    starts = itertools.accumulate((len(part.values) for part in parts), initial=0)
-    errors = {
-        start + at: error for start, part in zip(starts, parts, strict=False) for at, error in part.errors.items()
-    }
-    return RowResults(pa.concat_arrays([part.values for part in parts]), errors)
+        return joined([self._try(worker, half, 1, stop) for half in (rows[:middle], rows[middle:])])
 
 
 class _WaitingRows:
@@ -305,29 +283,3 @@ def _batches(requests: Iterable[AnyRequest], size: int) -> Iterator[list[Predict
         batch.append(request)
     if batch:
         yield batch
-
-
-_OPEN: dict[tuple[object, ...], ScoringEngine] = {}
-_OPEN_LOCK = threading.Lock()
-_MOST_OPEN = 4
-
-
-def open_scorer(version: ModelVersion) -> ScoringEngine:
-    """The process's engine for a version under its settings; its workers wait for more between statements."""
-    settings = JobSettings(**version.settings)
-    environment = tuple(sorted(settings.environment.items()))
-    bounds = (settings.mini_batch_size, settings.max_concurrency_per_instance, settings.max_retries, settings.timeout)
-    key = (version.fingerprint, version.path, bounds, environment)
-    with _OPEN_LOCK:
-        engine = _OPEN.pop(key, None) or ScoringEngine(version)
-        _OPEN[key] = engine
-        others = [other for other in _OPEN if other != key and _OPEN[other].is_idle]
-        for other in others[: max(0, len(_OPEN) - _MOST_OPEN)]:  # the least recently used
-            _OPEN.pop(other).close()
-    return engine
-
-
-@atexit.register
-def _close_all() -> None:
-    while _OPEN:
-        _OPEN.popitem()[1].close()

@@ -227,7 +227,7 @@ def test_workers_share_the_cores_unless_the_user_says_otherwise(
 def test_of_the_models_open_the_least_recently_used_idle_one_leaves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sqlinfer.scoring import engine as scoring
+    from sqlinfer.scoring import open_engines as scoring
 
     (tmp_path / "score.py").write_text("def run(batch):\n    return [len(text) for text in batch]")
     monkeypatch.setattr(scoring, "_OPEN", {})
