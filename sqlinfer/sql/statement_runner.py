@@ -70,6 +70,7 @@ class StatementRunner:
         self._runtime = evaluator.runtime
         self._caller = caller
         self._in_transaction = False
+        self._is_parallel = False
 
     def plan(self, text: str, parameters: SqlValues = None, *, runs: bool = False) -> Statement:
         """What one statement is. runs: whether it will run, so that what it writes over matters."""
@@ -198,12 +199,20 @@ class StatementRunner:
         row = self._connection.execute("SELECT current_setting('threads')").fetchone()
         assert row is not None
         self._connection.execute(f"SET threads = {max(_SCORING_THREADS, row[0])}; PRAGMA verify_parallelism")
+        self._is_parallel = False  # not to be ended by the statement itself
         try:
             with self._evaluator.job.counts.scoring():
                 yield
         finally:
+            self._is_parallel = True
             with self._connection.cursor() as other:  # the connection may hold the statement's result
                 other.execute(f"SET threads = {row[0]}")
+
+    def _end_parallel(self) -> None:
+        """Take back what scoring set for this connection alone: at its next statement, which ends the last result."""
+        if self._is_parallel:
+            self._connection.execute("PRAGMA disable_verify_parallelism")
+            self._is_parallel = False
 
     def run_many(self, query: str, rows: Sequence[SqlValues]) -> None:
         """Run a statement once for each row of parameters; its answers for all rows are computed before."""
@@ -269,11 +278,13 @@ class StatementRunner:
     def execute(self, sql: str, values: SqlValues = None) -> duckdb.DuckDBPyConnection:
         """Run SQL as whoever called us, whose dataframes it may name."""
         parameters = () if values is None else (values,)
+        self._end_parallel()
         result: duckdb.DuckDBPyConnection = self._caller.call(self._connection.execute, sql, *parameters)
         return result
 
     def _sql(self, sql: str, values: SqlValues = None) -> Any:
         """A query as a relation, any other statement at once, with a relation for its rows."""
+        self._end_parallel()
         return self._caller.call(self._connection.sql, sql, params=values)
 
     def _run_in_phases(self, statement: Query | Write, execute: RunSql) -> Any:

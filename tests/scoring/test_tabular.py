@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -75,6 +77,20 @@ def test_nothing_is_kept_and_the_job_counts_its_rows(con: Session) -> None:
         ("done", 20, 20, 0),
     ]
     assert con.runtime.store.answers.stats()["answers"] == 0
+
+
+def test_a_connection_is_after_scoring_as_it_was_before(con: Session) -> None:
+    def thread(rows: pa.ChunkedArray) -> pa.Array:
+        time.sleep(0.01)
+        return pa.array([threading.get_ident()] * len(rows))
+
+    con.fetchall()
+    con.create_function("thread", thread, ["BIGINT"], "BIGINT", type="arrow")
+    con.execute("SET threads = 4; CREATE TABLE numbers AS SELECT range AS i FROM range(40_000)")
+    con.sql("SELECT ai_predict('sizes', t) FROM t").fetchall()
+    con.execute("CREATE TABLE scored AS SELECT ai_predict('sizes', t) AS size FROM t")
+    assert con.execute("SELECT current_setting('threads'), count(*) FROM scored").fetchall() == [(4, len(ROWS))]
+    assert con.execute("SELECT count(DISTINCT thread(i)) FROM numbers").fetchall() == [(1,)], "a row group is a task"
 
 
 def test_kept_results_are_scored_once(con: Session, models: Path) -> None:
