@@ -172,8 +172,11 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Opened:
 
 
 @pytest.mark.slow
-def test_the_kernel_answers_as_generate(engine_of: EngineOf, opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = engine_of("qwen3")
+@pytest.mark.parametrize("shape", ["qwen3", "gpt2"])  # heads that share keys, and such as do not
+def test_the_kernel_answers_as_generate(
+    shape: str, engine_of: EngineOf, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = engine_of(shape)
     model, obstacle = opened(engine)
     assert obstacle == ""
     assert model is not None
@@ -181,9 +184,9 @@ def test_the_kernel_answers_as_generate(engine_of: EngineOf, opened: Opened, mon
     assert model.cache.num_slots * model.cache.bytes_per_slot <= trial.SHARE * (1 << 24)
     monkeypatch.setattr(engine.loaded, "_padding_reason", "")
     monkeypatch.setattr(engine.loaded, "_paged", model)
-    few = ASKED[:2]
-    ours = texts(answer(engine, requests(few, max_tokens=2)))
-    assert ours == [generate(engine, text, max_new_tokens=2) for text in few]
+    few = [*ASKED[:2], TEXTS[1]]
+    ours = texts(answer(engine, requests(few, max_tokens=3)))
+    assert ours == [generate(engine, text, max_new_tokens=3) for text in few]
 
 
 @pytest.mark.parametrize(

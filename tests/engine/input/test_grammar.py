@@ -98,11 +98,8 @@ def test_a_mixed_batch_gives_each_row_the_answer_that_it_has_alone(shape: str, e
     engine = engine_of(shape)
     engine.limits = Limits(max_slots=5)
     other = struct({"a": {"type": "integer", "minimum": 0, "maximum": 99}})
-    few = TEXTS[2:6]
-    kinds = asked(many=few, max_tokens=140), asked(other, few, max_tokens=40), requests(few, max_tokens=30)
-    mixed = [
-        replace(r, key=str(i).encode()) for i, r in enumerate(r for each in zip(*kinds, strict=True) for r in each)
-    ]
+    three = zip(asked(max_tokens=140), asked(other, max_tokens=40), requests(max_tokens=30), strict=True)
+    mixed = [replace(r, key=str(i).encode()) for i, r in enumerate(r for each in three for r in each)]
     alone = [texts(answer(engine, [replace(request, key=b"0")]))[0] for request in mixed]
     assert texts(answer(engine, mixed)) == alone
 
@@ -111,7 +108,7 @@ def test_a_mixed_batch_gives_each_row_the_answer_that_it_has_alone(shape: str, e
 @pytest.mark.parametrize("shape", ["llama", "t5"])
 def test_every_answer_ends_within_max_tokens(shape: str, temperature: float, engine_of: EngineOf) -> None:
     engine = engine_of(shape)
-    many = tuple(f"{text} {i}" for i in range(4) for text in TEXTS)
+    many = tuple(f"{text} {i}" for i in range(12) for text in TEXTS)
     free = json.dumps({"type": "array", "items": {"type": "object", "properties": {"x": {}}}})
     for schema, check in ((SCHEMA, satisfies), (free, json.loads)):
         found = answer(engine, asked(schema, many, max_tokens=140, temperature=temperature))
@@ -140,10 +137,9 @@ def test_what_no_answer_can_be_is_the_error_of_its_row(engine_of: EngineOf) -> N
 @pytest.mark.parametrize("failing", [1, 2, 7])
 def test_out_of_memory_once_changes_no_answer(shape: str, failing: int, engine_of: EngineOf, intercept) -> None:  # noqa: F811
     engine = engine_of(shape)
-    few = asked(many=TEXTS[:3], max_tokens=140)
-    expected = texts(answer(engine, few))
+    expected = texts(answer(engine, asked(max_tokens=140)))
     intercept(engine, lambda call, lines, tokens: _out_of_memory() if call == failing else None)
-    assert texts(answer(engine, few)) == expected
+    assert texts(answer(engine, asked(max_tokens=140))) == expected
 
 
 @pytest.mark.parametrize(
